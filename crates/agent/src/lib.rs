@@ -1,0 +1,1 @@
+//! The host agent: the life of every sandbox on this machine.

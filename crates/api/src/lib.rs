@@ -1,0 +1,1 @@
+//! Request and answer types and error codes of the REST API.

@@ -1,0 +1,1 @@
+//! Calls to the guest agent, with caps on all that a hostile guest may answer.

@@ -1,0 +1,1 @@
+//! Guest kernel, initramfs and base images, made from packages without mounting anything.

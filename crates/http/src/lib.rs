@@ -1,0 +1,1 @@
+//! Thin routers over the control plane: the native API, its document and its pages.

@@ -1,0 +1,12 @@
+//! The words that every part of Wrenn shares: ids, the sandbox spec, the pure state machine of a sandbox, error kinds.
+//! No I/O here.
+
+mod error;
+mod id;
+pub mod lifecycle;
+mod spec;
+
+pub use error::{ErrorKind, Fault};
+pub use id::{HostId, InstanceId, InvalidName, SandboxId, TemplateName, VmId};
+pub use lifecycle::{Status, Transition};
+pub use spec::{Isolation, MiB, SandboxSpec, VmmKind};

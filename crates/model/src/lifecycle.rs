@@ -1,0 +1,400 @@
+//! The life of a sandbox as a pure function: (state, event) → state and effects, or a typed refusal.
+//!
+//! ```text
+//!              Boot              Booted
+//!   Pending ───────► Starting ──────────► Running ⇄ Running, stalled   (DiskFull / DiskRoom)
+//!      │                │                   │
+//!      │     BootFailed │          VmEnded  │ ─► Stopped (power off) | Error (panic, killed, lost)
+//!      │                ▼                   │
+//!      │              Error                 │
+//!      └────────────────┴────────┬──────────┘
+//!                        Destroy │  from every state
+//!                                ▼
+//!                            Stopping ── Destroyed ─► Stopped
+//! ```
+//!
+//! A transition's effects are carried out in their order: what is recorded is durable before it is announced.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// What a caller sees of a sandbox's state; the REST contract knows no other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// Accepted, not yet running.
+    Pending,
+    /// It answers.
+    Running,
+    /// On disk, with its memory.
+    Paused,
+    /// Gone.
+    Stopped,
+    /// Something went wrong; `status_reason` says what.
+    Error,
+}
+
+impl Status {
+    /// Every status.
+    pub const ALL: [Self; 5] = [
+        Self::Pending,
+        Self::Running,
+        Self::Paused,
+        Self::Stopped,
+        Self::Error,
+    ];
+
+    /// As the REST API writes it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Stopped => "stopped",
+            Self::Error => "error",
+        }
+    }
+
+    /// The status of this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.as_str() == name)
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What is under way. While it stands, the status is what it was before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Transition {
+    /// From pending to running.
+    Starting,
+    /// To stopped.
+    Stopping,
+}
+
+impl Transition {
+    /// As the REST API writes it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Stopping => "stopping",
+        }
+    }
+
+    /// The transition of this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Starting, Self::Stopping]
+            .into_iter()
+            .find(|transition| transition.as_str() == name)
+    }
+}
+
+/// Why a sandbox is not simply running.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// A caller asked for it.
+    Destroyed,
+    /// Nobody used it for its timeout.
+    TimedOut,
+    /// The guest powered itself off.
+    PoweredOff,
+    /// The guest's kernel panicked.
+    GuestPanicked,
+    /// The kernel ended the VMM for want of memory.
+    OutOfMemory,
+    /// The VMM ended by itself or was killed.
+    VmmEnded(String),
+    /// The host's disk is full; the guest is frozen until there is room.
+    DiskFull,
+    /// It never came up.
+    BootFailed(String),
+    /// The host was started anew.
+    HostRebooted,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Destroyed => f.write_str("destroyed on request"),
+            Self::TimedOut => f.write_str("destroyed after its timeout without activity"),
+            Self::PoweredOff => f.write_str("the guest powered off"),
+            Self::GuestPanicked => f.write_str("the guest kernel panicked"),
+            Self::OutOfMemory => {
+                f.write_str("the host's out-of-memory killer ended the virtual machine")
+            }
+            Self::VmmEnded(how) => write!(f, "the virtual machine ended unexpectedly: {how}"),
+            Self::DiskFull => {
+                f.write_str("frozen: the host's disk is full; it goes on when there is room")
+            }
+            Self::BootFailed(why) => write!(f, "it did not start: {why}"),
+            Self::HostRebooted => f.write_str("the host was restarted while it ran"),
+        }
+    }
+}
+
+/// Where a sandbox stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Accepted.
+    Pending,
+    /// Being booted.
+    Starting,
+    /// It answers, unless stalled by a full host disk.
+    Running {
+        /// The guest is frozen because the host's disk is full.
+        stalled: bool,
+    },
+    /// Being unmade.
+    Stopping {
+        /// What a caller sees until it is gone.
+        was: Status,
+        /// Why.
+        reason: Reason,
+    },
+    /// Gone.
+    Stopped(Reason),
+    /// Its VM is gone; it is kept until it is destroyed.
+    Error(Reason),
+}
+
+impl State {
+    /// What a caller sees.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        match self {
+            Self::Pending | Self::Starting => Status::Pending,
+            Self::Running { .. } => Status::Running,
+            Self::Stopping { was, .. } => *was,
+            Self::Stopped(_) => Status::Stopped,
+            Self::Error(_) => Status::Error,
+        }
+    }
+
+    /// What is under way.
+    #[must_use]
+    pub fn transition(&self) -> Option<Transition> {
+        match self {
+            Self::Starting => Some(Transition::Starting),
+            Self::Stopping { .. } => Some(Transition::Stopping),
+            _ => None,
+        }
+    }
+
+    /// Why it is not simply running.
+    #[must_use]
+    pub fn reason(&self) -> Option<Reason> {
+        match self {
+            Self::Running { stalled: true } => Some(Reason::DiskFull),
+            Self::Stopping { reason, .. } | Self::Stopped(reason) | Self::Error(reason) => {
+                Some(reason.clone())
+            }
+            Self::Pending | Self::Starting | Self::Running { stalled: false } => None,
+        }
+    }
+}
+
+/// What happens to a sandbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// Its creation may begin.
+    Boot,
+    /// Its guest agent answers.
+    Booted,
+    /// A step of its creation failed, or its creator went away.
+    BootFailed(Reason),
+    /// Its VM is there no more, or will do nothing any more.
+    VmEnded(Reason),
+    /// The host's disk is full, the VM frozen.
+    DiskFull,
+    /// There is room again.
+    DiskRoom,
+    /// Somebody wants it gone.
+    Destroy(Reason),
+    /// Nothing of it is left.
+    Destroyed,
+}
+
+/// What has to be done for a transition, in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Effect {
+    /// Write the new state into the journal.
+    Record,
+    /// Run the steps of creation.
+    Start,
+    /// Undo every step, the last first.
+    Unwind,
+    /// Let the frozen vCPUs go on.
+    Thaw,
+    /// Tell whoever listens.
+    Announce,
+    /// Remove it from the agent's table.
+    Forget,
+}
+
+/// An event that makes no sense in a state.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a sandbox that is {status} does not allow this")]
+pub struct Refusal {
+    /// The status that refused.
+    pub status: Status,
+}
+
+/// The one place where a sandbox's state changes.
+pub fn next(state: &State, event: Event) -> Result<(State, &'static [Effect]), Refusal> {
+    use Effect::{Announce, Forget, Record, Start, Thaw, Unwind};
+
+    Ok(match (state, event) {
+        (State::Pending, Event::Boot) => (State::Starting, &[Record, Start]),
+        (State::Starting, Event::Booted) => {
+            (State::Running { stalled: false }, &[Record, Announce])
+        }
+        (State::Pending | State::Starting, Event::BootFailed(reason)) => {
+            (State::Error(reason), &[Unwind, Record, Announce, Forget])
+        }
+        (State::Running { .. }, Event::VmEnded(reason @ Reason::PoweredOff)) => {
+            (State::Stopped(reason), &[Unwind, Record, Announce, Forget])
+        }
+        // Its VM is unmade, its row stays: somebody has to learn why before it is destroyed.
+        (State::Running { .. }, Event::VmEnded(reason)) => {
+            (State::Error(reason), &[Record, Unwind, Announce])
+        }
+        (State::Running { stalled: false }, Event::DiskFull) => {
+            (State::Running { stalled: true }, &[Announce])
+        }
+        (State::Running { stalled: true }, Event::DiskRoom) => {
+            (State::Running { stalled: false }, &[Thaw, Announce])
+        }
+        // Told twice is told once.
+        (State::Running { stalled: true }, Event::DiskFull)
+        | (State::Running { stalled: false }, Event::DiskRoom)
+        | (State::Stopping { .. }, Event::Destroy(_) | Event::VmEnded(_)) => (state.clone(), &[]),
+        (
+            State::Pending | State::Starting | State::Running { .. } | State::Error(_),
+            Event::Destroy(reason),
+        ) => (
+            State::Stopping {
+                was: state.status(),
+                reason,
+            },
+            &[Record, Unwind],
+        ),
+        (State::Stopping { reason, .. }, Event::Destroyed) => {
+            (State::Stopped(reason.clone()), &[Record, Announce, Forget])
+        }
+        (State::Stopped(_), Event::Destroy(_)) => (state.clone(), &[]),
+        _ => {
+            return Err(Refusal {
+                status: state.status(),
+            });
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn run(events: &[Event]) -> State {
+        events.iter().fold(State::Pending, |state, event| {
+            next(&state, event.clone()).unwrap().0
+        })
+    }
+
+    #[test]
+    fn a_life_without_trouble() {
+        let running = run(&[Event::Boot, Event::Booted]);
+        assert_eq!(running, State::Running { stalled: false });
+        let (stopping, effects) = next(&running, Event::Destroy(Reason::Destroyed)).unwrap();
+        assert_eq!(stopping.status(), Status::Running);
+        assert_eq!(stopping.transition(), Some(Transition::Stopping));
+        assert_eq!(effects, [Effect::Record, Effect::Unwind]);
+        let (stopped, _) = next(&stopping, Event::Destroyed).unwrap();
+        assert_eq!(stopped.status(), Status::Stopped);
+    }
+
+    #[test]
+    fn a_guest_that_powers_off_is_stopped_and_one_that_panics_is_an_error() {
+        let running = run(&[Event::Boot, Event::Booted]);
+        let (off, _) = next(&running, Event::VmEnded(Reason::PoweredOff)).unwrap();
+        assert_eq!(off.status(), Status::Stopped);
+        let (panicked, effects) = next(&running, Event::VmEnded(Reason::GuestPanicked)).unwrap();
+        assert_eq!(panicked.status(), Status::Error);
+        assert!(!effects.contains(&Effect::Forget));
+    }
+
+    #[test]
+    fn a_full_disk_is_a_reason_and_no_state() {
+        let stalled = run(&[Event::Boot, Event::Booted, Event::DiskFull]);
+        assert_eq!(stalled.status(), Status::Running);
+        assert_eq!(stalled.reason(), Some(Reason::DiskFull));
+        let (on, effects) = next(&stalled, Event::DiskRoom).unwrap();
+        assert_eq!(on.reason(), None);
+        assert!(effects.contains(&Effect::Thaw));
+    }
+
+    fn reasons() -> impl Strategy<Value = Reason> {
+        prop_oneof![
+            Just(Reason::Destroyed),
+            Just(Reason::TimedOut),
+            Just(Reason::PoweredOff),
+            Just(Reason::GuestPanicked),
+            Just(Reason::OutOfMemory),
+            Just(Reason::VmmEnded("signal 9".into())),
+        ]
+    }
+
+    fn events() -> impl Strategy<Value = Event> {
+        prop_oneof![
+            Just(Event::Boot),
+            Just(Event::Booted),
+            reasons().prop_map(Event::BootFailed),
+            reasons().prop_map(Event::VmEnded),
+            Just(Event::DiskFull),
+            Just(Event::DiskRoom),
+            reasons().prop_map(Event::Destroy),
+            Just(Event::Destroyed),
+        ]
+    }
+
+    proptest! {
+        /// Whatever happens, in whatever order: destroy is allowed, what is gone stays gone, nothing is announced
+        /// before it is recorded, and what is forgotten has been unwound.
+        #[test]
+        fn invariants_hold(events in proptest::collection::vec(events(), 0..40)) {
+            let mut state = State::Pending;
+            let mut unwound = false;
+            for event in events {
+                prop_assert!(next(&state, Event::Destroy(Reason::Destroyed)).is_ok());
+                let Ok((after, effects)) = next(&state, event) else { continue };
+                if matches!(state, State::Stopped(_)) {
+                    prop_assert_eq!(&after, &state);
+                }
+                let at = |effect| effects.iter().position(|e| *e == effect);
+                if let (Some(record), Some(announce)) = (at(Effect::Record), at(Effect::Announce)) {
+                    prop_assert!(record < announce);
+                }
+                unwound |= at(Effect::Unwind).is_some();
+                if at(Effect::Forget).is_some() {
+                    prop_assert!(unwound);
+                }
+                if after.status() == Status::Running {
+                    prop_assert!(!matches!(after, State::Running { .. }) || !unwound);
+                }
+                state = after;
+            }
+        }
+    }
+}

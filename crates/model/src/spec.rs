@@ -1,0 +1,91 @@
+//! What a caller asks for.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{SandboxId, TemplateName};
+
+/// An amount of memory in mebibytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct MiB(pub u32);
+
+impl MiB {
+    /// The same in bytes.
+    #[must_use]
+    pub fn bytes(self) -> u64 {
+        u64::from(self.0) << 20
+    }
+}
+
+impl fmt::Display for MiB {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} MiB", self.0)
+    }
+}
+
+/// A sandbox as its creator asked for it, all defaults filled in. It does not change over the sandbox's life.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SandboxSpec {
+    /// Minted by the control plane before anything exists.
+    pub id: SandboxId,
+    /// The base template.
+    pub template: TemplateName,
+    /// Virtual CPUs.
+    pub vcpus: u32,
+    /// Guest memory.
+    pub memory: MiB,
+    /// Seconds without activity after which it is destroyed.
+    pub timeout_sec: u32,
+    /// The guest's host name.
+    pub hostname: String,
+    /// The caller's own labels.
+    pub metadata: BTreeMap<String, String>,
+    /// Variables for every process in the guest.
+    pub envs: BTreeMap<String, String>,
+    /// The team that owns it; empty in an installation without teams.
+    pub owner_id: String,
+}
+
+/// What separates the guest from the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Isolation {
+    /// Hardware virtualisation.
+    Kvm,
+    /// An emulator's process and the jail around it.
+    Emulated,
+}
+
+impl Isolation {
+    /// As the REST API writes it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Kvm => "kvm",
+            Self::Emulated => "emulated",
+        }
+    }
+}
+
+/// Which VMM runs a sandbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum VmmKind {
+    /// QEMU's microvm machine.
+    Qemu,
+    /// Firecracker.
+    Firecracker,
+}
+
+impl VmmKind {
+    /// As the REST API writes it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Qemu => "qemu",
+            Self::Firecracker => "firecracker",
+        }
+    }
+}

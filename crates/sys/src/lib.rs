@@ -1,0 +1,12 @@
+//! The host side's system calls, in small modules. All `unsafe` of the host side stands here, each block with its reason.
+//! Nothing in this crate knows what a sandbox is.
+
+pub mod cgroup;
+pub mod durable;
+pub mod jail;
+pub mod loopdev;
+pub mod netns;
+pub mod process;
+pub mod program;
+pub mod reflink;
+pub mod tap;

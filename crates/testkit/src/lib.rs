@@ -1,0 +1,1 @@
+//! For tests: the world, a leak checker, a fake VMM. Never in the product.

@@ -1,0 +1,1 @@
+//! A microVM as a process: start, adopt, watch, end.

@@ -1,0 +1,3 @@
+//! Self-hosted microVM sandboxes.
+
+fn main() {}
