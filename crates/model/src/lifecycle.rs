@@ -391,7 +391,8 @@ mod tests {
                     prop_assert!(unwound);
                 }
                 if after.status() == Status::Running {
-                    prop_assert!(!matches!(after, State::Running { .. }) || !unwound);
+                    let alive = matches!(after, State::Running { .. });
+                    prop_assert!(!alive || !unwound);
                 }
                 state = after;
             }
