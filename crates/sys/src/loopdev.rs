@@ -98,20 +98,6 @@ impl LoopDevice {
         Ok(self.number_in("loop/dio")? == 1)
     }
 
-    /// Forbids discards: they would punch holes into a file whose blocks were allocated ahead for good reason.
-    pub fn forbid_discard(&self) -> io::Result<()> {
-        fs::write(self.attribute("queue/discard_max_bytes"), "0")
-    }
-
-    /// Allows what the device can discard again. The setting belongs to the number and would outlive this use of it.
-    pub fn allow_discard(&self) -> io::Result<()> {
-        let most = self.number_in("queue/discard_max_hw_bytes")?;
-        // The kernel takes whole granules only.
-        let granule = self.number_in("queue/discard_granularity")?.max(1);
-        let most = most - most % granule;
-        fs::write(self.attribute("queue/discard_max_bytes"), most.to_string())
-    }
-
     /// Detaches the device: at once, or as soon as its last other user has gone.
     pub fn detach(self) -> io::Result<()> {
         raw::clear(&self.device)
@@ -336,17 +322,6 @@ mod tests {
         let file = backing(1 << 20);
         LoopDevice::attach(&file).unwrap().detach().unwrap();
         wait_until_gone(&file);
-    }
-
-    #[test]
-    fn discards_are_forbidden_and_allowed_again() {
-        let file = backing(1 << 20);
-        let device = LoopDevice::attach(&file).unwrap();
-        let limit = || device.number_in("queue/discard_max_bytes").unwrap();
-        device.forbid_discard().unwrap();
-        assert_eq!(limit(), 0);
-        device.allow_discard().unwrap();
-        assert!(limit() > 0);
     }
 
     #[test]
