@@ -1,1 +1,25 @@
-//! Request and answer types and error codes of the REST API.
+//! The REST API's words: what a request may say, what an answer says, and which status each kind of error has.
+//!
+//! Types for servers and clients alike; nothing here opens a socket. Requests refuse fields that they don't know and
+//! check themselves ([`CreateSandbox::check`] and its like) against the bounds in [`limits`].
+
+mod check;
+mod error;
+mod exec;
+mod file;
+mod health;
+pub mod limits;
+mod sandbox;
+mod stream;
+mod template;
+mod time;
+
+pub use check::{absolute_path, user_name};
+pub use error::{ErrorBody, ErrorInfo, http_status};
+pub use exec::{Encoding, ExecRequest, ExecResponse};
+pub use file::{ReadFileRequest, WriteFileForm};
+pub use health::{AgentHealth, Health};
+pub use sandbox::{CreateSandbox, Sandbox};
+pub use stream::{ClientMessage, ServerMessage, StartCommand};
+pub use template::{Template, TemplateType};
+pub use time::Timestamp;

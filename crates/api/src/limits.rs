@@ -1,0 +1,45 @@
+//! The bounds of what a request may carry. Beyond them it is refused as `invalid_request` or `too_large`.
+
+/// Labels a sandbox may have.
+pub const METADATA_PAIRS: usize = 64;
+/// Bytes of a label's name.
+pub const METADATA_KEY_BYTES: usize = 128;
+/// Bytes of a label's value.
+pub const METADATA_VALUE_BYTES: usize = 1024;
+
+/// Environment variables of a sandbox or a command.
+pub const ENV_PAIRS: usize = 256;
+/// Bytes of a variable's name.
+pub const ENV_NAME_BYTES: usize = 256;
+/// Bytes of a variable's value.
+pub const ENV_VALUE_BYTES: usize = 32 * 1024;
+/// Bytes of all names and values together.
+pub const ENV_TOTAL_BYTES: usize = 128 * 1024;
+
+/// Bytes of a path in the guest: Linux' own limit, without its closing NUL.
+pub const PATH_BYTES: usize = 4095;
+/// Bytes of one argument: Linux' own limit, without its closing NUL.
+pub const ARG_BYTES: usize = 128 * 1024 - 1;
+/// Arguments of a command.
+pub const ARGS: usize = 4096;
+/// Bytes of a user's name.
+pub const USER_BYTES: usize = 64;
+/// Bytes of a host name: one label of RFC 1123.
+pub const HOSTNAME_BYTES: usize = 63;
+
+/// Seconds that a command may be given: a day.
+pub const EXEC_TIMEOUT_SEC: u32 = 86_400;
+/// Seconds that a command has when nothing is said.
+pub const EXEC_DEFAULT_TIMEOUT_SEC: u32 = 30;
+
+/// Bytes of a JSON body.
+pub const JSON_BODY_BYTES: usize = 2 * 1024 * 1024;
+/// Bytes of a message from a WebSocket's client.
+pub const MESSAGE_BYTES: usize = 1024 * 1024;
+/// Bytes of the body of `files/write`, and of a file that `files/read` answers with.
+pub const FILE_BODY_BYTES: usize = 100 * 1024 * 1024;
+/// Bytes that the streaming routes pass on at a time.
+pub const CHUNK_BYTES: usize = 64 * 1024;
+
+/// Sandboxes in one page of a list.
+pub const PAGE: u32 = 1000;

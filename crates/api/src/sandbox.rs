@@ -1,0 +1,162 @@
+//! Sandboxes: what may be asked for, and what they look like.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use wrenn_model::{Fault, TemplateName};
+
+use crate::Timestamp;
+use crate::check::{self, refuse};
+
+/// What to make. Everything has a default: `{}` is a sandbox too.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateSandbox {
+    /// What it is made from; `minimal` when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "minimal")]
+    pub template: Option<String>,
+    /// Virtual CPUs. Absent, zero or less mean 1; at most the host's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vcpus: Option<i64>,
+    /// Memory in MiB. Absent, zero or less mean 512; at most the host's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_mb: Option<i64>,
+    /// Seconds without activity after which it is destroyed. Absent, zero or less mean 300.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_sec: Option<i64>,
+    /// Labels of the caller's own, at most 64; lists can be filtered by them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub metadata: BTreeMap<String, String>,
+    /// Variables for every process in the guest.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub envs: BTreeMap<String, String>,
+    /// The guest's host name; `sandbox` when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<String>,
+}
+
+impl CreateSandbox {
+    /// Whether it keeps the contract, as far as that can be said without knowing the host. Answers with its template
+    /// and its numbers (vCPUs, MiB, seconds), each absent where the default is meant.
+    ///
+    /// # Errors
+    /// `invalid_request`, naming the field and the rule.
+    pub fn check(&self) -> Result<(Option<TemplateName>, [Option<u32>; 3]), Fault> {
+        let template = match &self.template {
+            None => None,
+            Some(name) => Some(name.parse().map_err(|error: wrenn_model::InvalidName| {
+                refuse(
+                    error.to_string(),
+                    "list the templates with GET /v1/snapshots",
+                )
+            })?),
+        };
+        check::metadata(&self.metadata)?;
+        check::envs(&self.envs)?;
+        self.hostname.as_deref().map_or(Ok(()), check::hostname)?;
+        let numbers = [
+            check::positive("vcpus", self.vcpus, u32::MAX)?,
+            check::positive("memory_mb", self.memory_mb, u32::MAX)?,
+            check::positive("timeout_sec", self.timeout_sec, u32::MAX)?,
+        ];
+        Ok((template, numbers))
+    }
+}
+
+/// A sandbox as it is now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Sandbox {
+    /// Its id, never used twice.
+    #[schema(example = "sb-k3x9q2m7c1v8b5n4z6a0")]
+    pub id: String,
+    /// One of `pending`, `running`, `paused`, `stopped` and `error`.
+    #[schema(example = "running")]
+    pub status: String,
+    /// What is under way: `starting` or `stopping`. While it stands, `status` is what it was before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transition: Option<String>,
+    /// Why it stopped, failed, or stands still.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status_reason: Option<String>,
+    /// What it was made from.
+    pub template: String,
+    /// Virtual CPUs.
+    pub vcpus: u32,
+    /// Memory in MiB.
+    pub memory_mb: u32,
+    /// Seconds without activity after which it is destroyed.
+    pub timeout_sec: u32,
+    /// Its address as it sees itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guest_ip: Option<String>,
+    /// Its address as the host agent sees it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_ip: Option<String>,
+    /// `kvm` where hardware separates it from the host, `emulated` where an emulator's process and a jail do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub isolation: Option<String>,
+    /// Which virtual machine monitor runs it: `qemu` or `firecracker`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vmm: Option<String>,
+    /// Labels of the caller's own.
+    #[serde(default)]
+    pub metadata: BTreeMap<String, String>,
+    /// When it was asked for.
+    pub created_at: Timestamp,
+    /// When it first answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Timestamp>,
+    /// When it was last used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_active_at: Option<Timestamp>,
+    /// When it will be destroyed if nobody uses it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+    /// When its status last changed.
+    pub last_updated: Timestamp,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(json: &str) -> Result<CreateSandbox, serde_json::Error> {
+        serde_json::from_str(json)
+    }
+
+    #[test]
+    fn nothing_said_means_the_defaults() {
+        for json in ["{}", r#"{"vcpus":0,"memory_mb":-1}"#, r#"{"vcpus":null}"#] {
+            let (template, numbers) = parse(json).unwrap().check().unwrap();
+            assert_eq!((template, numbers), (None, [None; 3]), "{json}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_refused() {
+        for bad in [
+            "",
+            r#"{"vcpus":"2"}"#,
+            r#"{"vcpus":6.0}"#,
+            r#"{"vcpus":1e30}"#,
+            r#"{"auto_resume":true}"#,
+            r#"{"metadata":{"a":1}}"#,
+            r#"{"metadata":null}"#,
+        ] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+        for bad in [
+            r#"{"template":"../x"}"#,
+            r#"{"template":"ünï"}"#,
+            r#"{"template":""}"#,
+            r#"{"vcpus":9223372036854775807}"#,
+            r#"{"hostname":"a.b"}"#,
+            r#"{"envs":{"1":"x"}}"#,
+            r#"{"metadata":{"a":"\u0000"}}"#,
+        ] {
+            assert!(parse(bad).unwrap().check().is_err(), "{bad}");
+        }
+    }
+}
