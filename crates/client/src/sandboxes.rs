@@ -1,0 +1,79 @@
+//! Sandboxes: made, listed, looked at, kept alive, given commands, ended.
+
+use bytes::Bytes;
+use http::{Method, StatusCode};
+use wrenn_api::{CreateSandbox, ExecRequest, ExecResponse, Health, Sandbox};
+
+use crate::transport::{escape, whole};
+use crate::{Client, Result};
+
+impl Client {
+    /// Whether the server is well, and its agent with it. Needs no key.
+    pub async fn health(&self) -> Result<Health> {
+        let answer = self.call(Method::GET, "/healthz").await?;
+        self.json(answer).await
+    }
+
+    /// Makes a sandbox and waits until it runs. Dropping the future before that unmakes it.
+    pub async fn create_sandbox(&self, request: &CreateSandbox) -> Result<Sandbox> {
+        let answer = self
+            .call_with(Method::POST, "/v1/sandboxes", request)
+            .await?;
+        self.json(answer).await
+    }
+
+    /// Asks for a sandbox without waiting for it: what comes back is `pending`, and [`Client::sandbox`] tells how it
+    /// goes on.
+    pub async fn begin_sandbox(&self, request: &CreateSandbox) -> Result<Sandbox> {
+        let json = serde_json::to_vec(request).map_err(|error| self.contract(error.to_string()))?;
+        let request = self
+            .request(Method::POST, "/v1/sandboxes")
+            .header(http::header::CONTENT_TYPE, "application/json")
+            .header("prefer", "respond-async");
+        let answer = self.send(request, whole(Bytes::from(json))).await?;
+        self.json(answer).await
+    }
+
+    /// All sandboxes, newest first, also stopped ones that are still remembered.
+    pub async fn sandboxes(&self) -> Result<Vec<Sandbox>> {
+        let answer = self.call(Method::GET, "/v1/sandboxes").await?;
+        self.json(answer).await
+    }
+
+    /// One sandbox.
+    pub async fn sandbox(&self, id: &str) -> Result<Sandbox> {
+        let answer = self.call(Method::GET, &at(id, "")).await?;
+        self.json(answer).await
+    }
+
+    /// Ends a sandbox. True when nothing of it exists any more; false when its host cannot be reached now and the
+    /// server finishes it later.
+    pub async fn delete_sandbox(&self, id: &str) -> Result<bool> {
+        let answer = self.call(Method::DELETE, &at(id, "")).await?;
+        Ok(answer.status() != StatusCode::ACCEPTED)
+    }
+
+    /// Resets a sandbox's inactivity timer.
+    pub async fn ping(&self, id: &str) -> Result<()> {
+        self.call(Method::POST, &at(id, "/ping")).await.map(drop)
+    }
+
+    /// The last of a sandbox's serial console, 64 KiB at the most: the guest's own bytes, not to be trusted.
+    pub async fn console(&self, id: &str) -> Result<Bytes> {
+        let answer = self.call(Method::GET, &at(id, "/console")).await?;
+        self.bytes(answer).await
+    }
+
+    /// Runs a command to its end and collects what it prints.
+    pub async fn exec(&self, id: &str, request: &ExecRequest) -> Result<ExecResponse> {
+        let answer = self
+            .call_with(Method::POST, &at(id, "/exec"), request)
+            .await?;
+        self.json(answer).await
+    }
+}
+
+/// The path of a sandbox, or of what belongs to it.
+pub(crate) fn at(id: &str, rest: &str) -> String {
+    format!("/v1/sandboxes/{}{rest}", escape(id))
+}
