@@ -1,0 +1,250 @@
+//! The client against a small server of the test's own: what goes over the wire, and what comes back when it fails.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::convert::Infallible;
+
+use axum::Json;
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::extract::{Multipart, Path};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use futures::{StreamExt, TryStreamExt, stream};
+use wrenn_client::api::{ErrorBody, ErrorInfo, StartCommand};
+use wrenn_client::{Client, Error, ExecEvent};
+
+async fn serve(router: Router) -> Client {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    Client::new(&url, Some("wrn_key")).unwrap()
+}
+
+fn refusal(status: StatusCode, code: &str) -> Response {
+    let error = ErrorInfo {
+        code: code.to_owned(),
+        message: "what happened".to_owned(),
+        remedy: "what to do".to_owned(),
+        retryable: false,
+        request_id: "req-1".to_owned(),
+    };
+    (status, Json(ErrorBody { error })).into_response()
+}
+
+#[tokio::test]
+async fn a_refusal_comes_as_the_server_tells_it() {
+    let keyed = |headers: HeaderMap| async move {
+        assert_eq!(headers["x-api-key"], "wrn_key");
+        refusal(StatusCode::NOT_FOUND, "not_found")
+    };
+    let client = serve(Router::new().route("/v1/sandboxes/{id}", get(keyed))).await;
+    let error = client.sandbox("sb-absent").await.unwrap_err();
+    let api = error.api().unwrap();
+    assert_eq!(
+        (api.status, api.code.as_str()),
+        (Some(StatusCode::NOT_FOUND), "not_found")
+    );
+    assert_eq!(error.remedy(), Some("what to do"));
+    assert_eq!(error.to_string(), "what happened");
+}
+
+#[tokio::test]
+async fn an_id_cannot_reach_another_route() {
+    let path = |Path(id): Path<String>| async move {
+        assert_eq!(id, "../snapshots");
+        refusal(StatusCode::NOT_FOUND, "not_found")
+    };
+    let client = serve(Router::new().route("/v1/sandboxes/{id}", get(path))).await;
+    assert!(
+        client
+            .sandbox("../snapshots")
+            .await
+            .unwrap_err()
+            .api()
+            .is_some()
+    );
+}
+
+#[tokio::test]
+async fn nobody_there_says_how_to_start_one() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let error = Client::new(&url, None)
+        .unwrap()
+        .sandboxes()
+        .await
+        .unwrap_err();
+    assert!(matches!(error, Error::Unreachable { .. }), "{error}");
+    assert!(error.remedy().unwrap().contains("wrenn up"));
+}
+
+#[tokio::test]
+async fn another_kind_of_server_is_told() {
+    let client = serve(Router::new().route("/v1/sandboxes", get(|| async { "<html>" }))).await;
+    assert!(matches!(
+        client.sandboxes().await.unwrap_err(),
+        Error::Contract { .. }
+    ));
+    assert!(matches!(
+        client.templates().await.unwrap_err(),
+        Error::Contract { .. }
+    ));
+}
+
+#[tokio::test]
+async fn an_upload_is_multipart_with_the_path_first() {
+    let write = |mut form: Multipart| async move {
+        let path = form.next_field().await.unwrap().unwrap();
+        assert_eq!(path.name(), Some("path"));
+        assert_eq!(path.text().await.unwrap(), "/tmp/ä b");
+        let file = form.next_field().await.unwrap().unwrap();
+        assert_eq!(file.name(), Some("file"));
+        let size: usize = file
+            .map_ok(|chunk| chunk.len())
+            .try_fold(0, |a, b| async move { Ok(a + b) })
+            .await
+            .unwrap();
+        assert_eq!(size, 3 << 20);
+        StatusCode::NO_CONTENT
+    };
+    let route = "/v1/sandboxes/{id}/files/stream/write";
+    let limit = axum::extract::DefaultBodyLimit::disable();
+    let client = serve(Router::new().route(route, post(write)).layer(limit)).await;
+    let content = stream::iter(vec![Ok::<_, Infallible>(Bytes::from(vec![7; 1 << 20])); 3]);
+    client
+        .write_file("sb-1", "/tmp/ä b", content)
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn an_upload_whose_source_fails_does_not_end_well() {
+    let write = |body: Body| async move {
+        let ended = body
+            .into_data_stream()
+            .try_for_each(|_| async { Ok(()) })
+            .await;
+        assert!(
+            ended.is_err(),
+            "the server must see that the rest is missing"
+        );
+        StatusCode::BAD_REQUEST
+    };
+    let client =
+        serve(Router::new().route("/v1/sandboxes/{id}/files/stream/write", post(write))).await;
+    let content = stream::iter([
+        Ok(Bytes::from("half")),
+        Err(std::io::Error::other("the disk is gone")),
+    ]);
+    let error = client.write_file("sb-1", "/a", content).await.unwrap_err();
+    assert!(matches!(error, Error::Broken { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_refused_upload_tells_the_refusal_although_much_is_left_to_send() {
+    let refuse = || async { refusal(StatusCode::NOT_FOUND, "not_found") };
+    let client =
+        serve(Router::new().route("/v1/sandboxes/{id}/files/stream/write", post(refuse))).await;
+    let content = stream::iter(std::iter::repeat_n(
+        Ok::<_, Infallible>(Bytes::from(vec![0; 1 << 16])),
+        1 << 10,
+    ));
+    let error = client.write_file("sb-1", "/a", content).await.unwrap_err();
+    assert_eq!(
+        error.api().map(|api| api.code.as_str()),
+        Some("not_found"),
+        "{error:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_download_that_breaks_off_is_an_error() {
+    let read = || async {
+        let chunks = [Ok(Bytes::from("begin")), Err(std::io::Error::other("gone"))];
+        Body::from_stream(stream::iter(chunks).then(|chunk| async {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            chunk
+        }))
+    };
+    let client =
+        serve(Router::new().route("/v1/sandboxes/{id}/files/stream/read", post(read))).await;
+    let content = client.read_file("sb-1", "/a").await.unwrap();
+    let chunks: Vec<_> = content.collect().await;
+    assert_eq!(chunks[0].as_ref().unwrap(), "begin");
+    assert!(matches!(chunks.last(), Some(Err(Error::Broken { .. }))));
+}
+
+/// Says what it was told: the input back on both streams, the signal as the exit code.
+async fn converse(mut socket: WebSocket) {
+    let mut say = async |text: &str| socket_send(&mut socket, text).await;
+    let start = say(r#"{"type":"start","pid":7}"#).await;
+    assert_eq!(start, r#"{"type":"start","cmd":"cat","stdin":true}"#);
+    assert_eq!(
+        say(r#"{"type":"stdout","data":"text"}"#).await,
+        "binary:[0, 255]"
+    );
+    assert_eq!(
+        say(r#"{"type":"stderr","data_b64":"AP8="}"#).await,
+        r#"{"type":"signal","signal":2}"#
+    );
+    assert_eq!(
+        say(r#"{"type":"exit","exit_code":130}"#).await,
+        r#"{"type":"close_stdin"}"#
+    );
+}
+
+/// Waits for a message, answers with `text` and gives the message.
+async fn socket_send(socket: &mut WebSocket, text: &str) -> String {
+    let said = match socket.recv().await.unwrap().unwrap() {
+        Message::Text(said) => said.to_string(),
+        Message::Binary(said) => format!("binary:{said:?}").replace("b\"\\0\\xff\"", "[0, 255]"),
+        other => panic!("{other:?}"),
+    };
+    socket.send(Message::text(text)).await.unwrap();
+    said
+}
+
+#[tokio::test]
+async fn a_stream_speaks_both_ways() {
+    let upgrade = |upgrade: WebSocketUpgrade| async { upgrade.on_upgrade(converse) };
+    let client = serve(Router::new().route("/v1/sandboxes/{id}/exec/stream", get(upgrade))).await;
+    let start = StartCommand {
+        cmd: "cat".to_owned(),
+        stdin: true,
+        ..Default::default()
+    };
+    let (mut control, mut events) = client.exec_stream("sb-1", &start).await.unwrap();
+    assert_eq!(events.next().await.unwrap(), ExecEvent::Start { pid: 7 });
+    control.stdin(Bytes::from_static(&[0, 255])).await.unwrap();
+    assert_eq!(
+        events.next().await.unwrap(),
+        ExecEvent::Stdout("text".into())
+    );
+    control.signal(2).await.unwrap();
+    assert_eq!(
+        events.next().await.unwrap(),
+        ExecEvent::Stderr(Bytes::from_static(&[0, 255]))
+    );
+    control.close_stdin().await.unwrap();
+    let end = ExecEvent::Exit {
+        exit_code: 130,
+        timed_out: false,
+    };
+    assert_eq!(events.next().await.unwrap(), end);
+    assert!(events.next().await.is_err());
+}
+
+#[tokio::test]
+async fn a_stream_that_is_refused_tells_why() {
+    let refuse = || async { refusal(StatusCode::CONFLICT, "invalid_state") };
+    let client = serve(Router::new().route("/v1/sandboxes/{id}/exec/stream", get(refuse))).await;
+    let error = client
+        .exec_stream("sb-1", &StartCommand::default())
+        .await
+        .unwrap_err();
+    assert_eq!(error.api().unwrap().code, "invalid_state");
+}
