@@ -1,1 +1,16 @@
 //! What the control plane knows, in SQL.
+//!
+//! One text per query, in words that every database of ours understands: TEXT, BIGINT, JSON as TEXT, `$1`. Writes are
+//! few and small, each durable when its call returns. Whoever changes a sandbox names the version it has read, so that
+//! two writers never overwrite each other ([`Store::update`]).
+
+mod db;
+mod error;
+mod key;
+mod list;
+mod sandbox;
+
+pub use db::Store;
+pub use error::StoreError;
+pub use list::{Cursor, Filter};
+pub use sandbox::Sandbox;

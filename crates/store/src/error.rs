@@ -1,0 +1,42 @@
+//! What can go wrong with a database.
+
+use std::path::PathBuf;
+
+/// Why the database did not do what it should.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The file is no SQLite database, or parts of it are broken.
+    #[error("{} is damaged: {detail}; restore it from a backup, or move it away to begin with an empty one", path.display())]
+    Damaged {
+        /// The database file.
+        path: PathBuf,
+        /// What was found.
+        detail: String,
+    },
+    /// The file is a database of another program.
+    #[error("{} is a database, but not Wrenn's; name another file", path.display())]
+    Foreign {
+        /// The database file.
+        path: PathBuf,
+    },
+    /// A later Wrenn has changed the tables.
+    #[error("{} was written by a newer Wrenn; install that version, or restore an older backup", path.display())]
+    Newer {
+        /// The database file.
+        path: PathBuf,
+    },
+    /// A row holds something that no Wrenn writes.
+    #[error("row {id:?} holds an unknown {what}")]
+    Row {
+        /// The row's key.
+        id: String,
+        /// Which column.
+        what: &'static str,
+    },
+    /// Any other refusal of the database.
+    #[error("the database refused")]
+    Sql(#[from] sqlx::Error),
+    /// The tables could not be brought up to date.
+    #[error("the database could not be migrated")]
+    Migrate(#[source] sqlx::migrate::MigrateError),
+}

@@ -1,0 +1,222 @@
+//! One sandbox: written when it is asked for, changed when something has happened to it, read by its id.
+
+use std::collections::BTreeMap;
+
+use sqlx::Row as _;
+use sqlx::sqlite::SqliteRow;
+use wrenn_model::{MiB, SandboxId, Status, TemplateName, Transition};
+
+use crate::{Store, StoreError};
+
+/// What is known of a sandbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sandbox {
+    /// Its id.
+    pub id: SandboxId,
+    /// The team that owns it; empty in an installation without teams.
+    pub owner_id: String,
+    /// What it was made from.
+    pub template: TemplateName,
+    /// Virtual CPUs.
+    pub vcpus: u32,
+    /// Guest memory.
+    pub memory: MiB,
+    /// Seconds without activity after which it is destroyed.
+    pub timeout_sec: u32,
+    /// The guest's host name.
+    pub hostname: String,
+    /// The caller's own labels. Not changed after [`Store::insert`].
+    pub metadata: BTreeMap<String, String>,
+    /// How it is; while a transition is under way, how it was before.
+    pub status: Status,
+    /// What is under way.
+    pub transition: Option<Transition>,
+    /// Why it is so; empty when there is nothing to say.
+    pub status_reason: String,
+    /// Its address as it sees itself; empty when it has none.
+    pub guest_ip: String,
+    /// Its address as the agent sees it; empty when it has none.
+    pub host_ip: String,
+    /// `kvm` or `emulated`; empty before it runs.
+    pub isolation: String,
+    /// `qemu` or `firecracker`; empty before it runs.
+    pub vmm: String,
+    /// When it was asked for, in milliseconds since the epoch.
+    pub created_at_ms: i64,
+    /// When it first answered.
+    pub started_at_ms: Option<i64>,
+    /// When it was last used, as far as is stored: the agent knows better.
+    pub last_active_at_ms: Option<i64>,
+    /// When this row was last changed.
+    pub last_updated_ms: i64,
+    /// Counts the writes.
+    pub version: i64,
+}
+
+impl Store {
+    /// Writes a new sandbox. `false` when there is one with this id already; that one is left as it is.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn insert(&self, row: &Sandbox) -> Result<bool, StoreError> {
+        let mut tx = self.writer.begin_with("BEGIN IMMEDIATE").await?;
+        let inserted = sqlx::query(
+            "INSERT INTO sandboxes (id, owner_id, template, vcpus, memory_mb, timeout_sec, hostname, metadata, status, \
+             transition, status_reason, guest_ip, host_ip, isolation, vmm, created_at, started_at, last_active_at, \
+             last_updated, version) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20) \
+             ON CONFLICT (id) DO NOTHING",
+        )
+        .bind(row.id.as_str())
+        .bind(&row.owner_id)
+        .bind(row.template.as_str())
+        .bind(i64::from(row.vcpus))
+        .bind(i64::from(row.memory.0))
+        .bind(i64::from(row.timeout_sec))
+        .bind(&row.hostname)
+        .bind(metadata_text(&row.metadata))
+        .bind(row.status.as_str())
+        .bind(row.transition.map_or("", Transition::as_str))
+        .bind(&row.status_reason)
+        .bind(&row.guest_ip)
+        .bind(&row.host_ip)
+        .bind(&row.isolation)
+        .bind(&row.vmm)
+        .bind(row.created_at_ms)
+        .bind(row.started_at_ms)
+        .bind(row.last_active_at_ms)
+        .bind(row.last_updated_ms)
+        .bind(row.version)
+        .execute(&mut *tx)
+        .await?;
+        if inserted.rows_affected() == 0 {
+            return Ok(false);
+        }
+        for (key, value) in &row.metadata {
+            sqlx::query(
+                "INSERT INTO sandbox_metadata (sandbox_id, key, value) VALUES ($1, $2, $3)",
+            )
+            .bind(row.id.as_str())
+            .bind(key)
+            .bind(value)
+            .execute(&mut *tx)
+            .await?;
+        }
+        tx.commit().await?;
+        Ok(true)
+    }
+
+    /// The sandbox with this id.
+    ///
+    /// # Errors
+    /// When the database refuses, or the row makes no sense.
+    pub async fn get(&self, id: &SandboxId) -> Result<Option<Sandbox>, StoreError> {
+        let row = sqlx::query("SELECT * FROM sandboxes WHERE id = $1")
+            .bind(id.as_str())
+            .fetch_optional(&self.readers)
+            .await?;
+        row.as_ref().map(read).transpose()
+    }
+
+    /// Writes what has changed, unless somebody else has written since `row` was read: then it is `false`, and
+    /// nothing has changed. The row's version counts on when it is `true`.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn update(&self, row: &mut Sandbox) -> Result<bool, StoreError> {
+        let updated = sqlx::query(
+            "UPDATE sandboxes SET status = $3, transition = $4, status_reason = $5, guest_ip = $6, host_ip = $7, \
+             isolation = $8, vmm = $9, started_at = $10, last_active_at = $11, last_updated = $12, \
+             version = version + 1 WHERE id = $1 AND version = $2",
+        )
+        .bind(row.id.as_str())
+        .bind(row.version)
+        .bind(row.status.as_str())
+        .bind(row.transition.map_or("", Transition::as_str))
+        .bind(&row.status_reason)
+        .bind(&row.guest_ip)
+        .bind(&row.host_ip)
+        .bind(&row.isolation)
+        .bind(&row.vmm)
+        .bind(row.started_at_ms)
+        .bind(row.last_active_at_ms)
+        .bind(row.last_updated_ms)
+        .execute(&self.writer)
+        .await?;
+        let done = updated.rows_affected() == 1;
+        row.version += i64::from(done);
+        Ok(done)
+    }
+
+    /// Forgets a sandbox, unless somebody else has written since `row` was read.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn remove(&self, row: &Sandbox) -> Result<bool, StoreError> {
+        let removed = sqlx::query("DELETE FROM sandboxes WHERE id = $1 AND version = $2")
+            .bind(row.id.as_str())
+            .bind(row.version)
+            .execute(&self.writer)
+            .await?;
+        Ok(removed.rows_affected() == 1)
+    }
+
+    /// Forgets the sandboxes that stopped before this time. Answers how many.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn forget_stopped(&self, before_ms: i64) -> Result<u64, StoreError> {
+        let removed =
+            sqlx::query("DELETE FROM sandboxes WHERE status = 'stopped' AND last_updated < $1")
+                .bind(before_ms)
+                .execute(&self.writer)
+                .await?;
+        Ok(removed.rows_affected())
+    }
+}
+
+fn metadata_text(metadata: &BTreeMap<String, String>) -> String {
+    // A map of texts always has a JSON form.
+    serde_json::to_string(metadata).unwrap_or_default()
+}
+
+/// A row as the type that has no room for nonsense.
+pub(crate) fn read(row: &SqliteRow) -> Result<Sandbox, StoreError> {
+    let id: String = row.try_get("id")?;
+    let broken = |what| StoreError::Row {
+        id: id.clone(),
+        what,
+    };
+    let number = |column: &'static str| -> Result<u32, StoreError> {
+        u32::try_from(row.try_get::<i64, _>(column)?).map_err(|_| broken(column))
+    };
+    let transition: String = row.try_get("transition")?;
+    Ok(Sandbox {
+        owner_id: row.try_get("owner_id")?,
+        template: row
+            .try_get::<String, _>("template")?
+            .parse()
+            .map_err(|_| broken("template"))?,
+        vcpus: number("vcpus")?,
+        memory: MiB(number("memory_mb")?),
+        timeout_sec: number("timeout_sec")?,
+        hostname: row.try_get("hostname")?,
+        metadata: serde_json::from_str(row.try_get("metadata")?).map_err(|_| broken("metadata"))?,
+        status: Status::from_name(row.try_get("status")?).ok_or_else(|| broken("status"))?,
+        transition: match transition.as_str() {
+            "" => None,
+            name => Some(Transition::from_name(name).ok_or_else(|| broken("transition"))?),
+        },
+        status_reason: row.try_get("status_reason")?,
+        guest_ip: row.try_get("guest_ip")?,
+        host_ip: row.try_get("host_ip")?,
+        isolation: row.try_get("isolation")?,
+        vmm: row.try_get("vmm")?,
+        created_at_ms: row.try_get("created_at")?,
+        started_at_ms: row.try_get("started_at")?,
+        last_active_at_ms: row.try_get("last_active_at")?,
+        last_updated_ms: row.try_get("last_updated")?,
+        version: row.try_get("version")?,
+        id: id.parse().map_err(|_| broken("id"))?,
+    })
+}
