@@ -1,0 +1,77 @@
+//! What can go wrong with disks.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use wrenn_sys::program;
+
+use crate::qcow2;
+
+/// Why a disk operation failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The host's disk has no room for what the volume needs.
+    #[error("the host's disk is full: {needed} bytes are needed, {free} are free")]
+    HostFull {
+        /// How many bytes the volume had to get, or to have free.
+        needed: u64,
+        /// How many there are.
+        free: u64,
+    },
+    /// Somebody still uses the volume.
+    #[error("the volume at {} is still in use", root.display())]
+    Busy {
+        /// Where it is mounted.
+        root: PathBuf,
+    },
+    /// The volume was closed.
+    #[error("the volume is closed")]
+    Closed,
+    /// The volume's directory holds files, but its file system cannot share blocks; mounting over them would hide them.
+    #[error("{} is not empty and its file system has no reflinks", root.display())]
+    Occupied {
+        /// The directory.
+        root: PathBuf,
+    },
+    /// There is a file where a new one was to be made.
+    #[error("{} is there already", path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The base image is larger than the disk that it was to back.
+    #[error("the base image has {base} bytes, more than the disk's {virtual_size}")]
+    BaseTooLarge {
+        /// The size of the base image, in bytes.
+        base: u64,
+        /// The size that the disk was to have, in bytes.
+        virtual_size: u64,
+    },
+    /// The layer cannot be described by a qcow2 header.
+    #[error("the layer does not fit the format")]
+    Format(#[from] qcow2::Invalid),
+    /// A program of the host failed.
+    #[error("the volume's file system could not be made or grown")]
+    Program(#[from] program::Error),
+    /// The kernel refused.
+    #[error("could not {doing} {}", path.display())]
+    Io {
+        /// What was tried.
+        doing: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+}
+
+impl Error {
+    /// What turns the kernel's answer into an error that says what was tried on which file.
+    pub(crate) fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Io {
+            doing,
+            path: path.to_owned(),
+            source,
+        }
+    }
+}

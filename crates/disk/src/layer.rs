@@ -1,0 +1,170 @@
+//! Copy-on-write layers: what a sandbox writes to its disk, over a base image that it shares.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, fchown};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use wrenn_sys::durable;
+
+use crate::Error;
+use crate::qcow2::{Header, OVERLAY_LEN};
+
+/// The disk of one sandbox.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Layer {
+    /// The file that takes what the sandbox writes. It belongs to the sandbox's VMM.
+    pub overlay: PathBuf,
+    /// The image that everything else is read from. Nobody writes it.
+    pub base: PathBuf,
+    /// The size of the disk that the guest sees, in bytes.
+    pub virtual_size: u64,
+}
+
+/// A way to keep copy-on-write layers.
+pub trait Disk: Send + Sync {
+    /// Makes the layer, empty, to be written by a VMM that runs as `uid`. Its base image is there already.
+    ///
+    /// # Errors
+    /// An overlay that is there already is refused and left alone; after any other error there is none.
+    fn create(&self, layer: &Layer, uid: u32) -> Result<(), Error>;
+
+    /// Removes the layer, not its base image. One that is not there is fine.
+    fn remove(&self, layer: &Layer) -> Result<(), Error>;
+
+    /// How many bytes of the host's disk the layer takes, its base image not counted.
+    fn usage(&self, layer: &Layer) -> io::Result<u64>;
+}
+
+/// Layers as qcow2 files over raw images.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Qcow2;
+
+impl Disk for Qcow2 {
+    fn create(&self, layer: &Layer, uid: u32) -> Result<(), Error> {
+        create_overlay(&layer.overlay, &layer.base, layer.virtual_size, uid)
+    }
+
+    fn remove(&self, layer: &Layer) -> Result<(), Error> {
+        durable::remove(&layer.overlay).map_err(Error::io("remove", &layer.overlay))
+    }
+
+    fn usage(&self, layer: &Layer) -> io::Result<u64> {
+        usage(&layer.overlay)
+    }
+}
+
+/// Makes an empty qcow2 overlay over the raw image `base`: mode 0600, owned by `uid`, a disk of `virtual_size` bytes.
+///
+/// Nothing is copied and no program is run. The file is not synced: it becomes durable with the guest's first flush.
+///
+/// # Errors
+/// A size or path that the format does not take, a base that is larger than the disk, a file that is there already
+/// (it is left alone), no room. After an error there is no new file.
+pub fn create_overlay(
+    overlay: &Path,
+    base: &Path,
+    virtual_size: u64,
+    uid: u32,
+) -> Result<(), Error> {
+    let header = Header {
+        virtual_size,
+        backing: base.to_owned(),
+    };
+    let pieces = header.build()?;
+    let base_size = std::fs::metadata(base)
+        .map_err(Error::io("read the size of", base))?
+        .len();
+    if base_size > virtual_size {
+        return Err(Error::BaseTooLarge {
+            base: base_size,
+            virtual_size,
+        });
+    }
+    let file = create_new(overlay)?;
+    let written = pieces
+        .iter()
+        .try_for_each(|piece| file.write_all_at(&piece.bytes, piece.offset))
+        .and_then(|()| file.set_len(OVERLAY_LEN))
+        .and_then(|()| fchown(&file, Some(uid), None));
+    written.map_err(|error| {
+        // The error that led here is the one to tell.
+        drop(std::fs::remove_file(overlay));
+        Error::io("write", overlay)(error)
+    })
+}
+
+/// How many bytes of the host's disk a file takes. Blocks that it shares with others count in full.
+pub fn usage(path: &Path) -> io::Result<u64> {
+    Ok(std::fs::symlink_metadata(path)?.blocks() * 512)
+}
+
+fn create_new(path: &Path) -> Result<File, Error> {
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => Error::Exists {
+                path: path.to_owned(),
+            },
+            _ => Error::io("make", path)(error),
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn layer(dir: &Path) -> Layer {
+        let base = dir.join("base.raw");
+        File::create(&base).unwrap().set_len(1 << 30).unwrap();
+        Layer {
+            overlay: dir.join("overlay.qcow2"),
+            base,
+            virtual_size: 8 << 30,
+        }
+    }
+
+    #[test]
+    fn a_new_layer_is_small_and_its_owner_s_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let layer = layer(dir.path());
+        Qcow2.create(&layer, 4242).unwrap();
+        let meta = layer.overlay.metadata().unwrap();
+        assert_eq!(
+            (meta.uid(), meta.permissions().mode() & 0o777),
+            (4242, 0o600)
+        );
+        assert!(Qcow2.usage(&layer).unwrap() <= 16 << 10);
+        Qcow2.remove(&layer).unwrap();
+        Qcow2.remove(&layer).unwrap();
+        assert!(!layer.overlay.exists() && layer.base.exists());
+    }
+
+    #[test]
+    fn a_file_that_is_there_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let layer = layer(dir.path());
+        std::fs::write(&layer.overlay, "precious").unwrap();
+        let error = Qcow2.create(&layer, 0).unwrap_err();
+        assert!(matches!(error, Error::Exists { .. }), "{error}");
+        assert_eq!(std::fs::read(&layer.overlay).unwrap(), b"precious");
+    }
+
+    #[test]
+    fn a_base_that_is_larger_or_absent_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut layer = layer(dir.path());
+        layer.virtual_size = 1 << 20;
+        let error = Qcow2.create(&layer, 0).unwrap_err();
+        assert!(matches!(error, Error::BaseTooLarge { .. }), "{error}");
+        layer.base = dir.path().join("absent");
+        let error = Qcow2.create(&layer, 0).unwrap_err();
+        assert!(matches!(error, Error::Io { .. }), "{error}");
+        assert!(!layer.overlay.exists());
+    }
+}
