@@ -235,6 +235,8 @@ pub enum Effect {
     Start,
     /// Undo every step, the last first.
     Unwind,
+    /// End the VM and give its network back, but keep its disk.
+    Release,
     /// Let the frozen vCPUs go on.
     Thaw,
     /// Tell whoever listens.
@@ -253,7 +255,7 @@ pub struct Refusal {
 
 /// The one place where a sandbox's state changes.
 pub fn next(state: &State, event: Event) -> Result<(State, &'static [Effect]), Refusal> {
-    use Effect::{Announce, Forget, Record, Start, Thaw, Unwind};
+    use Effect::{Announce, Forget, Record, Release, Start, Thaw, Unwind};
 
     Ok(match (state, event) {
         (State::Pending, Event::Boot) => (State::Starting, &[Record, Start]),
@@ -266,9 +268,9 @@ pub fn next(state: &State, event: Event) -> Result<(State, &'static [Effect]), R
         (State::Running { .. }, Event::VmEnded(reason @ Reason::PoweredOff)) => {
             (State::Stopped(reason), &[Unwind, Record, Announce, Forget])
         }
-        // Its VM is unmade, its row stays: somebody has to learn why before it is destroyed.
+        // It stays until it is destroyed: somebody has to learn why, and its disk may be all there is.
         (State::Running { .. }, Event::VmEnded(reason)) => {
-            (State::Error(reason), &[Record, Unwind, Announce])
+            (State::Error(reason), &[Record, Release, Announce])
         }
         (State::Running { stalled: false }, Event::DiskFull) => {
             (State::Running { stalled: true }, &[Announce])
@@ -386,7 +388,9 @@ mod tests {
                 if let (Some(record), Some(announce)) = (at(Effect::Record), at(Effect::Announce)) {
                     prop_assert!(record < announce);
                 }
+                let ended = at(Effect::Unwind).or(at(Effect::Release)).is_some();
                 unwound |= at(Effect::Unwind).is_some();
+                prop_assert!(!ended || !matches!(after, State::Running { .. }));
                 if at(Effect::Forget).is_some() {
                     prop_assert!(unwound);
                 }
