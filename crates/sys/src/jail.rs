@@ -1,1 +1,128 @@
-//! (being built)
+//! What a process does to itself before it becomes a program that nobody trusts. For a process with one thread.
+#![allow(
+    unsafe_code,
+    reason = "cloning without a wrapper in libc, and closing descriptors that nobody owns"
+)]
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::io::FdFlags;
+use rustix::process::{Resource, Rlimit};
+use rustix::thread::{CapabilitySet, CapabilitySets, Gid, Uid};
+
+/// Which side of [`fork_sibling`] this is.
+#[derive(Debug)]
+pub enum Side {
+    /// The caller; the new process has this number.
+    Caller(i32),
+    /// The new process.
+    New,
+}
+
+/// Closes every descriptor from 3 up.
+pub fn close_all_but_stdio() -> io::Result<()> {
+    // SAFETY: Called first thing in a process with one thread, before anything here opens a descriptor, so that no
+    // `OwnedFd` refers to one of those closed.
+    if unsafe { libc::close_range(3, libc::c_uint::MAX, 0) } == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// Copies this process. The new one is a child not of the caller but of the caller's parent, which so learns how it
+/// ends, and it is the first in its PID namespace if the caller left its own by `unshare`.
+///
+/// Fails in a process with more than one thread: the copy would have only one, and the locks of the others.
+pub fn fork_sibling() -> io::Result<Side> {
+    if std::fs::read_dir("/proc/self/task")?.count() != 1 {
+        return Err(io::Error::other("this process has more than one thread"));
+    }
+    let none = std::ptr::null::<libc::c_void>();
+    // SAFETY: Without CLONE_VM this is a fork: both sides go on with memory of their own, and there is no other
+    // thread whose locks could be held. No stack, thread id or TLS is asked for, so that the pointers are not read.
+    let pid = unsafe { libc::syscall(libc::SYS_clone, libc::CLONE_PARENT, none, none, none, none) };
+    match i32::try_from(pid) {
+        Ok(0) => Ok(Side::New),
+        Ok(pid) if pid > 0 => Ok(Side::Caller(pid)),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Gives up root for good: groups, user, every capability, and all ways to get one back.
+pub fn drop_privileges(uid: u32) -> io::Result<()> {
+    if uid == 0 || uid == u32::MAX {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "a jail's user may not be root",
+        ));
+    }
+    for capability in 0..64 {
+        // The kernel refuses the first number that it has no capability for.
+        let capability = CapabilitySet::from_bits_retain(1 << capability);
+        match rustix::thread::remove_capability_from_bounding_set(capability) {
+            Err(rustix::io::Errno::INVAL) => break,
+            other => other?,
+        }
+    }
+    rustix::thread::clear_ambient_capability_set()?;
+    let (gid, uid) = (Gid::from_raw(uid), Uid::from_raw(uid));
+    rustix::thread::set_thread_groups(&[])?;
+    rustix::thread::set_thread_res_gid(gid, gid, gid)?;
+    rustix::thread::set_thread_res_uid(uid, uid, uid)?;
+    rustix::thread::set_capabilities(
+        None,
+        CapabilitySets {
+            effective: CapabilitySet::empty(),
+            permitted: CapabilitySet::empty(),
+            inheritable: CapabilitySet::empty(),
+        },
+    )?;
+    rustix::thread::set_no_new_privs(true)?;
+    Ok(())
+}
+
+/// Bounds what the process may open, and forbids it to leave its memory in a core file.
+pub fn set_resource_limits(descriptors: u64) -> io::Result<()> {
+    let limit = |most| Rlimit {
+        current: Some(most),
+        maximum: Some(most),
+    };
+    rustix::process::setrlimit(Resource::Core, limit(0))?;
+    rustix::process::setrlimit(Resource::Nofile, limit(descriptors))?;
+    Ok(())
+}
+
+/// Lets a descriptor live on in the program that this process becomes.
+pub fn inherit(fd: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(rustix::io::fcntl_setfd(fd, FdFlags::empty())?)
+}
+
+/// Takes standard input away for ourselves, at a high number that nothing counts on, and leaves `/dev/null` there.
+pub fn take_stdin() -> io::Result<OwnedFd> {
+    let taken = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 100)?;
+    let null = std::fs::File::open("/dev/null")?;
+    rustix::stdio::dup2_stdin(null.as_fd())?;
+    Ok(taken)
+}
+
+/// Becomes another program. Returns only when that failed.
+pub fn exec(program: &str, args: &[String], env: &[(String, String)]) -> io::Error {
+    let become_it = || -> io::Result<std::convert::Infallible> {
+        let program = CString::new(program)?;
+        let args = std::iter::once(Ok(program.clone()))
+            .chain(args.iter().map(|arg| CString::new(arg.as_str())))
+            .collect::<Result<Vec<_>, _>>()?;
+        let env = env
+            .iter()
+            .map(|(name, value)| CString::new(format!("{name}={value}")))
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(nix::unistd::execve(&program, &args, &env)?)
+    };
+    match become_it() {
+        Ok(never) => match never {},
+        Err(error) => error,
+    }
+}

@@ -2,6 +2,7 @@
 //! Nothing in this crate knows what a sandbox is.
 
 pub mod cgroup;
+pub mod clock;
 pub mod durable;
 pub mod jail;
 pub mod loopdev;

@@ -1,1 +1,273 @@
-//! (being built)
+//! Processes of the host, known by more than their number: watched and ended through a pidfd, recognised by birth.
+#![allow(unsafe_code, reason = "registering a descriptor with tokio")]
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::Arc;
+
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
+use serde::{Deserialize, Serialize};
+use tokio::io::unix::AsyncFd;
+use tokio::process::{Child, Command};
+use tokio::sync::watch;
+
+/// When a process began. No two processes of a host share a number and a birth.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Birth {
+    /// The host's boot, `/proc/sys/kernel/random/boot_id`.
+    pub boot_id: String,
+    /// Clock ticks from that boot to the start of the process, field 22 of `/proc/PID/stat`.
+    pub start_time: u64,
+}
+
+/// A file, whatever its name is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileId {
+    /// The device.
+    pub dev: u64,
+    /// The inode.
+    pub ino: u64,
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// By itself, with this code.
+    Code(i32),
+    /// By this signal.
+    Signal(i32),
+    /// It was no child of ours, so its status went to another process.
+    Unknown,
+}
+
+/// The running boot of this host.
+pub fn boot_id() -> io::Result<String> {
+    Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?
+        .trim()
+        .to_owned())
+}
+
+/// When a process began; `None` when there is none of this number or it has ended.
+pub fn birth(pid: i32) -> io::Result<Option<Birth>> {
+    let Some(stat) = present(fs::read_to_string(format!("/proc/{pid}/stat")))? else {
+        return Ok(None);
+    };
+    match parse_stat(&stat) {
+        Some(('Z' | 'X', _)) => Ok(None),
+        Some((_, start_time)) => Ok(Some(Birth {
+            boot_id: boot_id()?,
+            start_time,
+        })),
+        None => Err(io::Error::new(io::ErrorKind::InvalidData, "/proc/PID/stat")),
+    }
+}
+
+/// The program that a process runs; `None` when there is no process of this number.
+pub fn exe(pid: i32) -> io::Result<Option<FileId>> {
+    let meta = present(fs::metadata(format!("/proc/{pid}/exe")))?;
+    Ok(meta.map(|meta| FileId {
+        dev: meta.dev(),
+        ino: meta.ino(),
+    }))
+}
+
+/// The cgroups of a process, one a hierarchy; empty when there is no process of this number.
+pub fn cgroups(pid: i32) -> io::Result<Vec<String>> {
+    let text = present(fs::read_to_string(format!("/proc/{pid}/cgroup")))?.unwrap_or_default();
+    Ok(text
+        .lines()
+        .filter_map(|line| line.splitn(3, ':').nth(2))
+        .map(str::to_owned)
+        .collect())
+}
+
+/// State and start time out of `/proc/PID/stat`. The name before them may hold spaces and parentheses.
+fn parse_stat(stat: &str) -> Option<(char, u64)> {
+    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
+    let state = fields.next()?.chars().next()?;
+    Some((state, fields.nth(18)?.parse().ok()?))
+}
+
+/// `None` for what the kernel answers about a process that is no more.
+fn present<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error)
+            if error.kind() == io::ErrorKind::NotFound
+                || error.raw_os_error() == Some(libc::ESRCH) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// A process that is being watched. A child of ours is reaped as soon as it ends, also when nobody holds this any more.
+#[derive(Debug, Clone)]
+pub struct Process {
+    pid: i32,
+    pidfd: Arc<OwnedFd>,
+    exit: watch::Receiver<Option<Exit>>,
+}
+
+impl Process {
+    /// Watches the process that has this number now; `None` when there is none. Wants a tokio runtime.
+    ///
+    /// A child that nobody else reaps keeps its number until this does, so that there is no race; for any other
+    /// process the caller compares [`birth`] after this.
+    pub fn open(pid: i32) -> io::Result<Option<Self>> {
+        let pidfd = match rustix::process::pidfd_open(pid_of(pid)?, PidfdFlags::NONBLOCK) {
+            Err(Errno::SRCH) => return Ok(None),
+            other => Arc::new(other?),
+        };
+        let (tell, exit) = watch::channel(None);
+        // SAFETY: The descriptor is owned by what is registered, which never gives out another, and stays open with it.
+        let ready = unsafe { AsyncFd::register(Arc::clone(&pidfd)) }?;
+        tokio::spawn(async move {
+            // An error is the runtime's end: nobody is left to be told.
+            if ready.readable().await.is_ok() {
+                tell.send_replace(Some(reap(ready.get_ref())));
+            }
+        });
+        Ok(Some(Self { pid, pidfd, exit }))
+    }
+
+    /// Its number.
+    #[must_use]
+    pub fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// How it ended; `None` while it lives.
+    #[must_use]
+    pub fn exit(&self) -> Option<Exit> {
+        *self.exit.borrow()
+    }
+
+    /// Waits for its end.
+    pub async fn ended(&self) -> Exit {
+        let mut exit = self.exit.clone();
+        match exit.wait_for(Option::is_some).await {
+            Ok(exit) => exit.unwrap_or(Exit::Unknown),
+            Err(_) => Exit::Unknown,
+        }
+    }
+
+    /// Ends it. One that has ended already is fine.
+    pub fn kill(&self) -> io::Result<()> {
+        match rustix::process::pidfd_send_signal(&*self.pidfd, Signal::KILL) {
+            Ok(()) | Err(Errno::SRCH) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+fn reap(pidfd: &OwnedFd) -> Exit {
+    use std::os::fd::AsFd;
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+    match rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), options) {
+        Ok(Some(status)) => match (status.exit_status(), status.terminating_signal()) {
+            (Some(code), _) => Exit::Code(code),
+            (None, Some(signal)) => Exit::Signal(signal),
+            (None, None) => Exit::Unknown,
+        },
+        Ok(None) | Err(_) => Exit::Unknown,
+    }
+}
+
+fn pid_of(pid: i32) -> io::Result<Pid> {
+    Pid::from_raw(pid)
+        .filter(|pid| pid.as_raw_nonzero().get() > 0)
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no process number"))
+}
+
+/// Ends the process of this number, which the caller just found in a place that only its own processes can be in.
+/// `false` when there is none.
+pub(crate) fn kill_if(pid: i32, still: impl FnOnce() -> bool) -> io::Result<bool> {
+    let pidfd = match rustix::process::pidfd_open(pid_of(pid)?, PidfdFlags::empty()) {
+        Err(Errno::SRCH) => return Ok(false),
+        other => other?,
+    };
+    // Asked again now that the number is held: another process may have got it in between.
+    if !still() {
+        return Ok(false);
+    }
+    match rustix::process::pidfd_send_signal(&pidfd, Signal::KILL) {
+        Ok(()) => Ok(true),
+        Err(Errno::SRCH) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Starts a helper of our own that talks to us over `stdin`, a socket. Its other output goes to `log`; it inherits
+/// nothing else. Dropping the handle does not end it.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a program of the host runs to its end, a helper becomes something else"
+)]
+pub fn spawn_helper(
+    program: &Path,
+    arg: impl AsRef<OsStr>,
+    stdin: OwnedFd,
+    log: OwnedFd,
+) -> io::Result<Child> {
+    Command::new(program)
+        .arg(arg)
+        .env_clear()
+        .current_dir("/")
+        .stdin(Stdio::from(stdin))
+        .stdout(Stdio::from(log.try_clone()?))
+        .stderr(Stdio::from(log))
+        .spawn()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_parentheses_does_not_confuse() {
+        let fields = (4..=21).map(|n| n.to_string()).collect::<Vec<_>>();
+        let stat = format!("7 (a) b (c)) S {} 4711 23", fields.join(" "));
+        assert_eq!(parse_stat(&stat), Some(('S', 4711)));
+        assert_eq!(parse_stat("7 (short) S 1"), None);
+    }
+
+    #[test]
+    fn we_were_born_and_nobody_is_not() {
+        let me = std::process::id().try_into().unwrap();
+        assert_eq!(birth(me).unwrap(), birth(me).unwrap());
+        assert!(birth(me).unwrap().is_some());
+        let own = fs::metadata(std::env::current_exe().unwrap()).unwrap();
+        assert_eq!(exe(me).unwrap().unwrap().ino, own.ino());
+        assert!(birth(i32::MAX).unwrap().is_none());
+        assert!(exe(i32::MAX).unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_child_that_is_killed_is_reaped_and_its_signal_known() {
+        #[expect(
+            clippy::disallowed_methods,
+            clippy::zombie_processes,
+            reason = "a process to watch, reaped through its pidfd"
+        )]
+        let child = std::process::Command::new("sleep")
+            .arg("600")
+            .spawn()
+            .unwrap();
+        let pid = child.id().try_into().unwrap();
+        let process = Process::open(pid).unwrap().unwrap();
+        assert_eq!(process.exit(), None);
+        process.kill().unwrap();
+        assert_eq!(process.ended().await, Exit::Signal(libc::SIGKILL));
+        assert!(!Path::new(&format!("/proc/{pid}")).exists());
+        process.kill().unwrap();
+        assert!(Process::open(i32::MAX).unwrap().is_none());
+    }
+}
