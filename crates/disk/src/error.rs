@@ -24,6 +24,12 @@ pub enum Error {
         /// Where it is mounted.
         root: PathBuf,
     },
+    /// The volume was unmounted, but another mount namespace still has it.
+    #[error("the volume was unmounted at {}, but another mount namespace still has it", root.display())]
+    Held {
+        /// Where it was mounted.
+        root: PathBuf,
+    },
     /// The volume was closed.
     #[error("the volume is closed")]
     Closed,

@@ -17,7 +17,7 @@ use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags};
@@ -35,8 +35,9 @@ const MIN_INITIAL: u64 = 320 << 20;
 const MIN_STEP: u64 = 64 << 20;
 /// Sizes are whole mebibytes.
 const GRAIN: u64 = 1 << 20;
-/// How long a loop device may take to end after its file system was unmounted.
-const DETACH_LIMIT: Duration = Duration::from_secs(2);
+/// How long a volume may stay busy, and then its loop device stay, before closing is an error.
+const CLOSE_LIMIT: Duration = Duration::from_secs(1);
+const POLL: Duration = Duration::from_millis(5);
 
 /// How large a volume is made and when it grows. Only a volume that is an image grows.
 #[derive(Debug, Clone, Copy)]
@@ -209,7 +210,7 @@ impl Volume {
     /// Unmounts the volume and waits until its loop device has ended. Nothing may be open in it any more.
     ///
     /// # Errors
-    /// [`Error::Busy`]; the volume then stays open.
+    /// [`Error::Busy`], and the volume stays open; [`Error::Held`], and it is closed here but not everywhere.
     pub async fn close(&self) -> Result<(), Error> {
         let Kind::Image(mounted) = &self.kind else {
             return Ok(());
@@ -218,7 +219,7 @@ impl Volume {
         if mounted.is_none() {
             return Ok(());
         }
-        unmount(&self.root)?;
+        unmount(&self.root).await?;
         let Some(Mounted { image, device }) = mounted.take() else {
             return Ok(());
         };
@@ -271,35 +272,41 @@ impl Mounted {
     }
 }
 
-fn unmount(root: &Path) -> Result<(), Error> {
-    match rustix::mount::unmount(root, UnmountFlags::NOFOLLOW) {
-        // Not mounted: somebody else did it.
-        Ok(()) | Err(Errno::INVAL) => Ok(()),
-        Err(Errno::BUSY) => Err(Error::Busy {
-            root: root.to_owned(),
-        }),
-        Err(error) => Err(Error::io("unmount", root)(error.into())),
+/// Unmounts the volume. A program that is being started has each descriptor of ours for a moment: busy is tried again.
+async fn unmount(root: &Path) -> Result<(), Error> {
+    let deadline = Instant::now() + CLOSE_LIMIT;
+    loop {
+        match rustix::mount::unmount(root, UnmountFlags::NOFOLLOW) {
+            // Not mounted: somebody else did it.
+            Ok(()) | Err(Errno::INVAL) => return Ok(()),
+            Err(Errno::BUSY) if Instant::now() < deadline => tokio::time::sleep(POLL).await,
+            Err(Errno::BUSY) => {
+                return Err(Error::Busy {
+                    root: root.to_owned(),
+                });
+            }
+            Err(error) => return Err(Error::io("unmount", root)(error.into())),
+        }
     }
 }
 
 /// Waits for the device to end. It does not while another mount namespace still has the file system.
 async fn wait_until_detached(image: &Image, root: &Path) -> Result<(), Error> {
-    let gone = async {
-        while LoopDevice::find(image.file())
-            .map_err(Error::io("look for", &devices()))?
-            .is_some()
-        {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+    let deadline = Instant::now() + CLOSE_LIMIT;
+    loop {
+        let found = LoopDevice::find(image.file()).map_err(Error::io("look for", &devices()))?;
+        if found.is_none() {
+            return Ok(());
         }
-        Ok(())
-    };
-    tokio::time::timeout(DETACH_LIMIT, gone)
-        .await
-        .unwrap_or_else(|_| {
-            Err(Error::Busy {
+        if Instant::now() >= deadline {
+            return Err(Error::Held {
                 root: root.to_owned(),
-            })
-        })
+            });
+        }
+        // Not held while we wait, or it would never end.
+        drop(found);
+        tokio::time::sleep(POLL).await;
+    }
 }
 
 fn devices() -> PathBuf {
