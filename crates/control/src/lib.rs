@@ -1,1 +1,25 @@
-//! Services over the store and the agents: what should exist, and the way there.
+//! What should exist, and the way there: services over the store and the host's agent.
+//!
+//! The agent owns the truth about what exists, the store about what should. Every operation writes its intent into the
+//! store before it asks the agent, and its outcome afterwards; the [reconciler](mod@reconcile) makes the two meet when
+//! something came in between. Nothing here knows HTTP, SQL or virtual machines.
+
+mod agent;
+mod clock;
+mod flight;
+mod keys;
+mod limits;
+mod plane;
+pub mod reconcile;
+mod sandboxes;
+mod templates;
+
+pub use agent::{
+    Command, CommandEvent, CommandInput, CommandStream, ExecOutcome, FileStream, Input, Upload,
+};
+pub use keys::{ApiKey, Keys};
+pub use limits::Limits;
+pub use plane::{AgentState, ControlPlane};
+pub use sandboxes::{Deleted, NewSandbox, Sandboxes, Wait};
+pub use templates::{Template, Templates};
+pub use wrenn_store::{Cursor, Filter, Sandbox, StoreError};

@@ -1,0 +1,190 @@
+//! A typed client of the host's agent: its contract over a Unix socket.
+
+mod command;
+mod connection;
+mod fault;
+mod file;
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::time::Duration;
+
+use bytes::Bytes;
+use connectrpc::client::CallOptions;
+use wrenn_hostagent_api as rpc;
+use wrenn_model::{ErrorKind, Fault, SandboxId, TemplateName};
+
+pub use command::{Command, CommandEvent, CommandInput, CommandStream, ExecOutcome, Input};
+pub use file::{FileStream, Upload};
+
+use connection::Connections;
+use fault::from_agent;
+
+/// Something that is done at once.
+const SHORT: Duration = Duration::from_secs(10);
+/// A boot, on a slow host under emulation.
+const CREATE: Duration = Duration::from_secs(600);
+/// Unmaking a sandbox, tried again while something holds on to it.
+const DESTROY: Duration = Duration::from_secs(60);
+/// What a command's own timeout is given on top, for the way there and back.
+const EXEC_SLACK: Duration = Duration::from_secs(30);
+/// Larger than two capped streams of a command.
+const MESSAGE_BYTES: usize = 32 << 20;
+/// Sandboxes' texts take memory; so many bytes of them are believed.
+const LIST_BYTES: usize = 256 << 20;
+
+/// The host's agent.
+#[derive(Debug, Clone)]
+pub(crate) struct AgentClient {
+    connections: Connections,
+}
+
+fn within(limit: Duration) -> CallOptions {
+    CallOptions::default()
+        .with_timeout(limit)
+        .with_max_message_size(MESSAGE_BYTES)
+}
+
+impl AgentClient {
+    /// A client of the agent behind this socket. Connects when it is first used, and anew when that is needed.
+    pub(crate) fn new(socket: &Path) -> Self {
+        Self {
+            connections: Connections::new(socket),
+        }
+    }
+
+    /// What the host is and has.
+    pub(crate) async fn health(&self) -> Result<rpc::HealthResponse, Fault> {
+        let lease = self.connections.lease();
+        let answer = lease
+            .client()
+            .health_with_options(rpc::HealthRequest::default(), within(SHORT))
+            .await;
+        let answer = answer.map_err(from_agent)?.into_owned();
+        lease.give_back();
+        Ok(answer)
+    }
+
+    /// Makes a sandbox. Dropped before its end it is unwound, unless the request says `detached`.
+    pub(crate) async fn create(
+        &self,
+        request: rpc::CreateSandboxRequest,
+    ) -> Result<rpc::Sandbox, Fault> {
+        let lease = self.connections.lease();
+        let answer = lease
+            .client()
+            .create_sandbox_with_options(request, within(CREATE))
+            .await;
+        let answer = answer.map_err(from_agent)?.into_owned();
+        lease.give_back();
+        answer.sandbox.into_option().ok_or_else(|| {
+            Fault::new(
+                ErrorKind::AgentError,
+                "the host agent made a sandbox and did not say which",
+                "see that server and agent are of one version",
+            )
+        })
+    }
+
+    /// Unmakes a sandbox. Afterwards nothing of it exists, also when it never was.
+    pub(crate) async fn destroy(&self, id: &SandboxId) -> Result<(), Fault> {
+        let lease = self.connections.lease();
+        let request = rpc::DestroySandboxRequest {
+            sandbox_id: id.to_string(),
+            ..Default::default()
+        };
+        lease
+            .client()
+            .destroy_sandbox_with_options(request, within(DESTROY))
+            .await
+            .map_err(from_agent)?;
+        lease.give_back();
+        Ok(())
+    }
+
+    /// All that the agent has.
+    pub(crate) async fn list(&self) -> Result<HashMap<SandboxId, rpc::Sandbox>, Fault> {
+        let lease = self.connections.lease();
+        let options = within(SHORT)
+            .with_max_message_size(LIST_BYTES)
+            .with_element_memory_limit(LIST_BYTES);
+        let answer = lease
+            .client()
+            .list_sandboxes_with_options(rpc::ListSandboxesRequest::default(), options)
+            .await;
+        let answer = answer.map_err(from_agent)?.into_owned();
+        lease.give_back();
+        let named =
+            answer
+                .sandboxes
+                .into_iter()
+                .filter_map(|sandbox| match sandbox.sandbox_id.parse() {
+                    Ok(id) => Some((id, sandbox)),
+                    Err(error) => {
+                        tracing::warn!(%error, "the agent lists a sandbox that nobody can name");
+                        None
+                    }
+                });
+        Ok(named.collect())
+    }
+
+    /// Counts as use.
+    pub(crate) async fn ping(&self, id: &SandboxId) -> Result<(), Fault> {
+        let lease = self.connections.lease();
+        let request = rpc::PingRequest {
+            sandbox_id: id.to_string(),
+            ..Default::default()
+        };
+        lease
+            .client()
+            .ping_with_options(request, within(SHORT))
+            .await
+            .map_err(from_agent)?;
+        lease.give_back();
+        Ok(())
+    }
+
+    /// The last of a sandbox's serial console.
+    pub(crate) async fn console(&self, id: &SandboxId) -> Result<Bytes, Fault> {
+        let lease = self.connections.lease();
+        let request = rpc::ConsoleRequest {
+            sandbox_id: id.to_string(),
+            ..Default::default()
+        };
+        let answer = lease
+            .client()
+            .console_with_options(request, within(SHORT))
+            .await;
+        let answer = answer.map_err(from_agent)?.into_owned();
+        lease.give_back();
+        Ok(answer.content.into())
+    }
+
+    /// The base templates of the host.
+    pub(crate) async fn templates(&self) -> Result<Vec<rpc::Template>, Fault> {
+        let lease = self.connections.lease();
+        let answer = lease
+            .client()
+            .list_templates_with_options(rpc::ListTemplatesRequest::default(), within(SHORT))
+            .await;
+        let answer = answer.map_err(from_agent)?.into_owned();
+        lease.give_back();
+        Ok(answer.templates)
+    }
+
+    /// Removes a template's name.
+    pub(crate) async fn delete_template(&self, name: &TemplateName) -> Result<(), Fault> {
+        let lease = self.connections.lease();
+        let request = rpc::DeleteTemplateRequest {
+            name: name.to_string(),
+            ..Default::default()
+        };
+        lease
+            .client()
+            .delete_template_with_options(request, within(DESTROY))
+            .await
+            .map_err(from_agent)?;
+        lease.give_back();
+        Ok(())
+    }
+}

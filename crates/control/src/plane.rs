@@ -1,0 +1,148 @@
+//! The control plane as one value: its services, its house-keeping, its end.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use wrenn_model::{ErrorKind, Fault};
+use wrenn_store::{Store, StoreError};
+
+use crate::agent::AgentClient;
+use crate::flight::Flights;
+use crate::reconcile::{self, Observer};
+use crate::sandboxes::store_fault;
+use crate::{Keys, Limits, Sandboxes, Templates};
+
+/// How long [`ControlPlane::close`] waits for operations that are under way.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// What the services share.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) store: Store,
+    pub(crate) agent: AgentClient,
+    pub(crate) limits: Limits,
+    pub(crate) flights: Flights,
+    pub(crate) observer: Observer,
+    /// Work that must finish whether or not its caller still waits.
+    pub(crate) tasks: TaskTracker,
+    pub(crate) closing: CancellationToken,
+}
+
+/// The control plane. Clones are the same one.
+#[derive(Debug, Clone)]
+pub struct ControlPlane {
+    core: Arc<Core>,
+    keys: Keys,
+}
+
+/// How the host's agent is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AgentState {
+    /// It answers, and its recovery has ended.
+    Ready,
+    /// It answers, and is not yet in order after a start.
+    Recovering,
+    /// It does not answer.
+    Unreachable,
+}
+
+impl ControlPlane {
+    /// Opens the database, makes it when there is none, and begins to look after what the agent behind the socket
+    /// has. The agent need not be there yet.
+    ///
+    /// # Errors
+    /// When the database is not what it should be.
+    pub async fn open(database: &Path, agent: &Path, limits: Limits) -> Result<Self, StoreError> {
+        let store = Store::open(database).await?;
+        let core = Arc::new(Core {
+            agent: AgentClient::new(agent),
+            limits,
+            flights: Flights::default(),
+            observer: Observer::default(),
+            tasks: TaskTracker::new(),
+            closing: CancellationToken::new(),
+            store: store.clone(),
+        });
+        core.tasks.spawn(reconcile::run(Arc::clone(&core)));
+        Ok(Self {
+            core,
+            keys: Keys::new(store),
+        })
+    }
+
+    /// Sandboxes, from create to destroy.
+    #[must_use]
+    pub fn sandboxes(&self) -> Sandboxes {
+        Sandboxes::new(Arc::clone(&self.core))
+    }
+
+    /// What sandboxes are made from.
+    #[must_use]
+    pub fn templates(&self) -> Templates {
+        Templates::new(self.core.agent.clone())
+    }
+
+    /// Who may call.
+    #[must_use]
+    pub fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// Whether the database answers, and how the agent is.
+    ///
+    /// # Errors
+    /// `db_error` when the database does not answer.
+    pub async fn check(&self) -> Result<AgentState, Fault> {
+        self.core
+            .store
+            .check()
+            .await
+            .map_err(|error| store_fault(&error))?;
+        Ok(match self.core.agent.health().await {
+            Ok(health) if health.ready => AgentState::Ready,
+            Ok(_) => AgentState::Recovering,
+            Err(_) => AgentState::Unreachable,
+        })
+    }
+
+    /// Looks at what the agent has once, at once, instead of waiting for the next time.
+    ///
+    /// # Errors
+    /// When the agent or the database does not answer; nothing has been changed by what was not seen.
+    pub async fn reconcile(&self) -> Result<(), Fault> {
+        reconcile::sweep(&self.core).await
+    }
+
+    /// Begins nothing new, gives what is under way ten seconds to end, and closes the database. Sandboxes run on.
+    pub async fn close(&self) {
+        self.core.closing.cancel();
+        self.core.tasks.close();
+        if tokio::time::timeout(GRACE, self.core.tasks.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                left = self.core.tasks.len(),
+                "operations are cut off; the next start settles them"
+            );
+        }
+        self.core.store.close().await;
+    }
+}
+
+impl Core {
+    /// Refuses what would begin while everything ends.
+    pub(crate) fn open_for_work(&self) -> Result<(), Fault> {
+        if self.closing.is_cancelled() {
+            return Err(Fault::new(
+                ErrorKind::Unavailable,
+                "the server is stopping",
+                "ask again shortly",
+            ));
+        }
+        Ok(())
+    }
+}

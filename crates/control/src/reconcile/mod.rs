@@ -1,0 +1,165 @@
+//! Makes what the store says and what the agent has meet.
+//!
+//! [`rules`] decides, as a pure function of one row and one sandbox of the agent; here is the hand that looks and
+//! writes. An agent that cannot be reached changes nothing. A sandbox that somebody here is working on is left alone,
+//! and so is a row that changed after the agent was looked at.
+
+mod observe;
+pub mod rules;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use wrenn_hostagent_api as rpc;
+use wrenn_model::{Fault, SandboxId};
+use wrenn_store::Sandbox;
+
+use crate::clock::now_ms;
+use crate::plane::Core;
+use crate::sandboxes::store_fault;
+use rules::Action;
+
+pub(crate) use observe::{Observation, Observer};
+
+/// Between two looks for stopped sandboxes that nobody asks about any more.
+const FORGET_EVERY: Duration = Duration::from_secs(600);
+
+/// Sweeps until the control plane closes.
+pub(crate) async fn run(core: Arc<Core>) {
+    let mut away = false;
+    let mut forgot: Option<Instant> = None;
+    loop {
+        match sweep(&core).await {
+            Ok(()) if away => {
+                tracing::info!("the host agent answers again");
+                away = false;
+            }
+            Ok(()) => {}
+            Err(fault) if !away => {
+                tracing::warn!(%fault, "sandboxes cannot be looked after");
+                away = true;
+            }
+            Err(_) => {}
+        }
+        if forgot.is_none_or(|then| then.elapsed() >= FORGET_EVERY) {
+            forget(&core).await;
+            forgot = Some(Instant::now());
+        }
+        tokio::select! {
+            () = tokio::time::sleep(core.limits.sweep_every) => {}
+            () = core.closing.cancelled() => return,
+        }
+    }
+}
+
+/// Looks at everything once.
+pub(crate) async fn sweep(core: &Core) -> Result<(), Fault> {
+    // Rows first: what was made or unmade while the agent answered shows in their versions.
+    let rows = core
+        .store
+        .unstopped()
+        .await
+        .map_err(|error| store_fault(&error))?;
+    let seen = core.observer.look(&core.agent, Duration::ZERO).await?;
+    let known: HashSet<&SandboxId> = rows.iter().map(|row| &row.id).collect();
+    for row in &rows {
+        settle(core, row, &seen).await?;
+    }
+    for (id, sandbox) in seen.sandboxes.iter().filter(|(id, _)| !known.contains(id)) {
+        match core
+            .store
+            .get(id)
+            .await
+            .map_err(|error| store_fault(&error))?
+        {
+            Some(row) => {
+                settle(core, &row, &seen).await?;
+            }
+            None => adopt(core, id, sandbox).await?,
+        }
+    }
+    Ok(())
+}
+
+/// Brings one row up to what was seen. Answers with what it is then.
+pub(crate) async fn settle(
+    core: &Core,
+    row: &Sandbox,
+    seen: &Observation,
+) -> Result<Sandbox, Fault> {
+    let mut row = row.clone();
+    if core.flights.has(&row.id) || !seen.speaks_of(&row) {
+        return Ok(row);
+    }
+    let sandbox = seen.sandboxes.get(&row.id);
+    match rules::decide(&row, sandbox, now_ms()) {
+        Action::Nothing => {
+            if let Some(sandbox) = sandbox {
+                rules::refresh(&mut row, sandbox);
+            }
+        }
+        Action::Become(mut new) => {
+            if core
+                .store
+                .update(&mut new)
+                .await
+                .map_err(|error| store_fault(&error))?
+            {
+                tracing::info!(sandbox = %new.id, was = %row.status, is = %new.status, reason = %new.status_reason, "settled");
+                return Ok(*new);
+            }
+        }
+        Action::Destroy => {
+            let _flight = core.flights.begin(&row.id);
+            match core.agent.destroy(&row.id).await {
+                Ok(()) => {
+                    let mut gone = rules::stopped(&row, rules::DESTROYED, now_ms());
+                    if core
+                        .store
+                        .update(&mut gone)
+                        .await
+                        .map_err(|error| store_fault(&error))?
+                    {
+                        return Ok(gone);
+                    }
+                }
+                // One sandbox that cannot be unmade holds up no other.
+                Err(fault) => tracing::warn!(sandbox = %row.id, %fault, "not destroyed yet"),
+            }
+        }
+    }
+    Ok(row)
+}
+
+/// A sandbox of the agent that the store has never heard of: after a restored backup, or with a new database.
+async fn adopt(core: &Core, id: &SandboxId, sandbox: &rpc::Sandbox) -> Result<(), Fault> {
+    if core.flights.has(id) {
+        return Ok(());
+    }
+    let Some(row) = rules::adopted(id, sandbox, now_ms()) else {
+        return Ok(());
+    };
+    if core
+        .store
+        .insert(&row)
+        .await
+        .map_err(|error| store_fault(&error))?
+    {
+        tracing::info!(sandbox = %id, "adopted");
+    }
+    Ok(())
+}
+
+async fn forget(core: &Core) {
+    let keep = i64::try_from(core.limits.keep_stopped.as_millis()).unwrap_or(i64::MAX);
+    match core
+        .store
+        .forget_stopped(now_ms().saturating_sub(keep))
+        .await
+    {
+        Ok(0) => {}
+        Ok(count) => tracing::info!(count, "forgot sandboxes that stopped long ago"),
+        Err(error) => tracing::warn!(%error, "stopped sandboxes are not forgotten"),
+    }
+}

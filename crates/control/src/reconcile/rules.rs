@@ -1,0 +1,248 @@
+//! What becomes of a row, given what the agent has of its sandbox.
+//!
+//! | row | the agent has it | it does not |
+//! |---|---|---|
+//! | being stopped | destroy it | stopped |
+//! | pending | as the agent says | stopped: its creation was interrupted |
+//! | running | as the agent says | stopped |
+//! | paused | as the agent says | error |
+//! | error | as the agent says | nothing |
+//! | stopped | as the agent says: it is there, whatever we were told | nothing |
+//! | none | adopted | |
+//!
+//! What the agent has in transition is left until it has settled.
+
+use wrenn_hostagent_api as rpc;
+use wrenn_model::{MiB, SandboxId, Status, Transition};
+use wrenn_store::Sandbox;
+
+/// Why a sandbox that a caller destroyed is stopped.
+pub const DESTROYED: &str = "destroyed on request";
+/// Why a sandbox stopped whose creation came to no end.
+pub const INTERRUPTED: &str = "its creation was interrupted";
+/// Why a sandbox stopped that its host has no more.
+pub const GONE: &str = "its host has it no more";
+/// Why a paused sandbox failed that its host has no more.
+pub const PAUSE_LOST: &str = "its host has lost its pause";
+
+/// What to do about a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// It is as it should be, or nobody can say.
+    Nothing,
+    /// Write this instead.
+    Become(Box<Sandbox>),
+    /// Somebody wanted it gone, and it is still there.
+    Destroy,
+}
+
+/// The rules.
+#[must_use]
+pub fn decide(row: &Sandbox, seen: Option<&rpc::Sandbox>, now_ms: i64) -> Action {
+    let become_ = |new| Action::Become(Box::new(new));
+    let stopping = row.transition == Some(Transition::Stopping);
+    match (row.status, seen) {
+        (Status::Stopped | Status::Error, None) if !stopping => Action::Nothing,
+        (_, None) if stopping => become_(stopped(row, DESTROYED, now_ms)),
+        (Status::Pending, None) => become_(stopped(row, INTERRUPTED, now_ms)),
+        (Status::Paused, None) => become_(Sandbox {
+            status: Status::Error,
+            ..stopped(row, PAUSE_LOST, now_ms)
+        }),
+        (_, None) => become_(stopped(row, GONE, now_ms)),
+        (status, Some(_)) if stopping && status != Status::Stopped => Action::Destroy,
+        (_, Some(seen)) => follow(row, seen, now_ms).map_or(Action::Nothing, become_),
+    }
+}
+
+/// The row as the agent has its sandbox, when that is news.
+fn follow(row: &Sandbox, seen: &rpc::Sandbox, now_ms: i64) -> Option<Sandbox> {
+    if !seen.transition.is_empty() {
+        return None;
+    }
+    let status = Status::from_name(&seen.status)?;
+    let mut new = Sandbox {
+        status,
+        transition: None,
+        ..row.clone()
+    };
+    refresh(&mut new, seen);
+    // How recently it was used is the agent's to know; it is no reason to write.
+    let news = Sandbox {
+        last_active_at_ms: row.last_active_at_ms,
+        ..new.clone()
+    } != *row;
+    new.last_updated_ms = now_ms;
+    news.then_some(new)
+}
+
+/// What the agent says about a sandbox, apart from its status.
+pub(crate) fn refresh(row: &mut Sandbox, seen: &rpc::Sandbox) {
+    row.status_reason.clone_from(&seen.status_reason);
+    row.guest_ip.clone_from(&seen.guest_ip);
+    row.host_ip.clone_from(&seen.host_ip);
+    row.isolation.clone_from(&seen.isolation);
+    row.vmm.clone_from(&seen.vmm);
+    row.started_at_ms = time(seen.started_at_unix_ms).or(row.started_at_ms);
+    row.last_active_at_ms = time(seen.last_active_at_unix_ms).or(row.last_active_at_ms);
+}
+
+/// The row of a sandbox that is no more.
+#[must_use]
+pub fn stopped(row: &Sandbox, reason: &str, now_ms: i64) -> Sandbox {
+    Sandbox {
+        status: Status::Stopped,
+        transition: None,
+        status_reason: reason.to_owned(),
+        guest_ip: String::new(),
+        host_ip: String::new(),
+        last_updated_ms: now_ms,
+        ..row.clone()
+    }
+}
+
+/// The row of a sandbox that only the agent knows. `None` while it is in transition, or when it makes no sense.
+#[must_use]
+pub fn adopted(id: &SandboxId, seen: &rpc::Sandbox, now_ms: i64) -> Option<Sandbox> {
+    if !seen.transition.is_empty() {
+        return None;
+    }
+    let mut row = Sandbox {
+        id: id.clone(),
+        owner_id: seen.owner_id.clone(),
+        template: seen.template.parse().ok()?,
+        vcpus: seen.vcpus,
+        memory: MiB(seen.memory_mb),
+        timeout_sec: seen.timeout_sec,
+        hostname: seen.hostname.clone(),
+        metadata: seen.metadata.clone().into_iter().collect(),
+        status: Status::from_name(&seen.status)?,
+        transition: None,
+        status_reason: String::new(),
+        guest_ip: String::new(),
+        host_ip: String::new(),
+        isolation: String::new(),
+        vmm: String::new(),
+        created_at_ms: time(seen.created_at_unix_ms).unwrap_or(now_ms),
+        started_at_ms: None,
+        last_active_at_ms: None,
+        last_updated_ms: now_ms,
+        version: 1,
+    };
+    refresh(&mut row, seen);
+    Some(row)
+}
+
+/// The contract writes 0 for a time that has not come.
+fn time(unix_ms: i64) -> Option<i64> {
+    (unix_ms > 0).then_some(unix_ms)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(status: &str, transition: &str, reason: &str) -> rpc::Sandbox {
+        rpc::Sandbox {
+            sandbox_id: "sb-aaaaaaaaaaaaaaaaaaaa".into(),
+            status: status.into(),
+            transition: transition.into(),
+            status_reason: reason.into(),
+            template: "minimal".into(),
+            vcpus: 1,
+            memory_mb: 512,
+            host_ip: "10.11.0.1".into(),
+            last_active_at_unix_ms: 77,
+            created_at_unix_ms: 5,
+            ..Default::default()
+        }
+    }
+
+    fn row(status: Status, transition: Option<Transition>) -> Sandbox {
+        let id = "sb-aaaaaaaaaaaaaaaaaaaa".parse().unwrap();
+        let known = adopted(&id, &seen("running", "", ""), 1).unwrap();
+        Sandbox {
+            status,
+            transition,
+            ..known
+        }
+    }
+
+    /// Every status, with and without a transition, against every status of the agent and its absence.
+    #[test]
+    fn the_table() {
+        use Status::{Error, Paused, Pending, Running, Stopped};
+        let (starting, stopping) = (Some(Transition::Starting), Some(Transition::Stopping));
+        // What the row becomes; "" for nothing, "destroy" for that.
+        for (status, transition, agent, becomes) in [
+            (Pending, starting, None, "stopped"),
+            (Pending, starting, Some(("pending", "starting")), ""),
+            (Pending, starting, Some(("running", "")), "running"),
+            (Pending, starting, Some(("error", "")), "error"),
+            (Pending, stopping, None, "stopped"),
+            (Pending, stopping, Some(("running", "")), "destroy"),
+            (Running, None, None, "stopped"),
+            (Running, None, Some(("running", "")), ""),
+            (Running, None, Some(("running", "stopping")), ""),
+            (Running, None, Some(("error", "")), "error"),
+            (Running, None, Some(("stopped", "")), "stopped"),
+            (Running, None, Some(("paused", "")), "paused"),
+            (Running, None, Some(("nonsense", "")), ""),
+            (Running, stopping, None, "stopped"),
+            (Running, stopping, Some(("running", "")), "destroy"),
+            (Running, stopping, Some(("error", "")), "destroy"),
+            (Paused, None, None, "error"),
+            (Paused, None, Some(("paused", "")), ""),
+            (Paused, None, Some(("running", "")), "running"),
+            (Paused, stopping, None, "stopped"),
+            (Error, None, None, ""),
+            (Error, None, Some(("error", "")), ""),
+            (Error, None, Some(("running", "")), "running"),
+            (Error, stopping, None, "stopped"),
+            (Error, stopping, Some(("error", "")), "destroy"),
+            (Stopped, None, None, ""),
+            (Stopped, None, Some(("running", "")), "running"),
+        ] {
+            let agent = agent.map(|(status, transition)| seen(status, transition, ""));
+            let action = match decide(&row(status, transition), agent.as_ref(), 9) {
+                Action::Nothing => "",
+                Action::Destroy => "destroy",
+                Action::Become(new) => {
+                    assert_eq!((new.transition, new.last_updated_ms), (None, 9));
+                    new.status.as_str()
+                }
+            };
+            assert_eq!(action, becomes, "{status} {transition:?} against {agent:?}");
+        }
+    }
+
+    #[test]
+    fn a_new_reason_is_news_and_a_use_is_not() {
+        let row = row(Status::Running, None);
+        let used = rpc::Sandbox {
+            last_active_at_unix_ms: 99,
+            ..seen("running", "", "")
+        };
+        assert_eq!(decide(&row, Some(&used), 9), Action::Nothing);
+        let Action::Become(new) = decide(&row, Some(&seen("running", "", "the disk is full")), 9)
+        else {
+            panic!("a reason is news")
+        };
+        assert_eq!(new.status_reason, "the disk is full");
+        assert_eq!(new.version, row.version);
+    }
+
+    #[test]
+    fn only_what_has_settled_and_makes_sense_is_adopted() {
+        let id = SandboxId::random();
+        assert!(adopted(&id, &seen("running", "", ""), 1).is_some());
+        assert!(adopted(&id, &seen("error", "", "panic"), 1).is_some());
+        assert!(adopted(&id, &seen("pending", "starting", ""), 1).is_none());
+        assert!(adopted(&id, &seen("nonsense", "", ""), 1).is_none());
+        let unnamed = rpc::Sandbox {
+            template: "../x".into(),
+            ..seen("running", "", "")
+        };
+        assert!(adopted(&id, &unnamed, 1).is_none());
+    }
+}

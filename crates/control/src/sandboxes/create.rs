@@ -1,0 +1,278 @@
+//! Making a sandbox: two durable writes around one call.
+//!
+//! The row is written as pending before the agent is asked. The work runs in a task of its own: a caller that goes
+//! away is a message to it, never a cut in the middle.
+
+use std::collections::BTreeMap;
+
+use tokio_util::sync::CancellationToken;
+use wrenn_hostagent_api as rpc;
+use wrenn_model::{ErrorKind, Fault, MiB, SandboxId, Status, TemplateName, Transition};
+use wrenn_store::Sandbox;
+
+use super::{Sandboxes, store_fault};
+use crate::clock::now_ms;
+use crate::flight::Flight;
+use crate::reconcile::rules;
+
+/// What a caller asks for. What is `None` has a default in [`crate::Limits`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NewSandbox {
+    /// What it is made from.
+    pub template: Option<TemplateName>,
+    /// Virtual CPUs.
+    pub vcpus: Option<u32>,
+    /// Guest memory.
+    pub memory: Option<MiB>,
+    /// Seconds without activity after which it is destroyed.
+    pub timeout_sec: Option<u32>,
+    /// The guest's host name.
+    pub hostname: Option<String>,
+    /// The caller's own labels.
+    pub metadata: BTreeMap<String, String>,
+    /// Variables for every process in the guest.
+    pub envs: BTreeMap<String, String>,
+}
+
+/// Whether the caller stays until the sandbox runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wait {
+    /// It does; when it goes away before that, the sandbox is unwound.
+    Running,
+    /// It looks for itself how far it is.
+    Accepted,
+}
+
+impl Sandboxes {
+    /// Makes a sandbox. Answers with it running, or pending when the caller did not want to wait.
+    ///
+    /// # Errors
+    /// `invalid_request` beyond the host's size, `not_found` without the template, both without a trace; `unavailable`
+    /// without the agent, likewise; else what became of it is in its row.
+    pub async fn create(&self, new: NewSandbox, wait: Wait) -> Result<Sandbox, Fault> {
+        self.core.open_for_work()?;
+        let envs = new.envs.clone();
+        let row = self.plan(new).await?;
+        let flight = self.core.flights.begin(&row.id);
+        self.core
+            .store
+            .insert(&row)
+            .await
+            .map_err(|error| store_fault(&error))?;
+
+        let gone = CancellationToken::new();
+        let request = request(&row, envs, wait);
+        let work = self
+            .clone()
+            .start(row.clone(), request, gone.clone(), flight);
+        let task = self.core.tasks.spawn(work);
+        match wait {
+            Wait::Accepted => Ok(row),
+            Wait::Running => {
+                // Dropped with this future when the caller hangs up.
+                let _caller = gone.drop_guard();
+                task.await.unwrap_or_else(|error| Err(broken(&error)))
+            }
+        }
+    }
+
+    /// The row as it would be, if host and templates allow it. Nothing is written yet.
+    async fn plan(&self, new: NewSandbox) -> Result<Sandbox, Fault> {
+        let limits = &self.core.limits;
+        let (health, templates) =
+            tokio::join!(self.core.agent.health(), self.core.agent.templates());
+        let health = health?;
+        if !health.ready {
+            return Err(Fault::new(
+                ErrorKind::Unavailable,
+                "the host agent is recovering",
+                "ask again shortly",
+            ));
+        }
+        let template = new.template.unwrap_or_else(|| limits.default_template());
+        if !templates?
+            .iter()
+            .any(|known| known.name == template.as_str())
+        {
+            return Err(Fault::new(
+                ErrorKind::NotFound,
+                format!("there is no template {template:?}"),
+                "list the templates with GET /v1/snapshots, or build it with `wrenn template build`",
+            ));
+        }
+        let vcpus = new.vcpus.unwrap_or(limits.vcpus);
+        let memory = new.memory.unwrap_or(limits.memory);
+        let timeout_sec = new.timeout_sec.unwrap_or(limits.timeout_sec);
+        let host_memory = u32::try_from(health.memory_mb).unwrap_or(u32::MAX);
+        within("vcpus", vcpus, 1, health.cpus.max(1))?;
+        within("memory_mb", memory.0, limits.min_memory.0, host_memory)?;
+        within("timeout_sec", timeout_sec, 1, limits.max_timeout_sec)?;
+        let now = now_ms();
+        Ok(Sandbox {
+            id: SandboxId::random(),
+            owner_id: String::new(),
+            template,
+            vcpus,
+            memory,
+            timeout_sec,
+            hostname: new.hostname.unwrap_or_else(|| "sandbox".to_owned()),
+            metadata: new.metadata,
+            status: Status::Pending,
+            transition: Some(Transition::Starting),
+            status_reason: String::new(),
+            guest_ip: String::new(),
+            host_ip: String::new(),
+            isolation: String::new(),
+            vmm: String::new(),
+            created_at_ms: now,
+            started_at_ms: None,
+            last_active_at_ms: None,
+            last_updated_ms: now,
+            version: 1,
+        })
+    }
+
+    /// Asks the agent and writes what came of it.
+    async fn start(
+        self,
+        row: Sandbox,
+        request: rpc::CreateSandboxRequest,
+        gone: CancellationToken,
+        _flight: Flight,
+    ) -> Result<Sandbox, Fault> {
+        let detached = request.detached;
+        let outcome = tokio::select! {
+            outcome = self.core.agent.create(request) => outcome,
+            () = gone.cancelled(), if !detached => {
+                return self.unwind(row, "its creator went away").await;
+            }
+        };
+        match outcome {
+            Ok(seen) => self.started(row, &seen).await,
+            Err(fault) => {
+                self.failed(row, &fault).await?;
+                Err(fault)
+            }
+        }
+    }
+
+    async fn started(&self, row: Sandbox, seen: &rpc::Sandbox) -> Result<Sandbox, Fault> {
+        let mut running = Sandbox {
+            status: Status::Running,
+            transition: None,
+            last_updated_ms: now_ms(),
+            ..row
+        };
+        rules::refresh(&mut running, seen);
+        match self.core.store.update(&mut running).await {
+            Ok(true) => Ok(running),
+            // Somebody deleted it while it started, perhaps before the agent had heard of it.
+            Ok(false) => {
+                self.core.agent.destroy(&running.id).await?;
+                Err(Fault::new(
+                    ErrorKind::Conflict,
+                    format!("sandbox {} was deleted while it was created", running.id),
+                    "create another",
+                ))
+            }
+            Err(error) => {
+                let fault = store_fault(&error);
+                self.core.agent.destroy(&running.id).await?;
+                Err(fault)
+            }
+        }
+    }
+
+    async fn failed(&self, row: Sandbox, fault: &Fault) -> Result<(), Fault> {
+        tracing::info!(sandbox = %row.id, %fault, "not created");
+        match fault.kind {
+            // The request was wrong: nothing was begun.
+            ErrorKind::NotFound | ErrorKind::InvalidRequest => {
+                self.core
+                    .store
+                    .remove(&row)
+                    .await
+                    .map_err(|error| store_fault(&error))?;
+            }
+            // Nobody knows how far it came.
+            ErrorKind::Unavailable | ErrorKind::Timeout => {
+                let told = self.unwind(row, &fault.message).await;
+                tracing::debug!(?told, "unwound");
+            }
+            _ => {
+                let mut failed = rules::stopped(&row, &fault.message, now_ms());
+                failed.status = Status::Error;
+                self.core
+                    .store
+                    .update(&mut failed)
+                    .await
+                    .map_err(|error| store_fault(&error))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sees to it that nothing is left. What cannot be done now, the reconciler does: the row says so.
+    async fn unwind(&self, mut row: Sandbox, reason: &str) -> Result<Sandbox, Fault> {
+        row.transition = Some(Transition::Stopping);
+        row.status_reason = reason.to_owned();
+        row.last_updated_ms = now_ms();
+        if self
+            .core
+            .store
+            .update(&mut row)
+            .await
+            .map_err(|error| store_fault(&error))?
+        {
+            self.core.agent.destroy(&row.id).await?;
+            let mut gone = rules::stopped(&row, reason, now_ms());
+            self.core
+                .store
+                .update(&mut gone)
+                .await
+                .map_err(|error| store_fault(&error))?;
+        }
+        Err(Fault::new(
+            ErrorKind::Conflict,
+            format!("sandbox {} was unwound: {reason}", row.id),
+            "create another",
+        ))
+    }
+}
+
+fn within(field: &str, given: u32, min: u32, max: u32) -> Result<(), Fault> {
+    if (min..=max).contains(&given) {
+        return Ok(());
+    }
+    Err(Fault::new(
+        ErrorKind::InvalidRequest,
+        format!("{field} is {given}"),
+        format!("give {min} to {max}, which is what this host allows"),
+    ))
+}
+
+fn request(row: &Sandbox, envs: BTreeMap<String, String>, wait: Wait) -> rpc::CreateSandboxRequest {
+    rpc::CreateSandboxRequest {
+        template: row.template.to_string(),
+        vcpus: row.vcpus,
+        memory_mb: row.memory.0,
+        timeout_sec: row.timeout_sec,
+        sandbox_id: row.id.to_string(),
+        metadata: row.metadata.clone().into_iter().collect(),
+        envs: envs.into_iter().collect(),
+        hostname: row.hostname.clone(),
+        detached: wait == Wait::Accepted,
+        owner_id: row.owner_id.clone(),
+        ..Default::default()
+    }
+}
+
+/// A task that panicked.
+pub(super) fn broken(error: &tokio::task::JoinError) -> Fault {
+    tracing::error!(%error, "an operation's task failed");
+    Fault::new(
+        ErrorKind::Internal,
+        "the operation failed",
+        "report it, with the request id",
+    )
+}
