@@ -1,1 +1,189 @@
-//! A microVM as a process: start, adopt, watch, end.
+//! A microVM as a process: start it, adopt it after a restart of the agent, watch it, end it.
+//!
+//! One trait, [`Vmm`], stands for a way to run virtual machines, and one, [`Machine`], for a virtual machine that
+//! runs. The driver here is [`qemu`]. Where disks, networks and memory images come from is no business of this crate:
+//! it is given files and descriptors.
+//!
+//! A VMM is untrusted: a guest may have broken out into it. It runs in a [`jail`], and all that it says is bounded.
+
+mod error;
+mod identity;
+pub mod jail;
+pub mod qemu;
+
+use std::fmt::Debug;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use tokio::sync::broadcast;
+use wrenn_model::{Isolation, MiB, VmId, VmmKind};
+
+pub use error::Error;
+pub use identity::Identity;
+pub use qemu::{Accel, Qemu, QemuConfig};
+
+/// What a virtual machine is made of.
+#[derive(Debug, Clone)]
+pub struct VmSpec {
+    /// Names the cgroup and everything else of it that the kernel knows.
+    pub vm: VmId,
+    /// Virtual CPUs, at least one.
+    pub vcpus: u32,
+    /// Guest memory.
+    pub memory: MiB,
+    /// An uncompressed kernel with a PVH entry point.
+    pub kernel: PathBuf,
+    /// The initial RAM file system. Its size must be a multiple of 4096.
+    pub initrd: PathBuf,
+    /// The disk.
+    pub disk: VmDisk,
+    /// The guest's Ethernet address.
+    pub mac: [u8; 6],
+    /// The user and group that the VMM runs as; nobody else's at the same time.
+    pub uid: u32,
+    /// The VM's own folder on the host: it exists, it belongs to root and is closed to everybody else. The driver
+    /// keeps its socket, its logs and the jail's mount point here.
+    pub dir: PathBuf,
+}
+
+/// A copy-on-write layer over a base image.
+#[derive(Debug, Clone)]
+pub struct VmDisk {
+    /// The layer, qcow2. Starting the VM gives it to the VM's user.
+    pub overlay: PathBuf,
+    /// The image below it, raw, only ever read.
+    pub base: PathBuf,
+}
+
+/// What the guest's memory holds at the start.
+#[derive(Debug, Clone)]
+pub enum MemorySource {
+    /// A file of exactly the guest's memory size, mapped privately and never written. All holes for a cold boot.
+    Image(PathBuf),
+}
+
+/// What a driver can do on this host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capabilities {
+    /// The most virtual CPUs that a VM may have.
+    pub max_vcpus: u32,
+    /// A full host disk freezes the VM instead of failing the guest's writes.
+    pub freezes_on_full_disk: bool,
+}
+
+/// A way to run virtual machines.
+#[async_trait]
+pub trait Vmm: Send + Sync + Debug {
+    /// What it can do on this host.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Which one it is.
+    fn kind(&self) -> VmmKind;
+
+    /// What separates its guests from the host.
+    fn isolation(&self) -> Isolation;
+
+    /// Starts a VM and returns when its virtual CPUs run.
+    ///
+    /// A start that fails leaves nothing. One whose future is dropped may leave a VM that runs: [`Vmm::remove`] ends it.
+    async fn start(
+        &self,
+        spec: &VmSpec,
+        memory: MemorySource,
+        tap: OwnedFd,
+    ) -> Result<Arc<dyn Machine>, Error>;
+
+    /// Takes a VM up again that an earlier process of the agent started; [`Error::Gone`] when it lives no more.
+    async fn adopt(&self, identity: &Identity) -> Result<Arc<dyn Machine>, Error>;
+
+    /// Ends and unmakes whatever stands of a VM, also when it was half made or nobody knows its identity: processes,
+    /// cgroup, and what the driver keeps in the VM's folder. Returns when it is gone. Nothing there is fine.
+    async fn remove(&self, vm: &VmId, dir: &Path) -> Result<(), Error>;
+
+    /// The VMs of this instance of which the kernel still knows something.
+    async fn leftovers(&self) -> Result<Vec<VmId>, Error>;
+}
+
+/// A virtual machine.
+#[async_trait]
+pub trait Machine: Send + Sync + Debug {
+    /// By what it is recognised after the agent was started anew.
+    fn identity(&self) -> &Identity;
+
+    /// Stops its virtual CPUs; what they wrote to the disk is complete then.
+    async fn freeze(&self) -> Result<(), Error>;
+
+    /// Lets its virtual CPUs go on, also after a full disk; writes that failed are tried again.
+    async fn thaw(&self) -> Result<(), Error>;
+
+    /// What it is doing; also right after [`Vmm::adopt`], for what happened while nobody listened. [`Error::Gone`]
+    /// when it has ended.
+    async fn run_state(&self) -> Result<RunState, Error>;
+
+    /// What happens to it from now on. The last event is always [`VmEvent::Ended`].
+    fn events(&self) -> broadcast::Receiver<VmEvent>;
+
+    /// The last 64 KiB that the guest wrote to its console, also after its end.
+    async fn console(&self) -> Result<Vec<u8>, Error>;
+
+    /// Ends it at once and returns when it is gone. One that has ended already is fine.
+    async fn kill(&self) -> Result<(), Error>;
+}
+
+/// What a VM is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunState {
+    /// Its virtual CPUs run.
+    Running,
+    /// Its virtual CPUs were stopped by us, or do not run yet.
+    Frozen,
+    /// Its virtual CPUs were stopped since a write to its disk failed.
+    IoError,
+    /// The guest powered itself off or reset itself.
+    Shutdown,
+    /// The guest's kernel panicked, or its CPU got into a state that the VMM can not go on from.
+    Panicked,
+}
+
+/// What happened to a VM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum VmEvent {
+    /// The guest will do nothing any more, by its own wish. The VMM still stands.
+    Shutdown {
+        /// It wanted to start anew, which we do not do.
+        reset: bool,
+    },
+    /// The guest's kernel panicked. The VMM still stands.
+    Panicked,
+    /// A write to the disk failed; the virtual CPUs are stopped.
+    IoError {
+        /// There was no room.
+        enospc: bool,
+    },
+    /// The VMM is gone.
+    Ended {
+        /// How.
+        how: Ended,
+    },
+}
+
+/// How a VMM ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Ended {
+    /// The kernel ended it: its cgroup wanted more memory than it may have.
+    #[error("it went over its memory limit")]
+    OutOfMemory,
+    /// A signal ended it.
+    #[error("signal {0}")]
+    Signal(i32),
+    /// It exited with this code.
+    #[error("exit code {0}")]
+    Exit(i32),
+    /// Nobody could see how: it was adopted, so that its exit status went to another process.
+    #[error("how is not known")]
+    Unknown,
+}

@@ -1,0 +1,124 @@
+//! The inner half: what the first process of the jail does to itself, step by step, before it becomes the VMM.
+
+use std::convert::Infallible;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::stat::Mode;
+use rustix::fs::{CWD, FileType, Gid, Uid, makedev};
+use rustix::mount::{
+    MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_change,
+    mount_remount, unmount,
+};
+use wrenn_sys::jail::{drop_privileges, exec, set_resource_limits};
+
+use super::{Access, Device, JailSpec, Mount, doing};
+
+/// More than a VMM with a handful of disks needs.
+const DESCRIPTORS: u64 = 256;
+/// Of the root file system, which holds mount points alone.
+const ROOT_OPTIONS: &std::ffi::CStr = c"size=64k,nr_inodes=64,mode=0755";
+
+/// Goes through all of it. Returns only when something failed.
+pub(super) fn enter(spec: &JailSpec) -> io::Result<Infallible> {
+    // Without a session of its own a Ctrl-C in the agent's terminal would end every VM.
+    rustix::process::setsid()?;
+    unshare(
+        CloneFlags::CLONE_NEWNS
+            | CloneFlags::CLONE_NEWIPC
+            | CloneFlags::CLONE_NEWUTS
+            | CloneFlags::CLONE_NEWNET
+            | CloneFlags::CLONE_NEWCGROUP,
+    )?;
+    rustix::system::sethostname(b"vm")?;
+    build_root(spec)?;
+    change_root(&spec.root)?;
+    set_resource_limits(DESCRIPTORS)?;
+    drop_privileges(spec.uid)?;
+    nix::sys::stat::umask(Mode::from_bits_truncate(0o077));
+    let error = exec(&spec.program, &spec.args, &spec.env);
+    Err(doing("running", Path::new(&spec.program))(error))
+}
+
+fn build_root(spec: &JailSpec) -> io::Result<()> {
+    // Nothing of what follows is to be seen outside.
+    mount_change(
+        "/",
+        MountPropagationFlags::REC | MountPropagationFlags::PRIVATE,
+    )?;
+    let flags = MountFlags::NOSUID | MountFlags::NOEXEC;
+    mount("tmpfs", &spec.root, "tmpfs", flags, ROOT_OPTIONS)
+        .map_err(doing("mounting", &spec.root))?;
+    for mount in &spec.mounts {
+        bind(&spec.root, mount).map_err(doing("mounting", &mount.from))?;
+    }
+    for link in &spec.links {
+        let at = make_room(&spec.root, &link.at)?;
+        symlink(&link.target, &at).map_err(doing("linking", &at))?;
+    }
+    for device in &spec.devices {
+        make_node(&spec.root, *device, spec.uid)?;
+    }
+    mount_remount(&spec.root, flags | MountFlags::RDONLY, c"").map_err(doing("closing", &spec.root))
+}
+
+/// The new root is stacked on the old one, which is let go.
+fn change_root(root: &Path) -> io::Result<()> {
+    std::env::set_current_dir(root)?;
+    rustix::process::pivot_root(".", ".")?;
+    unmount(".", UnmountFlags::DETACH)?;
+    std::env::set_current_dir("/")
+}
+
+fn bind(root: &Path, spec: &Mount) -> io::Result<()> {
+    let to = make_room(root, &spec.to)?;
+    if fs::metadata(&spec.from)?.is_dir() {
+        fs::create_dir(&to)?;
+    } else {
+        File::create_new(&to)?;
+    }
+    mount_bind(&spec.from, &to)?;
+    let flags = match spec.access {
+        Access::Read => MountFlags::RDONLY | MountFlags::NOEXEC,
+        Access::Execute => MountFlags::RDONLY,
+        Access::Write => MountFlags::NOEXEC,
+    };
+    let flags = MountFlags::BIND | MountFlags::NOSUID | MountFlags::NODEV | flags;
+    Ok(mount_remount(&to, flags, c"")?)
+}
+
+fn make_node(root: &Path, device: Device, uid: u32) -> io::Result<()> {
+    let (name, major, minor, mode) = match device {
+        Device::Null => ("dev/null", 1, 3, 0o666),
+        Device::Urandom => ("dev/urandom", 1, 9, 0o444),
+        Device::Kvm => ("dev/kvm", 10, 232, 0o600),
+    };
+    let at = make_room(root, Path::new(name))?;
+    let number = makedev(major, minor);
+    rustix::fs::mknodat(CWD, &at, FileType::CharacterDevice, mode.into(), number)
+        .map_err(doing("making", &at))?;
+    // Again, since the first time the umask took its part.
+    rustix::fs::chmod(&at, mode.into())?;
+    if device == Device::Kvm {
+        let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(uid));
+        rustix::fs::chown(&at, Some(uid), Some(gid))?;
+    }
+    Ok(())
+}
+
+/// The place of a path in the jail, with the folders that lead there.
+fn make_room(root: &Path, path: &Path) -> io::Result<PathBuf> {
+    let plain = |part| matches!(part, std::path::Component::Normal(_));
+    if !path.components().all(plain) {
+        let wrong = format!("{} is no place in a jail", path.display());
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, wrong));
+    }
+    let at = root.join(path);
+    if let Some(parent) = at.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    Ok(at)
+}

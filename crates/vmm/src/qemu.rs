@@ -1,0 +1,242 @@
+//! The driver for QEMU's microvm machine, under KVM where that works, else by emulation.
+
+mod args;
+mod build;
+mod console;
+mod kvm;
+mod launch;
+mod log;
+mod machine;
+mod qmp;
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use wrenn_model::{InstanceId, Isolation, VmId, VmmKind};
+use wrenn_sys::cgroup::{Cgroup, Hierarchies};
+use wrenn_sys::process::Process;
+use wrenn_sys::{clock, durable, process};
+
+use crate::{Capabilities, Error, Identity, Machine, MemorySource, VmSpec, Vmm};
+use build::Build;
+use launch::Job;
+use log::Log;
+use machine::QemuMachine;
+use qmp::Link;
+
+/// The most that the machine type has.
+const MOST_VCPUS: u32 = 288;
+/// For all processes of a VM to end.
+const END_LIMIT: Duration = Duration::from_secs(10);
+/// Where builds are kept, in the state folder.
+const BUILDS: &str = "vmm-builds";
+
+/// What guests run under.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Accel {
+    /// KVM where a trial guest gets anywhere under it, else emulation.
+    #[default]
+    Auto,
+    /// KVM, or an error.
+    Kvm,
+    /// Emulation.
+    Tcg,
+}
+
+/// How the driver is set up.
+#[derive(Debug, Clone)]
+pub struct QemuConfig {
+    /// Names the cgroups.
+    pub instance: InstanceId,
+    /// The QEMU to use. `None` looks for the host's.
+    pub binary: Option<PathBuf>,
+    /// Our own executable; run with the argument `jail` it calls [`crate::jail::main`].
+    pub helper: PathBuf,
+    /// What guests run under.
+    pub accel: Accel,
+    /// The guest kernel with which KVM is tried.
+    pub probe_kernel: PathBuf,
+    /// A folder of root's for VMM builds and for the verdict about KVM. From where it lies programs can be run.
+    pub state_dir: PathBuf,
+}
+
+impl Default for QemuConfig {
+    /// An instance of its own; the folder and the kernel have to be named.
+    fn default() -> Self {
+        Self {
+            instance: InstanceId::random(),
+            binary: None,
+            helper: PathBuf::from("/proc/self/exe"),
+            accel: Accel::Auto,
+            probe_kernel: PathBuf::new(),
+            state_dir: PathBuf::new(),
+        }
+    }
+}
+
+/// The driver.
+#[derive(Debug)]
+pub struct Qemu {
+    config: QemuConfig,
+    hierarchies: Hierarchies,
+    build: Build,
+    isolation: Isolation,
+    tsc_khz: u64,
+    max_vcpus: u32,
+}
+
+impl Qemu {
+    /// Finds the host's QEMU, copies it aside, measures the clock and tries KVM. Wants root.
+    ///
+    /// [`Error::Missing`], [`Error::TooOld`] and [`Error::Unusable`] say what to install; [`Error::NoKvm`] comes only
+    /// when KVM was demanded.
+    pub async fn open(config: QemuConfig) -> Result<Self, Error> {
+        let hierarchies = Hierarchies::find()?;
+        let clock = tokio::task::spawn_blocking(clock::tsc_khz);
+        let build = build::ensure(config.binary.as_deref(), &config.state_dir.join(BUILDS)).await?;
+        let tsc_khz = clock.await.map_err(std::io::Error::other);
+        let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+        let mut qemu = Self {
+            hierarchies,
+            build,
+            isolation: Isolation::Emulated,
+            tsc_khz: tsc_khz.map_err(Error::io("measuring the clock"))?,
+            max_vcpus: u32::try_from(cpus).unwrap_or(MOST_VCPUS).min(MOST_VCPUS),
+            config,
+        };
+        qemu.isolation = qemu.choose().await?;
+        tracing::info!(
+            build = %&qemu.build.hash[..12], isolation = qemu.isolation.as_str(), tsc_khz = qemu.tsc_khz, "QEMU is ready"
+        );
+        Ok(qemu)
+    }
+
+    async fn choose(&self) -> Result<Isolation, Error> {
+        if self.config.accel == Accel::Tcg {
+            return Ok(Isolation::Emulated);
+        }
+        let verdict = kvm::probe(self, &self.config.probe_kernel, &self.config.state_dir).await?;
+        match (verdict, self.config.accel) {
+            (Ok(()), _) => Ok(Isolation::Kvm),
+            (Err(why), Accel::Kvm) => Err(Error::NoKvm { why }),
+            (Err(why), _) => {
+                tracing::warn!(%why, "KVM can not be used; guests are emulated");
+                Ok(Isolation::Emulated)
+            }
+        }
+    }
+
+    /// What names the VMs of this instance to the kernel.
+    fn parent(&self) -> String {
+        format!("wrenn-{}", self.config.instance)
+    }
+
+    fn cgroup(&self, vm: &VmId) -> Cgroup {
+        self.hierarchies.group(&self.parent(), vm.as_str())
+    }
+
+    fn job(&self, spec: &VmSpec, memory: MemorySource, tap: OwnedFd) -> Job {
+        let MemorySource::Image(memory_image) = memory;
+        Job {
+            vm: spec.vm.clone(),
+            dir: spec.dir.clone(),
+            uid: spec.uid,
+            vcpus: spec.vcpus,
+            memory: spec.memory,
+            memory_image,
+            kernel: spec.kernel.clone(),
+            initrd: Some(spec.initrd.clone()),
+            disk: Some(spec.disk.clone()),
+            tap: Some((tap, spec.mac)),
+            isolation: self.isolation,
+            tsc_khz: self.tsc_khz,
+        }
+    }
+
+    /// The process of an identity, watched, if it is still the same one.
+    fn recognise(identity: &Identity) -> Result<Process, Error> {
+        let look = || Error::io("looking at the VMM's process");
+        // First held, then compared: what is compared is what is held, if that still lives afterwards.
+        let process = Process::open(identity.pid)
+            .map_err(look())?
+            .ok_or(Error::Gone)?;
+        let same = process::birth(identity.pid).map_err(look())?.as_ref() == Some(&identity.birth)
+            && process::exe(identity.pid).map_err(look())? == Some(identity.exe)
+            && process::cgroups(identity.pid)
+                .map_err(look())?
+                .iter()
+                .any(|path| path.ends_with(&identity.cgroup));
+        if same && process::birth(identity.pid).map_err(look())?.is_some() {
+            Ok(process)
+        } else {
+            Err(Error::Gone)
+        }
+    }
+}
+
+#[async_trait]
+impl Vmm for Qemu {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            max_vcpus: self.max_vcpus,
+            freezes_on_full_disk: true,
+        }
+    }
+
+    fn kind(&self) -> VmmKind {
+        VmmKind::Qemu
+    }
+
+    fn isolation(&self) -> Isolation {
+        self.isolation
+    }
+
+    async fn start(
+        &self,
+        spec: &VmSpec,
+        memory: MemorySource,
+        tap: OwnedFd,
+    ) -> Result<Arc<dyn Machine>, Error> {
+        let job = self.job(spec, memory, tap);
+        launch::check(&job, self.max_vcpus)?;
+        match job
+            .run(&self.build, self.cgroup(&spec.vm), &self.config.helper)
+            .await
+        {
+            Ok(machine) => Ok(Arc::new(machine)),
+            Err(error) => {
+                if let Err(left) = self.remove(&spec.vm, &spec.dir).await {
+                    tracing::error!(vm = %spec.vm, error = %left, "a failed start was not cleaned up");
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn adopt(&self, identity: &Identity) -> Result<Arc<dyn Machine>, Error> {
+        let process = Self::recognise(identity)?;
+        let log = Log::open(&identity.vm, &identity.dir).ok();
+        let link = Link::new(&identity.dir);
+        let cgroup = self.cgroup(&identity.vm);
+        let machine = QemuMachine::new(identity.clone(), process, cgroup, link, log).await;
+        machine.run_state().await?;
+        Ok(Arc::new(machine))
+    }
+
+    async fn remove(&self, vm: &VmId, dir: &Path) -> Result<(), Error> {
+        self.cgroup(vm).end(END_LIMIT).await?;
+        for name in [launch::ROOT, launch::SOCKET, log::NAME, console::NAME] {
+            durable::remove(&dir.join(name))
+                .map_err(Error::io(format!("removing {name} in {}", dir.display())))?;
+        }
+        Ok(())
+    }
+
+    async fn leftovers(&self) -> Result<Vec<VmId>, Error> {
+        let names = self.hierarchies.children(&self.parent())?;
+        Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
+    }
+}

@@ -1,0 +1,149 @@
+//! What the guest wrote to its console: the last of it, whatever happens to the VMM or to us.
+//!
+//! QEMU holds a ring that reading empties. We read it often, keep the end in memory for callers, and in a file for the
+//! agent that comes after us.
+
+use std::collections::VecDeque;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::json;
+use tokio::io::AsyncWriteExt;
+use tokio::sync::Mutex;
+
+use super::args::CONSOLE_BYTES;
+use super::qmp::Link;
+use crate::Error;
+
+/// In the VM's folder.
+pub(super) const NAME: &str = "console.log";
+/// The file is cut to its end when it has grown to this.
+const LONGEST_FILE: u64 = 4 * CONSOLE_BYTES as u64;
+/// What the kernel says first when it gives up.
+const PANIC: &[u8] = b"Kernel panic - not syncing";
+/// How far from the end that may be: a stack trace follows.
+const PANIC_WITHIN: usize = 16 << 10;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Console {
+    file: PathBuf,
+    kept: Mutex<VecDeque<u8>>,
+}
+
+impl Console {
+    /// With what an earlier agent left in the VM's folder.
+    pub(super) async fn open(dir: &Path) -> Self {
+        let file = dir.join(NAME);
+        let earlier = tokio::fs::read(&file).await.unwrap_or_default();
+        let mut kept = VecDeque::with_capacity(CONSOLE_BYTES);
+        keep(&mut kept, &earlier);
+        let kept = Mutex::new(kept);
+        Self { file, kept }
+    }
+
+    /// Fetches what is new.
+    pub(super) async fn refresh(&self, link: &Link) -> Result<(), Error> {
+        // Held over the question: what is read first is kept first.
+        let mut kept = self.kept.lock().await;
+        let arguments = json!({"device": "console", "size": CONSOLE_BYTES, "format": "base64"});
+        let answer = link.command("ringbuf-read", Some(arguments)).await?;
+        let nonsense = || Error::Protocol("the console is not what was asked for".into());
+        let text = answer.as_str().ok_or_else(nonsense)?;
+        let new = STANDARD.decode(text).map_err(|_| nonsense())?;
+        if new.is_empty() {
+            return Ok(());
+        }
+        keep(&mut kept, &new);
+        if let Err(error) = self.store(&new, &kept).await {
+            tracing::debug!(%error, file = %self.file.display(), "a console was not stored");
+        }
+        Ok(())
+    }
+
+    /// Appends to the file, which stays bounded.
+    async fn store(&self, new: &[u8], kept: &VecDeque<u8>) -> io::Result<()> {
+        let mut options = tokio::fs::OpenOptions::new();
+        options.create(true).append(true).mode(0o600);
+        let mut file = options.open(&self.file).await?;
+        if file.metadata().await?.len() + new.len() as u64 > LONGEST_FILE {
+            file.set_len(0).await?;
+            let (first, second) = kept.as_slices();
+            file.write_all(first).await?;
+            file.write_all(second).await?;
+        } else {
+            file.write_all(new).await?;
+        }
+        file.flush().await
+    }
+
+    /// The end of it, at most [`CONSOLE_BYTES`].
+    pub(super) async fn bytes(&self) -> Vec<u8> {
+        self.kept.lock().await.iter().copied().collect()
+    }
+
+    /// Whether the guest's kernel gave up as the last thing it did.
+    pub(super) async fn shows_panic(&self) -> bool {
+        shows_panic(&self.bytes().await)
+    }
+}
+
+fn keep(kept: &mut VecDeque<u8>, new: &[u8]) {
+    let new = &new[new.len().saturating_sub(CONSOLE_BYTES)..];
+    let over = (kept.len() + new.len()).saturating_sub(CONSOLE_BYTES);
+    kept.drain(..over);
+    kept.extend(new);
+}
+
+fn shows_panic(console: &[u8]) -> bool {
+    let end = &console[console.len().saturating_sub(PANIC_WITHIN)..];
+    end.windows(PANIC.len()).any(|window| window == PANIC)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_is_kept() {
+        let mut kept = VecDeque::new();
+        keep(&mut kept, b"beginning");
+        keep(&mut kept, &vec![b'x'; CONSOLE_BYTES - 3]);
+        keep(&mut kept, b"end");
+        assert_eq!(kept.len(), CONSOLE_BYTES);
+        assert_eq!(
+            kept.iter().rev().take(4).copied().collect::<Vec<_>>(),
+            b"dnex"
+        );
+        keep(&mut kept, &vec![b'y'; 3 * CONSOLE_BYTES]);
+        assert!(kept.len() == CONSOLE_BYTES && kept.iter().all(|byte| *byte == b'y'));
+    }
+
+    #[tokio::test]
+    async fn the_file_is_bounded_and_serves_the_next_agent() {
+        let dir = tempfile::tempdir().unwrap();
+        let console = Console::open(dir.path()).await;
+        for round in 0..20 {
+            let new = vec![b'a' + round; CONSOLE_BYTES / 2];
+            let mut kept = console.kept.lock().await;
+            keep(&mut kept, &new);
+            console.store(&new, &kept).await.unwrap();
+        }
+        let size = std::fs::metadata(dir.path().join(NAME)).unwrap().len();
+        assert!(size <= LONGEST_FILE, "{size}");
+        let next = Console::open(dir.path()).await;
+        assert_eq!(next.bytes().await, console.bytes().await);
+    }
+
+    #[test]
+    fn a_panic_shows_only_at_the_end() {
+        let panic = [PANIC, b": Attempted to kill init!\n", &[b'.'; 4000]].concat();
+        assert!(shows_panic(&panic));
+        assert!(!shows_panic(
+            &[panic.as_slice(), &[b'.'; PANIC_WITHIN]].concat()
+        ));
+        assert!(!shows_panic(b"reboot: Power down\n"));
+    }
+}

@@ -1,0 +1,242 @@
+//! From a description to a process whose control socket answers.
+
+use std::fs::{self, File};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use wrenn_model::{Isolation, MiB, VmId};
+use wrenn_sys::cgroup::{Cgroup, Limits};
+use wrenn_sys::process::{self, Process};
+
+use super::args::{self, Plan};
+use super::build::{Build, LIBRARIES, LOADER};
+use super::log::Log;
+use super::machine::QemuMachine;
+use super::qmp::Link;
+use crate::jail::{Access, Device, JailSpec, Launch, Link as Symlink, Mount};
+use crate::{Error, Identity};
+
+/// The jail's mount point, in the VM's folder.
+pub(super) const ROOT: &str = "root";
+/// The control socket, in the VM's folder.
+pub(super) const SOCKET: &str = "qmp.sock";
+/// What QEMU needs beside the guest's memory and the translated code: itself, its buffers, the cache of the disk's
+/// layout.
+const OWN_MIB: u64 = 96;
+/// For the emulator's and the disk's threads, in thousandths of a CPU beside the guest's.
+const OWN_CPU_MILLI: u32 = 500;
+/// Threads beside the virtual CPUs and those for the disk.
+const OWN_PIDS: u32 = 46;
+/// For a VMM that does not answer to end, so that its last words can be told.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// What is to run. A disk and a TAP are left out where only a kernel's progress is of interest.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) vm: VmId,
+    pub(super) dir: PathBuf,
+    pub(super) uid: u32,
+    pub(super) vcpus: u32,
+    pub(super) memory: MiB,
+    pub(super) memory_image: PathBuf,
+    pub(super) kernel: PathBuf,
+    pub(super) initrd: Option<PathBuf>,
+    pub(super) disk: Option<crate::VmDisk>,
+    pub(super) tap: Option<(OwnedFd, [u8; 6])>,
+    pub(super) isolation: Isolation,
+    pub(super) tsc_khz: u64,
+}
+
+impl Job {
+    /// Runs it. What a failure leaves is for the caller to remove.
+    pub(super) async fn run(
+        self,
+        build: &Build,
+        cgroup: Cgroup,
+        helper: &Path,
+    ) -> Result<QemuMachine, Error> {
+        cgroup.create(self.limits())?;
+        let listener = self.prepare_dir()?;
+        let (mut log, said) =
+            Log::create(&self.vm, &self.dir).map_err(Error::io("the VMM's log"))?;
+        let spec = self.jail(build, &cgroup);
+        let mut fds: Vec<BorrowedFd<'_>> = vec![listener.as_fd()];
+        fds.extend(self.tap.as_ref().map(|(tap, _)| tap.as_fd()));
+        let jailed = Launch {
+            helper,
+            spec: &spec,
+            fds: &fds,
+            log: said,
+        }
+        .start()
+        .await?;
+        // Only QEMU has it now, so that a connection to one that is gone fails.
+        drop(listener);
+        let process = jailed.process;
+        let link = Link::new(&self.dir);
+        match self.greet(&process, &link, &cgroup).await {
+            Ok(identity) => Ok(QemuMachine::new(identity, process, cgroup, link, Some(log)).await),
+            Err(error) => Err(last_words(error, &process, &mut log).await),
+        }
+    }
+
+    fn limits(&self) -> Limits {
+        let mib = u64::from(self.memory.0) + u64::from(args::TRANSLATED_MIB) + OWN_MIB;
+        Limits {
+            memory: mib << 20,
+            cpu_milli: self.vcpus * 1000 + OWN_CPU_MILLI,
+            pids: self.vcpus + args::DISK_THREADS + OWN_PIDS,
+        }
+    }
+
+    fn prepare_dir(&self) -> Result<UnixListener, Error> {
+        let making = |what: &str| Error::io(format!("making {what} in {}", self.dir.display()));
+        fs::create_dir(self.dir.join(ROOT)).map_err(making(ROOT))?;
+        if let Some(disk) = &self.disk {
+            std::os::unix::fs::chown(&disk.overlay, Some(self.uid), Some(self.uid))
+                .and_then(|()| fs::set_permissions(&disk.overlay, PermissionsExt::from_mode(0o600)))
+                .map_err(Error::io(format!("giving away {}", disk.overlay.display())))?;
+        }
+        let (_dir, path) = Link::socket(&self.dir).map_err(making(SOCKET))?;
+        UnixListener::bind(path).map_err(making(SOCKET))
+    }
+
+    fn jail(&self, build: &Build, cgroup: &Cgroup) -> JailSpec {
+        let mount = |from: &Path, to: &str, access| Mount {
+            from: from.into(),
+            to: to.into(),
+            access,
+        };
+        let mut mounts = vec![
+            mount(&build.dir, args::BUILD, Access::Execute),
+            mount(&self.memory_image, args::MEMORY, Access::Read),
+            mount(&self.kernel, args::KERNEL, Access::Read),
+        ];
+        if let Some(initrd) = &self.initrd {
+            mounts.push(mount(initrd, args::INITRD, Access::Read));
+        }
+        if let Some(disk) = &self.disk {
+            mounts.push(mount(&disk.base, args::BASE, Access::Read));
+            mounts.push(mount(&disk.overlay, args::OVERLAY, Access::Write));
+        }
+        let loader = build.loader.as_deref().map(|loader| Symlink {
+            at: loader.strip_prefix("/").unwrap_or(loader).into(),
+            target: Path::new("/").join(args::BUILD).join(LOADER),
+        });
+        let mut devices = vec![Device::Null, Device::Urandom];
+        if self.isolation == Isolation::Kvm {
+            devices.push(Device::Kvm);
+        }
+        JailSpec {
+            cgroup: cgroup.doors(),
+            root: self.dir.join(ROOT),
+            mounts,
+            links: loader.into_iter().collect(),
+            devices,
+            uid: self.uid,
+            program: args::program(),
+            args: args::arguments(&self.plan()),
+            env: vec![(
+                "LD_LIBRARY_PATH".into(),
+                format!("/{}/{LIBRARIES}", args::BUILD),
+            )],
+        }
+    }
+
+    fn plan(&self) -> Plan {
+        Plan {
+            vm: self.vm.clone(),
+            vcpus: self.vcpus,
+            memory: self.memory,
+            isolation: self.isolation,
+            tsc_khz: self.tsc_khz,
+            initrd: self.initrd.is_some(),
+            disk: self.disk.is_some(),
+            mac: self.tap.as_ref().map(|(_, mac)| *mac),
+        }
+    }
+
+    /// The process has become QEMU; its identity is what it has when it answers.
+    async fn greet(
+        &self,
+        process: &Process,
+        link: &Link,
+        cgroup: &Cgroup,
+    ) -> Result<Identity, Error> {
+        let answered = tokio::select! {
+            answer = link.command("query-status", None) => answer,
+            _ = process.ended() => Err(Error::Gone),
+        };
+        answered?;
+        let look = || Error::io("looking at the VMM's process");
+        Ok(Identity {
+            vm: self.vm.clone(),
+            dir: self.dir.clone(),
+            isolation: self.isolation,
+            pid: process.pid(),
+            birth: process::birth(process.pid())
+                .map_err(look())?
+                .ok_or(Error::Gone)?,
+            exe: process::exe(process.pid())
+                .map_err(look())?
+                .ok_or(Error::Gone)?,
+            cgroup: cgroup.path(),
+        })
+    }
+}
+
+/// Instead of an error that only says that nobody answers: why.
+async fn last_words(error: Error, process: &Process, log: &mut Log) -> Error {
+    match tokio::time::timeout(LAST_WORDS, process.ended()).await {
+        Err(_) => error,
+        Ok(exit) => {
+            let said = log.drain();
+            let said = if said.is_empty() {
+                format!("it ended ({exit:?})")
+            } else {
+                said
+            };
+            Error::Start { said }
+        }
+    }
+}
+
+/// Fails where QEMU would only say so after its start, or hang.
+pub(super) fn check(job: &Job, max_vcpus: u32) -> Result<(), Error> {
+    /// With one of the 512 remainders the guest hangs at its start.
+    const INITRD_UNIT: u64 = 4096;
+
+    let size = |path: &Path| {
+        let meta = File::open(path).and_then(|file| file.metadata());
+        meta.map(|meta| meta.len())
+            .map_err(Error::io(format!("opening {}", path.display())))
+    };
+    if job.vcpus == 0 || job.vcpus > max_vcpus {
+        return Err(Error::Spec(format!(
+            "{} virtual CPUs of at most {max_vcpus}",
+            job.vcpus
+        )));
+    }
+    if size(&job.memory_image)? != job.memory.bytes() {
+        return Err(Error::Spec(format!(
+            "the memory image is not of {}",
+            job.memory
+        )));
+    }
+    size(&job.kernel)?;
+    if let Some(initrd) = &job.initrd
+        && !size(initrd)?.is_multiple_of(INITRD_UNIT)
+    {
+        return Err(Error::Spec(
+            "the size of the initrd is no multiple of 4096".into(),
+        ));
+    }
+    if let Some(disk) = &job.disk {
+        size(&disk.base)?;
+        size(&disk.overlay)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,269 @@
+//! A QEMU that runs: what it is asked, and the task that watches it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::Value;
+use tokio::sync::broadcast::{self, error::RecvError};
+use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
+use wrenn_sys::cgroup::Cgroup;
+use wrenn_sys::process::{Exit, Process};
+
+use super::console::Console;
+use super::log::Log;
+use super::qmp::{Event, Link};
+use crate::{Ended, Error, Identity, Machine, RunState, VmEvent};
+
+/// Events that wait for a slow listener.
+const EVENTS: usize = 64;
+/// How often console and log are fetched, and a lost connection is made anew.
+const POLL: Duration = Duration::from_secs(1);
+/// For a process to go after it was killed. It may have to write out what the disk was given.
+const KILL_LIMIT: Duration = Duration::from_secs(10);
+
+/// See [`Machine`].
+#[derive(Debug)]
+pub(super) struct QemuMachine {
+    vm: Arc<Watched>,
+    watcher: JoinHandle<()>,
+}
+
+/// What the watching task and the callers share.
+#[derive(Debug)]
+struct Watched {
+    identity: Identity,
+    process: Process,
+    cgroup: Cgroup,
+    link: Link,
+    console: Console,
+    events: broadcast::Sender<VmEvent>,
+}
+
+impl QemuMachine {
+    /// Begins to watch a process that has been identified and whose QMP has answered.
+    pub(super) async fn new(
+        identity: Identity,
+        process: Process,
+        cgroup: Cgroup,
+        link: Link,
+        log: Option<Log>,
+    ) -> Self {
+        let console = Console::open(&identity.dir).await;
+        let qmp_events = link.events();
+        let vm = Arc::new(Watched {
+            identity,
+            process,
+            cgroup,
+            link,
+            console,
+            events: broadcast::channel(EVENTS).0,
+        });
+        let watcher = tokio::spawn(watch(Arc::clone(&vm), qmp_events, log));
+        Self { vm, watcher }
+    }
+}
+
+impl Drop for QemuMachine {
+    fn drop(&mut self) {
+        self.watcher.abort();
+    }
+}
+
+#[async_trait]
+impl Machine for QemuMachine {
+    fn identity(&self) -> &Identity {
+        &self.vm.identity
+    }
+
+    async fn freeze(&self) -> Result<(), Error> {
+        self.vm.command("stop").await.map(drop)
+    }
+
+    async fn thaw(&self) -> Result<(), Error> {
+        self.vm.command("cont").await.map(drop)
+    }
+
+    async fn run_state(&self) -> Result<RunState, Error> {
+        self.vm.run_state().await
+    }
+
+    fn events(&self) -> broadcast::Receiver<VmEvent> {
+        self.vm.events.subscribe()
+    }
+
+    async fn console(&self) -> Result<Vec<u8>, Error> {
+        if self.vm.process.exit().is_none() {
+            self.vm.refresh().await;
+        }
+        Ok(self.vm.console.bytes().await)
+    }
+
+    async fn kill(&self) -> Result<(), Error> {
+        if self.vm.process.exit().is_some() {
+            return Ok(());
+        }
+        self.vm.cgroup.kill()?;
+        let killed = self.vm.process.kill();
+        killed.map_err(Error::io("killing the VMM"))?;
+        let gone = tokio::time::timeout(KILL_LIMIT, self.vm.process.ended()).await;
+        gone.map(drop).map_err(|_| Error::TimedOut {
+            what: "the end of a VMM".into(),
+            limit: KILL_LIMIT,
+        })
+    }
+}
+
+impl Watched {
+    /// A command; a process that has ended is told apart from one that does not answer.
+    async fn command(&self, command: &'static str) -> Result<Value, Error> {
+        let asked = self.link.command(command, None);
+        tokio::select! {
+            answer = asked => match answer {
+                Err(_) if self.process.exit().is_some() => Err(Error::Gone),
+                other => other,
+            },
+            _ = self.process.ended() => Err(Error::Gone),
+        }
+    }
+
+    async fn run_state(&self) -> Result<RunState, Error> {
+        let answer = self.command("query-status").await?;
+        let status = answer
+            .get("status")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
+        match status {
+            "running" => Ok(RunState::Running),
+            "io-error" => Ok(RunState::IoError),
+            "guest-panicked" | "internal-error" => Ok(RunState::Panicked),
+            "shutdown" => {
+                self.refresh().await;
+                let panicked = self.console.shows_panic().await;
+                Ok(if panicked {
+                    RunState::Panicked
+                } else {
+                    RunState::Shutdown
+                })
+            }
+            "paused" | "prelaunch" | "inmigrate" | "postmigrate" | "finish-migrate"
+            | "restore-vm" | "save-vm" | "suspended" | "debug" | "watchdog" => Ok(RunState::Frozen),
+            _ => Err(Error::Protocol("an unknown run state".into())),
+        }
+    }
+
+    /// The console as it is now; what could not be fetched is not there.
+    async fn refresh(&self) {
+        if let Err(error) = self.console.refresh(&self.link).await {
+            tracing::debug!(vm = %self.identity.vm, %error, "the console could not be read");
+        }
+    }
+
+    fn tell(&self, event: VmEvent) {
+        tracing::info!(vm = %self.identity.vm, ?event, "a VM changed by itself");
+        // Nobody listening is fine.
+        drop(self.events.send(event));
+    }
+
+    /// What one of QEMU's events means to us.
+    async fn interpret(&self, event: &Event) -> Option<VmEvent> {
+        let text = |name: &str| {
+            event
+                .data
+                .get(name)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+        };
+        match event.name.as_str() {
+            "GUEST_PANICKED" => Some(VmEvent::Panicked),
+            "SHUTDOWN" => match text("reason") {
+                "guest-panic" => Some(VmEvent::Panicked),
+                // A panic is a reset too, and only the console tells.
+                "guest-reset" => {
+                    self.refresh().await;
+                    let panicked = self.console.shows_panic().await;
+                    Some(if panicked {
+                        VmEvent::Panicked
+                    } else {
+                        VmEvent::Shutdown { reset: true }
+                    })
+                }
+                "guest-shutdown" => Some(VmEvent::Shutdown { reset: false }),
+                _ => None,
+            },
+            "BLOCK_IO_ERROR" if text("action") == "stop" => {
+                let enospc = event
+                    .data
+                    .get("nospace")
+                    .and_then(Value::as_bool)
+                    .unwrap_or(false);
+                Some(VmEvent::IoError { enospc })
+            }
+            // The only stop that has no event of its own.
+            "STOP" => match self.command("query-status").await {
+                Ok(answer) if answer.get("status").is_some_and(|s| s == "internal-error") => {
+                    Some(VmEvent::Panicked)
+                }
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// For events that may have been missed.
+    async fn catch_up(&self) {
+        let event = match self.run_state().await {
+            Ok(RunState::Shutdown) => VmEvent::Shutdown { reset: false },
+            Ok(RunState::Panicked) => VmEvent::Panicked,
+            Ok(RunState::IoError) => VmEvent::IoError { enospc: true },
+            Ok(RunState::Running | RunState::Frozen) | Err(_) => return,
+        };
+        self.tell(event);
+    }
+
+    fn how_it_ended(&self, exit: Exit) -> Ended {
+        if self.cgroup.oom_kills() > 0 {
+            return Ended::OutOfMemory;
+        }
+        match exit {
+            Exit::Code(code) => Ended::Exit(code),
+            Exit::Signal(signal) => Ended::Signal(signal),
+            Exit::Unknown => Ended::Unknown,
+        }
+    }
+}
+
+/// Until the process ends.
+async fn watch(vm: Arc<Watched>, mut events: broadcast::Receiver<Event>, mut log: Option<Log>) {
+    let mut tick = tokio::time::interval(POLL);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut connections = vm.link.connections();
+    let exit = loop {
+        tokio::select! {
+            exit = vm.process.ended() => break exit,
+            event = events.recv() => match event {
+                Ok(event) => {
+                    if let Some(event) = vm.interpret(&event).await {
+                        vm.tell(event);
+                    }
+                }
+                Err(RecvError::Lagged(_)) => vm.catch_up().await,
+                // The sender is the link's, and the link is ours.
+                Err(RecvError::Closed) => break vm.process.ended().await,
+            },
+            _ = tick.tick() => {
+                vm.refresh().await;
+                log.as_mut().map(Log::drain);
+                if connections != vm.link.connections() {
+                    connections = vm.link.connections();
+                    vm.catch_up().await;
+                }
+            }
+        }
+    };
+    log.as_mut().map(Log::drain);
+    vm.tell(VmEvent::Ended {
+        how: vm.how_it_ended(exit),
+    });
+}
