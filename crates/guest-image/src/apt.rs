@@ -15,6 +15,16 @@ pub(crate) const DEBIAN_KEYS: &str = "/usr/share/keyrings/debian-archive-keyring
 /// Downloads on a slow line take their time.
 const LIMIT: Duration = Duration::from_secs(30 * 60);
 
+/// The machine's apt settings that say how to reach an archive; the others say what to keep of it, which is ours to say.
+const TRANSPORT: [&str; 6] = [
+    "Acquire::http",
+    "Acquire::ftp",
+    "Acquire::ForceIPv",
+    "Acquire::Retries",
+    "Acquire::Queue-Mode",
+    "Acquire::Check-Valid-Until",
+];
+
 /// apt with the machine's sources, and with package lists of its own.
 #[derive(Debug)]
 pub(crate) struct Apt {
@@ -47,7 +57,7 @@ impl Apt {
         let settings = format!(
             "Dir::Etc::parts \"/dev/null\";\nDir::Etc::main \"/dev/null\";\n\
              Dir::State::lists \"{dir}/lists\";\nDir::Cache \"{dir}/cache\";\n\
-             APT::Sandbox::User \"root\";\n{transport}",
+             APT::Sandbox::User \"root\";\nAcquire::Languages \"none\";\n{transport}",
             dir = dir.display(),
         );
         let path = apt.settings();
@@ -170,7 +180,7 @@ async fn transport(dir: &Path) -> Result<String> {
         .map_err(Error::program(dir))?;
     let transport: String = text(&dump)
         .lines()
-        .filter(|line| line.starts_with("Acquire::"))
+        .filter(|line| TRANSPORT.iter().any(|begins| line.starts_with(begins)))
         .map(|line| format!("{line}\n"))
         .collect();
     let path = dir.join("transport.conf");

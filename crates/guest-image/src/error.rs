@@ -31,6 +31,16 @@ pub enum Error {
         /// What is wrong, with the line where the parser knows it.
         reason: String,
     },
+    /// A command of a recipe failed, or making its users or files did.
+    #[error("recipe {recipe}: {command} failed: {said}")]
+    RecipeCommand {
+        /// Its name.
+        recipe: String,
+        /// Which command, as "command 1 of 2".
+        command: String,
+        /// The end of what it said.
+        said: String,
+    },
     /// A program of the host that is needed is not installed.
     #[error("the program {program} is not installed")]
     NotInstalled {
@@ -141,7 +151,9 @@ impl Error {
             Self::UnknownRecipe { .. } => {
                 "give one of these names, or the path of a recipe file (*.toml)".to_owned()
             }
-            Self::BadRecipe { .. } => "correct the recipe file".to_owned(),
+            Self::BadRecipe { .. } | Self::RecipeCommand { .. } => {
+                "correct the recipe file".to_owned()
+            }
             Self::NotInstalled { program } => {
                 format!(
                     "install it: apt-get install {}",
@@ -173,7 +185,7 @@ impl Error {
     pub fn fault(&self) -> Fault {
         let kind = match self {
             Self::NoTemplate(_) | Self::UnknownRecipe { .. } => ErrorKind::NotFound,
-            Self::BadRecipe { .. } => ErrorKind::InvalidRequest,
+            Self::BadRecipe { .. } | Self::RecipeCommand { .. } => ErrorKind::InvalidRequest,
             Self::DiskFull { .. } => ErrorKind::HostFull,
             Self::Archive { .. } => ErrorKind::Unavailable,
             _ => ErrorKind::Internal,

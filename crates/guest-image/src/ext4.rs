@@ -27,7 +27,7 @@ pub(crate) async fn build(tree: &Path, image: &Path, size: u64, key: &str) -> Re
     let made = Program::new("mke2fs")
         // Tables that a guest would have to zero in the background are zeroed here, where they stay holes.
         .args([
-            "-q", "-F", "-t", "ext4", "-b", "4096", "-I", "256", "-m", "0",
+            "-q", "-F", "-t", "ext4", "-b", "4096", "-I", "256", "-i", "16384", "-m", "0",
         ])
         .args(["-O", FEATURES])
         .args(["-U", &uuid])

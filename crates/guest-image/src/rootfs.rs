@@ -10,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use wrenn_sys::program::Program;
+use wrenn_sys::program::{self, Program};
 
 use crate::apt::{Apt, DEBIAN_KEYS, Source};
 use crate::error::{Error, Result};
@@ -64,7 +64,7 @@ pub(crate) async fn build(dir: &Path, recipe: &Recipe, progress: &dyn Progress) 
         .env("TMPDIR", &temp)
         .run_with(|line| watch.line(line))
         .await
-        .map_err(Error::program(dir))?;
+        .map_err(|error| explain(error, recipe, dir))?;
     let packages = packages(&tree).await?;
     Ok(Rootfs { tree, packages })
 }
@@ -82,6 +82,7 @@ fn bootstrap(
         .args(["--kill-child", "--mount-proc", "mmdebstrap"])
         .args(["--verbose", "--mode=root", "--format=directory"])
         .args(["--variant=minbase", "--architectures=amd64"])
+        .arg("--skip=cleanup/apt")
         .arg(format!("--keyring={DEBIAN_KEYS}"))
         .arg(format!("--aptopt={}", apt.transport().display()))
         .args(EXCLUDED.map(|rule| format!("--dpkgopt={rule}")))
@@ -99,6 +100,21 @@ fn bootstrap(
         .arg(&recipe.suite)
         .arg(tree)
         .args(sources.iter().map(Source::line))
+}
+
+/// Tells a failure of the recipe from one of Debian's packages or of the host.
+fn explain(error: program::Error, recipe: &Recipe, dir: &Path) -> Error {
+    let explained = Error::program(dir)(error);
+    match &explained {
+        Error::Program(program::Error::Failed { said, .. }) => script::failure(said)
+            .map(|(command, said)| Error::RecipeCommand {
+                recipe: recipe.name.to_string(),
+                command,
+                said,
+            })
+            .unwrap_or(explained),
+        _ => explained,
+    }
 }
 
 async fn packages(tree: &Path) -> Result<Vec<u8>> {

@@ -9,19 +9,25 @@ use crate::recipe::{File, Recipe, User};
 pub(crate) const MARK: &str = "wrenn: ";
 
 /// What the building machine and the build leave in the tree. The guest agent writes the first three anew at each boot.
+///
+/// apt's lists and archives are removed here and not by mmdebstrap, which would call the host's apt with a configuration
+/// out of the tree's `/tmp`: a recipe that empties it would have the host's own lists removed.
 const LEFTOVERS: &str = "\
 rm -f /etc/hostname /etc/resolv.conf /etc/machine-id /var/lib/dbus/machine-id
 : > /etc/machine-id
 rm -f /etc/apt/apt.conf.d/99mmdebstrap
 mv /etc/dpkg/dpkg.cfg.d/99mmdebstrap /etc/dpkg/dpkg.cfg.d/excludes
+rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin /var/cache/apt/archives/*
 find /var/log -type f -delete
 rm -rf /var/cache/ldconfig/* /var/cache/debconf/*-old /var/lib/dpkg/*-old
-find /root /tmp /var/tmp -mindepth 1 -xdev ! -name .bashrc ! -name .profile -delete
 ";
 
 /// The script for a recipe, to run in the tree as root.
 pub(crate) fn customize(recipe: &Recipe, sources: &[Source]) -> String {
     let mut script = "set -eu\n".to_owned();
+    if !(recipe.users.is_empty() && recipe.files.is_empty()) {
+        script += &tell("making users and files");
+    }
     for user in &recipe.users {
         script += &add_user(user);
     }
@@ -30,12 +36,10 @@ pub(crate) fn customize(recipe: &Recipe, sources: &[Source]) -> String {
     }
     let steps = recipe.run.len();
     for (index, step) in recipe.run.iter().enumerate() {
-        script += &format!(
-            "echo '{MARK}running command {} of {steps}' >&2\nsh -euc {} < /dev/null\n",
-            index + 1,
-            quoted(step)
-        );
+        script += &tell(&format!("command {} of {steps}", index + 1));
+        script += &format!("sh -euc {} < /dev/null\n", quoted(step));
     }
+    script += &tell("cleaning up");
     script += LEFTOVERS;
     let lines: String = sources
         .iter()
@@ -49,6 +53,18 @@ pub(crate) fn customize(recipe: &Recipe, sources: &[Source]) -> String {
 pub(crate) fn hook(script: &Path) -> String {
     let script = quoted(&script.to_string_lossy());
     format!("chroot \"$1\" /bin/sh < {script}")
+}
+
+/// From the end of what mmdebstrap said: what the script was at, and what that said.
+pub(crate) fn failure(said: &str) -> Option<(String, String)> {
+    let (_, last) = said.rsplit_once(MARK)?;
+    let (command, said) = last.split_once('\n')?;
+    let said = said.split("\nE: setup failed").next().unwrap_or(said);
+    Some((command.to_owned(), said.trim().to_owned()))
+}
+
+fn tell(what: &str) -> String {
+    format!("echo '{MARK}{what}' >&2\n")
 }
 
 fn add_user(user: &User) -> String {
@@ -101,6 +117,18 @@ mod tests {
                 .unwrap();
             assert_eq!(String::from_utf8(output.stdout).unwrap(), text);
         }
+    }
+
+    #[test]
+    fn a_failure_is_told_without_the_noise_around_it() {
+        let said = "Setting up x\nwrenn: command 1 of 2\nfine\nwrenn: command 2 of 2\nno such\nfile\n\
+                    E: setup failed: E: command failed: chroot\nE: mmdebstrap failed to run\n";
+        let (command, said) = failure(said).unwrap();
+        assert_eq!(
+            (command.as_str(), said.as_str()),
+            ("command 2 of 2", "no such\nfile")
+        );
+        assert_eq!(failure("E: apt-get failed\n"), None);
     }
 
     #[tokio::test]

@@ -120,7 +120,7 @@ mod tests {
             "Unpacking less (590-2.1) ...",
             "Setting up less (590-2.1) ...",
             "I: running --customize-hook in shell: chroot",
-            "wrenn: running command 1 of 1",
+            "wrenn: command 1 of 1",
         ] {
             watch.line(line);
         }
@@ -133,7 +133,7 @@ mod tests {
                 "unpacking 1 of 2 packages",
                 "setting up 1 of 2 packages",
                 "APPLYING THE RECIPE",
-                "RUNNING COMMAND 1 OF 1",
+                "COMMAND 1 OF 1",
             ]
         );
     }
