@@ -1,3 +1,62 @@
-//! Self-hosted microVM sandboxes.
+//! Self-hosted microVM sandboxes: the one binary.
 
-fn main() {}
+mod agent_rpc;
+mod cli;
+mod commands;
+mod guest_agent;
+mod install;
+mod logging;
+mod progress;
+mod report;
+mod server;
+mod terminal;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+
+use cli::{Cli, Command};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if matches!(cli.command, Command::Jail) {
+        // Namespaces and ids are a process's own only while it has one thread: no runtime, no log.
+        return jail();
+    }
+    let json = cli.globals.json;
+    run(cli).unwrap_or_else(|error| {
+        let code = report::exit_code(&error);
+        if code != ExitCode::SUCCESS {
+            report::failure(&error, json);
+        }
+        code
+    })
+}
+
+fn run(cli: Cli) -> Result<ExitCode> {
+    // What the server does is told; a command that asks one says only what goes wrong.
+    let default = if matches!(cli.command, Command::Up(_)) {
+        "info"
+    } else {
+        "warn"
+    };
+    logging::start(cli.globals.log.as_deref(), default, cli.globals.log_json)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    let done = runtime.block_on(commands::run(cli));
+    // A read of standard input that nobody waits for any more must not hold the end up.
+    runtime.shutdown_background();
+    done
+}
+
+fn jail() -> ExitCode {
+    match Err::<std::convert::Infallible, _>(std::io::Error::other("x")) {
+        Ok(never) => match never {},
+        Err(error) => {
+            report::failure(&error.into(), false);
+            ExitCode::FAILURE
+        }
+    }
+}

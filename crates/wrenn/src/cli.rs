@@ -1,0 +1,285 @@
+//! The command line: what can be said, and to which command it goes.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Self-hosted microVM sandboxes.
+#[derive(Debug, Parser)]
+#[command(
+    name = "wrenn",
+    version,
+    propagate_version = true,
+    max_term_width = 100
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) globals: Globals,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every command knows.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Globals {
+    /// Where the server is.
+    #[arg(
+        long,
+        env = "WRENN_URL",
+        default_value = "http://127.0.0.1:8080",
+        global = true
+    )]
+    pub(crate) url: String,
+    /// The API key; without it, the file api-key in the data directory is read.
+    #[arg(long, env = "WRENN_API_KEY", hide_env_values = true, global = true)]
+    pub(crate) api_key: Option<String>,
+    /// The data directory.
+    #[arg(
+        long,
+        env = "WRENN_DIR",
+        default_value = "/var/lib/wrenn",
+        global = true
+    )]
+    pub(crate) dir: PathBuf,
+    /// Where slow results, such as built templates, are kept for the next time.
+    #[arg(long, env = "WRENN_CACHE", default_value = "/var/cache/wrenn", global = true)]
+    pub(crate) cache: PathBuf,
+    /// Answer in JSON.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// What to log, in the form of RUST_LOG, which it wins over.
+    #[arg(long, value_name = "FILTER", global = true)]
+    pub(crate) log: Option<String>,
+    /// Log in JSON.
+    #[arg(long, global = true)]
+    pub(crate) log_json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run Wrenn on this machine: control plane and agent in one process. Needs root.
+    Up(UpArgs),
+    /// End every sandbox of the data directory and give the machine back what Wrenn took. Needs root.
+    Down,
+    /// Make, use and end sandboxes.
+    #[command(subcommand, visible_alias = "sb")]
+    Sandbox(SandboxCommand),
+    /// Build, list and remove templates.
+    #[command(subcommand)]
+    Template(TemplateCommand),
+    /// Measure Wrenn beside the same work done by hand.
+    Bench(BenchArgs),
+    /// Start a VMM inside its jail; the agent runs this.
+    #[command(hide = true)]
+    Jail,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UpArgs {
+    /// Where to serve the API.
+    #[arg(long, env = "ADDR", default_value = "127.0.0.1:8080")]
+    pub(crate) addr: SocketAddr,
+    /// Allow an address that other machines can reach. The API speaks plain HTTP: put TLS in front of it.
+    #[arg(long)]
+    pub(crate) listen_public: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SandboxCommand {
+    /// Make a sandbox and wait until it runs.
+    Create(CreateArgs),
+    /// List sandboxes, newest first.
+    Ls(ListArgs),
+    /// Show one sandbox.
+    Get(IdArg),
+    /// Run a command in a sandbox; its output streams, its exit code is returned.
+    Exec(ExecArgs),
+    /// Copy a file into or out of a sandbox.
+    Cp(CopyArgs),
+    /// Show the last of a sandbox's serial console.
+    Console(IdArg),
+    /// End sandboxes.
+    Rm(RemoveArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct IdArg {
+    /// The sandbox.
+    #[arg(value_name = "ID")]
+    pub(crate) id: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CreateArgs {
+    /// The template to make it from.
+    #[arg(default_value = "minimal")]
+    pub(crate) template: String,
+    /// Virtual CPUs.
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) vcpus: Option<u32>,
+    /// Memory in MiB.
+    #[arg(long = "memory", value_name = "MIB")]
+    pub(crate) memory_mb: Option<u32>,
+    /// Seconds without activity after which it is destroyed.
+    #[arg(long = "timeout", value_name = "SECONDS")]
+    pub(crate) timeout_sec: Option<u32>,
+    /// A label; may be given again.
+    #[arg(long = "metadata", short = 'm', value_name = "KEY=VALUE", value_parser = pair)]
+    pub(crate) metadata: Vec<(String, String)>,
+    /// A variable for every process in it; may be given again.
+    #[arg(long = "env", short = 'e', value_name = "NAME=VALUE", value_parser = pair)]
+    pub(crate) envs: Vec<(String, String)>,
+    /// The guest's host name.
+    #[arg(long)]
+    pub(crate) hostname: Option<String>,
+    /// Do not wait until it runs.
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    /// Stopped ones too.
+    #[arg(long, short)]
+    pub(crate) all: bool,
+    /// Only ids, one a line.
+    #[arg(long, short, conflicts_with = "json")]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExecArgs {
+    /// The sandbox.
+    #[arg(value_name = "ID")]
+    pub(crate) id: String,
+    /// Pass standard input on even when it is a terminal.
+    #[arg(long, short)]
+    pub(crate) interactive: bool,
+    /// Seconds after which the command is ended; without it there is no limit (with --json 30).
+    #[arg(long = "timeout", value_name = "SECONDS")]
+    pub(crate) timeout_sec: Option<u32>,
+    /// The directory to run it in.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) cwd: Option<String>,
+    /// The user to run it as; root without it.
+    #[arg(long, short)]
+    pub(crate) user: Option<String>,
+    /// A variable; may be given again.
+    #[arg(long = "env", short = 'e', value_name = "NAME=VALUE", value_parser = pair)]
+    pub(crate) envs: Vec<(String, String)>,
+    /// The command and its arguments; no shell stands in between.
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CopyArgs {
+    /// A local path, ID:/PATH in a sandbox, or - for standard input.
+    pub(crate) from: String,
+    /// A local path, ID:/PATH in a sandbox, or - for standard output.
+    pub(crate) to: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RemoveArgs {
+    /// The sandboxes.
+    #[arg(
+        value_name = "ID",
+        required_unless_present = "all",
+        conflicts_with = "all"
+    )]
+    pub(crate) ids: Vec<String>,
+    /// Every sandbox there is.
+    #[arg(long)]
+    pub(crate) all: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TemplateCommand {
+    /// Build a template from a recipe, on this machine. Needs root.
+    Build(BuildArgs),
+    /// List templates.
+    Ls,
+    /// Remove a template's name. Sandboxes made from it go on.
+    Rm {
+        /// The template.
+        name: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BuildArgs {
+    /// A recipe that comes with Wrenn (minimal, python, node), or the path of a recipe file.
+    pub(crate) recipe: String,
+    /// Build it anew even when the same recipe has been built before.
+    #[arg(long)]
+    pub(crate) refresh: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchArgs {
+    /// What to measure.
+    #[arg(value_enum, default_value = "all")]
+    pub(crate) what: Measured,
+    /// How often each is done.
+    #[arg(short, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) n: u32,
+    /// The template of the sandboxes that are measured.
+    #[arg(long, default_value = "minimal")]
+    pub(crate) template: String,
+    /// Measure through the API alone: no root is needed, and nothing stands beside the figures.
+    #[arg(long)]
+    pub(crate) api_only: bool,
+}
+
+/// What `wrenn bench` can measure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Measured {
+    /// From the request for a sandbox to the first exit code out of it.
+    Create,
+    /// One short command.
+    Exec,
+    /// 256 MiB up and down.
+    Transfer,
+    /// Until nothing of a sandbox exists.
+    Delete,
+    /// All of them.
+    All,
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("it has the form KEY=VALUE".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_command_keeps_its_own_flags() {
+        let cli = Cli::try_parse_from(["wrenn", "sandbox", "exec", "sb-1", "--", "ls", "--json"])
+            .unwrap();
+        assert!(!cli.globals.json);
+        let Command::Sandbox(SandboxCommand::Exec(exec)) = cli.command else {
+            panic!("another command")
+        };
+        assert_eq!(exec.command, ["ls", "--json"]);
+    }
+
+    #[test]
+    fn pairs_are_checked() {
+        assert_eq!(pair("a=b=c").unwrap(), ("a".to_owned(), "b=c".to_owned()));
+        assert!(pair("a").is_err() && pair("=b").is_err());
+    }
+}

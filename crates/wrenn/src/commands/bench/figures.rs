@@ -1,0 +1,104 @@
+//! Samples, what they come to, and how they are shown: Wrenn's beside the same work done by hand.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::terminal::Table;
+
+/// What was measured, one number a round, in one unit.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Samples(Vec<f64>);
+
+impl Samples {
+    pub(super) fn push(&mut self, value: f64) {
+        self.0.push(value);
+    }
+
+    pub(super) fn push_ms(&mut self, took: Duration) {
+        self.push(took.as_secs_f64() * 1000.0);
+    }
+
+    /// Of sorted samples the one below which `percent` of them lie (the nearest rank); none of no samples.
+    fn percentile(&self, percent: usize) -> Option<f64> {
+        let mut sorted = self.0.clone();
+        sorted.sort_by(f64::total_cmp);
+        let rank = (sorted.len() * percent).div_ceil(100).max(1);
+        sorted.get(rank - 1).copied()
+    }
+
+    fn summary(&self) -> Option<Summary> {
+        Some(Summary { p50: self.percentile(50)?, p95: self.percentile(95)?, samples: self.0.len() })
+    }
+}
+
+/// What is told of samples.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub(super) struct Summary {
+    p50: f64,
+    p95: f64,
+    samples: usize,
+}
+
+/// One line of the result.
+#[derive(Debug, Serialize)]
+pub(super) struct Figure {
+    name: &'static str,
+    unit: &'static str,
+    wrenn: Option<Summary>,
+    by_hand: Option<Summary>,
+    /// Median beside median: Wrenn's by the one by hand.
+    ratio: Option<f64>,
+    goal: &'static str,
+}
+
+impl Figure {
+    /// A figure from both sides' samples; by hand there may be none.
+    pub(super) fn new(name: &'static str, unit: &'static str, goal: &'static str, wrenn: &Samples, by_hand: &Samples) -> Self {
+        let (wrenn, by_hand) = (wrenn.summary(), by_hand.summary());
+        let ratio = wrenn.zip(by_hand).map(|(wrenn, by_hand)| wrenn.p50 / by_hand.p50);
+        Self { name, unit, wrenn, by_hand, ratio, goal }
+    }
+}
+
+/// All figures as an aligned table.
+pub(super) fn table(figures: &[Figure]) -> Table {
+    let mut table = Table::new(["WHAT", "UNIT", "P50", "P95", "BY HAND P50", "P95", "RATIO", "N", "GOAL"]);
+    let number = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.2}"));
+    for figure in figures {
+        let (wrenn, by_hand) = (figure.wrenn, figure.by_hand);
+        table.row([
+            figure.name,
+            figure.unit,
+            &number(wrenn.map(|all| all.p50)),
+            &number(wrenn.map(|all| all.p95)),
+            &number(by_hand.map(|all| all.p50)),
+            &number(by_hand.map(|all| all.p95)),
+            &number(figure.ratio),
+            &wrenn.map_or(0, |all| all.samples).to_string(),
+            figure.goal,
+        ]);
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_samples() {
+        let samples = Samples((1..=20).rev().map(f64::from).collect());
+        let summary = samples.summary().unwrap();
+        assert_eq!((summary.p50, summary.p95, summary.samples), (10.0, 19.0, 20));
+        assert_eq!(Samples(vec![3.0]).summary().unwrap().p95, 3.0);
+        assert_eq!(Samples::default().summary(), None);
+    }
+
+    #[test]
+    fn a_ratio_needs_both_sides() {
+        let (two, four) = (Samples(vec![2.0]), Samples(vec![4.0]));
+        assert_eq!(Figure::new("a", "ms", "", &two, &four).ratio, Some(0.5));
+        assert_eq!(Figure::new("a", "ms", "", &two, &Samples::default()).ratio, None);
+    }
+}

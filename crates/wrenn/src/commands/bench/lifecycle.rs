@@ -1,0 +1,39 @@
+//! How long until the first exit code comes out of a new sandbox, and until nothing of it exists.
+
+use std::time::Instant;
+
+use anyhow::Result;
+
+use super::Bench;
+use super::figures::{Figure, Samples};
+
+/// The figures of create and delete.
+pub(super) async fn measure(bench: &Bench) -> Result<(Figure, Figure)> {
+    let [mut create, mut create_by_hand, mut delete, mut delete_by_hand] = <[Samples; 4]>::default();
+    for round in 0..bench.rounds {
+        bench.round("create and delete", round);
+        let begun = Instant::now();
+        let sandbox = bench.create().await?;
+        let worked = bench.exec_true(&sandbox).await;
+        create.push_ms(begun.elapsed());
+        let begun = Instant::now();
+        bench.client.delete_sandbox(&sandbox.id).await?;
+        delete.push_ms(begun.elapsed());
+        worked?;
+
+        let Some(hand) = &bench.hand else { continue };
+        let bench_made = hand.prepare().await?;
+        let begun = Instant::now();
+        let guest = bench_made.boot().await?;
+        let worked = guest.exec_true().await;
+        create_by_hand.push_ms(begun.elapsed());
+        let begun = Instant::now();
+        guest.end().await?;
+        delete_by_hand.push_ms(begun.elapsed());
+        worked?;
+    }
+    Ok((
+        Figure::new("create to first exit code", "ms", "ratio at most 1.15", &create, &create_by_hand),
+        Figure::new("delete to nothing left", "ms", "p50 at most 150", &delete, &delete_by_hand),
+    ))
+}

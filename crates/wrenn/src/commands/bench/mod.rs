@@ -1,0 +1,103 @@
+//! `wrenn bench`: each figure beside the same work done by hand, in turns on the same machine in the same minutes, so
+//! that what the machine does otherwise hurts both.
+
+mod by_hand;
+mod exec;
+mod figures;
+mod lifecycle;
+mod server_memory;
+mod transfer;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use serde_json::json;
+use wrenn_client::Client;
+use wrenn_client::api::{CreateSandbox, ExecRequest, Sandbox};
+
+use crate::cli::{BenchArgs, Globals, Measured};
+use crate::terminal::{print_json, print_line};
+use crate::{install, server};
+
+use by_hand::Hand;
+
+/// What all measurements share.
+struct Bench {
+    client: Client,
+    data: PathBuf,
+    template: String,
+    rounds: u32,
+    hand: Option<Hand>,
+}
+
+/// Measures and prints.
+pub(crate) async fn run(globals: &Globals, args: &BenchArgs) -> Result<()> {
+    let client = server::client(globals)?;
+    let hand = if args.api_only {
+        None
+    } else {
+        install::require_root("wrenn bench")?;
+        Some(Hand::open(globals, &args.template).await?)
+    };
+    let bench = Bench {
+        client,
+        data: globals.dir.clone(),
+        template: args.template.clone(),
+        rounds: args.n,
+        hand,
+    };
+    let measured = measure(&bench, args.what).await;
+    if let Some(hand) = bench.hand {
+        hand.close().await?;
+    }
+    let figures = measured?;
+    if globals.json {
+        return print_json(&json!({ "figures": figures }));
+    }
+    print_line(&figures::table(&figures).to_string())
+}
+
+async fn measure(bench: &Bench, what: Measured) -> Result<Vec<figures::Figure>> {
+    let wanted = |kind| what == kind || what == Measured::All;
+    let mut figures = Vec::new();
+    if wanted(Measured::Create) || wanted(Measured::Delete) {
+        let (create, delete) = lifecycle::measure(bench).await?;
+        figures.extend(wanted(Measured::Create).then_some(create));
+        figures.extend(wanted(Measured::Delete).then_some(delete));
+    }
+    if wanted(Measured::Exec) {
+        figures.push(exec::measure(bench).await?);
+    }
+    if wanted(Measured::Transfer) {
+        figures.extend(transfer::measure(bench).await?);
+    }
+    Ok(figures)
+}
+
+impl Bench {
+    async fn create(&self) -> Result<Sandbox> {
+        let request = CreateSandbox { template: Some(self.template.clone()), ..Default::default() };
+        Ok(self.client.create_sandbox(&request).await?)
+    }
+
+    /// The shortest command.
+    async fn exec_true(&self, sandbox: &Sandbox) -> Result<()> {
+        let request = ExecRequest { cmd: "true".to_owned(), ..Default::default() };
+        let done = self.client.exec(&sandbox.id, &request).await?;
+        anyhow::ensure!(done.exit_code == 0, "`true` ended with {}", done.exit_code);
+        Ok(())
+    }
+
+    /// Runs `work` on a sandbox of its own, which ends also when the work fails.
+    async fn with_sandbox<T>(&self, work: impl AsyncFnOnce(&Sandbox) -> Result<T>) -> Result<T> {
+        let sandbox = self.create().await?;
+        let done = work(&sandbox).await;
+        self.client.delete_sandbox(&sandbox.id).await?;
+        done
+    }
+
+    /// Tells how far it is.
+    fn round(&self, what: &str, round: u32) {
+        tracing::info!("{what}: {} of {}", round + 1, self.rounds);
+    }
+}

@@ -1,0 +1,81 @@
+//! How much memory the server grows by while something happens.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+
+/// Watches the resident memory of the process that has a data directory.
+#[derive(Debug)]
+pub(super) struct Watch {
+    before: u64,
+    peak: Arc<AtomicU64>,
+    watching: JoinHandle<()>,
+}
+
+impl Watch {
+    /// Begins; `None` where that process cannot be found or looked at.
+    pub(super) fn begin(data: &Path) -> Option<Self> {
+        let pid = owner(&data.join("lock"))?;
+        let before = resident(pid)?;
+        let peak = Arc::new(AtomicU64::new(before));
+        let seen = peak.clone();
+        let watching = tokio::spawn(async move {
+            while let Some(now) = resident(pid) {
+                seen.fetch_max(now, Ordering::Relaxed);
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+        Some(Self { before, peak, watching })
+    }
+
+    /// By how many MiB it grew at the most.
+    pub(super) fn end(self) -> f64 {
+        self.watching.abort();
+        let grown = self.peak.load(Ordering::Relaxed) - self.before;
+        #[expect(clippy::cast_precision_loss, reason = "MiB with two digits")]
+        let grown = grown as f64;
+        grown / f64::from(1 << 20)
+    }
+}
+
+/// The process that has locked a file, as the kernel tells it.
+fn owner(lock: &Path) -> Option<u32> {
+    let inode = format!(":{}", fs::metadata(lock).ok()?.ino());
+    let locks = fs::read_to_string("/proc/locks").ok()?;
+    locks.lines().find_map(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match words[..] {
+            [_, "FLOCK", _, _, pid, file, ..] if file.ends_with(&inode) => pid.parse().ok(),
+            _ => None,
+        }
+    })
+}
+
+/// A process's resident memory in bytes.
+fn resident(pid: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
+    Some(kib << 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_owner_of_a_lock_is_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let file = fs::File::create(&path).unwrap();
+        assert_eq!(owner(&path), None);
+        file.try_lock().unwrap();
+        assert_eq!(owner(&path), Some(std::process::id()));
+        assert!(resident(std::process::id()).unwrap() > 1 << 20);
+    }
+}

@@ -1,0 +1,32 @@
+//! `wrenn sandbox`: every command speaks to the REST API and to nothing else.
+
+mod console;
+mod cp;
+mod create;
+mod exec;
+mod get;
+mod ls;
+mod rm;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use crate::cli::{Globals, SandboxCommand};
+use crate::server;
+
+/// Runs one of them; gives the exit code.
+pub(crate) async fn run(globals: &Globals, command: SandboxCommand) -> Result<ExitCode> {
+    let client = server::client(globals)?;
+    let json = globals.json;
+    match command {
+        SandboxCommand::Create(args) => create::run(&client, args, json).await?,
+        SandboxCommand::Ls(args) => ls::run(&client, &args, json).await?,
+        SandboxCommand::Get(args) => get::run(&client, &args.id, json).await?,
+        SandboxCommand::Exec(args) => return exec::run(&client, args, json).await,
+        SandboxCommand::Cp(args) => cp::run(&client, &args, json).await?,
+        SandboxCommand::Console(args) => console::run(&client, &args.id, json).await?,
+        SandboxCommand::Rm(args) => return rm::run(&client, &args, json).await,
+    }
+    Ok(ExitCode::SUCCESS)
+}

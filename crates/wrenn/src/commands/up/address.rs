@@ -1,0 +1,68 @@
+//! Where the API is served.
+
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+
+use anyhow::Result;
+use tokio::net::TcpListener;
+
+use crate::cli::UpArgs;
+use crate::report::Advised;
+
+/// Refuses an address that other machines can reach, unless they shall.
+pub(super) fn check(args: &UpArgs) -> Result<()> {
+    if args.addr.ip().is_loopback() || args.listen_public {
+        return Ok(());
+    }
+    Err(Advised::new(
+        format!("{} can be reached from other machines", args.addr),
+        "serve on 127.0.0.1 and put a proxy with TLS in front of it; or, when that is what you want, add --listen-public",
+    )
+    .into())
+}
+
+/// Takes the port, before any long work.
+pub(super) async fn bind(address: SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| {
+        let (message, remedy) = match error.kind() {
+            ErrorKind::AddrInUse => (
+                format!("another program serves on {address}"),
+                "end it (`ss -ltnp` names it), or choose another address with --addr or ADDR=, such as 127.0.0.1:8081",
+            ),
+            ErrorKind::AddrNotAvailable => (
+                format!("{} is no address of this machine", address.ip()),
+                "choose one of those that `ip address` shows",
+            ),
+            ErrorKind::PermissionDenied => (
+                format!("the port of {address} is reserved"),
+                "choose one above 1023",
+            ),
+            _ => (format!("nothing can be served on {address}"), "choose another address with --addr"),
+        };
+        Advised::new(message, remedy).because(error).into()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args(address: &str, listen_public: bool) -> UpArgs {
+        UpArgs { addr: address.parse().unwrap(), listen_public }
+    }
+
+    #[test]
+    fn other_machines_are_let_in_only_when_asked() {
+        assert!(check(&args("127.0.0.1:1", false)).is_ok());
+        assert!(check(&args("[::1]:1", false)).is_ok());
+        assert!(check(&args("0.0.0.0:1", false)).is_err());
+        assert!(check(&args("0.0.0.0:1", true)).is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_port_that_is_taken_says_so() {
+        let taken = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let error = bind(taken.local_addr().unwrap()).await.unwrap_err();
+        assert!(error.to_string().contains("another program serves on"), "{error}");
+    }
+}

@@ -1,0 +1,74 @@
+//! The control plane of this installation: its database, its first key, its API.
+
+use std::io::ErrorKind;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use wrenn_control::{ApiKey, ControlPlane, Limits};
+use wrenn_sys::durable;
+
+use crate::report::Advised;
+
+/// Opens it on the agent of the same data directory.
+pub(super) async fn open(data: &Path) -> Result<ControlPlane> {
+    let database = data.join("wrenn.db");
+    let plane = ControlPlane::open(&database, &data.join("agent.sock"), Limits::default())
+        .await
+        .map_err(|error| {
+            Advised::new(
+                format!("the database {} cannot be used", database.display()),
+                "bring it back from a copy; or move it away: running sandboxes are taken into a new one",
+            )
+            .because(error)
+        })?;
+    plane.keys().register("first", &key(&data.join("api-key"))?).await?;
+    Ok(plane)
+}
+
+/// Serves the API until `shutdown`, then ends what is under way.
+pub(super) async fn serve(plane: ControlPlane, listener: TcpListener, shutdown: CancellationToken) -> Result<()> {
+    wrenn_http::serve(listener, wrenn_http::router(plane.clone()), shutdown).await?;
+    plane.close().await;
+    Ok(())
+}
+
+/// The key in the file, which is made once.
+fn key(path: &Path) -> Result<ApiKey> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => text.trim().parse().map_err(|error| {
+            Advised::new(
+                format!("{} holds no API key", path.display()),
+                "remove it, and the next start makes a new one",
+            )
+            .because::<wrenn_control::InvalidKey>(error)
+            .into()
+        }),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let key = ApiKey::random();
+            durable::write(path, format!("{}\n", key.reveal()).as_bytes(), 0o600)
+                .with_context(|| format!("the API key cannot be written to {}", path.display()))?;
+            Ok(key)
+        }
+        Err(error) => Err(error).with_context(|| format!("{} cannot be read", path.display())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_is_made_once() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("api-key");
+        let made = key(&path).unwrap();
+        assert_eq!(key(&path).unwrap(), made);
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        std::fs::write(&path, "something else").unwrap();
+        assert!(key(&path).is_err());
+    }
+}

@@ -1,0 +1,74 @@
+//! This machine's installation: its data directory and what must stand in it.
+
+use anyhow::{Context, Result};
+use wrenn_agent::{Config, DataDir, DataDirError};
+use wrenn_guest_image::{Error, Images, Recipe, Reuse};
+use wrenn_model::TemplateName;
+
+use crate::cli::Globals;
+use crate::guest_agent;
+use crate::progress::Told;
+use crate::report::Advised;
+
+/// The template that a sandbox is made from when nobody names one.
+const DEFAULT_TEMPLATE: &str = "minimal";
+
+/// Refuses to go on as anyone but root.
+pub(crate) fn require_root(command: &str) -> Result<()> {
+    if rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    Err(Advised::new(
+        format!("{command} needs root: it makes network namespaces, cgroups and mounts"),
+        format!("run it as `sudo {command}`"),
+    )
+    .into())
+}
+
+/// Locks the data directory.
+pub(crate) fn data_dir(globals: &Globals) -> Result<DataDir> {
+    DataDir::open(&globals.dir).map_err(|error| {
+        let (message, remedy) = match &error {
+            DataDirError::Locked { path } => (
+                format!("another Wrenn works on {}", path.display()),
+                "stop it, or choose another data directory with --dir or WRENN_DIR",
+            ),
+            DataDirError::Instance { .. } => (
+                error.to_string(),
+                "choose an empty directory with --dir or WRENN_DIR, or bring the file `instance` back",
+            ),
+            DataDirError::Io { .. } => return anyhow::Error::from(error),
+        };
+        Advised::new(message, remedy).into()
+    })
+}
+
+/// How the agent of this installation is set up.
+pub(crate) fn agent_config(globals: &Globals) -> Result<Config> {
+    Ok(Config {
+        helper: std::env::current_exe().context("this program cannot find its own file")?,
+        envd: guest_agent::BINARY,
+        cache: globals.cache.clone(),
+        resolvers: Vec::new(),
+    })
+}
+
+/// Builds the default template where it is missing.
+pub(crate) async fn ensure_template(images: &Images, progress: &Told) -> Result<()> {
+    let name: TemplateName = DEFAULT_TEMPLATE.parse()?;
+    match images.template(&name) {
+        Ok(_) => return Ok(()),
+        Err(Error::NoTemplate(_)) => {}
+        Err(error) => return Err(advise(error)),
+    }
+    let recipe = Recipe::find(DEFAULT_TEMPLATE).map_err(advise)?;
+    images.build_template(&recipe, Reuse::Present, progress).await.map_err(advise)?;
+    progress.done();
+    Ok(())
+}
+
+/// An image error with its remedy.
+pub(crate) fn advise(error: Error) -> anyhow::Error {
+    let remedy = error.remedy();
+    Advised::new("the template cannot be made", remedy).because(error).into()
+}

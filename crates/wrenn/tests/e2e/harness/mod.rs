@@ -1,0 +1,30 @@
+//! What every test stands on: a `wrenn up` of its own or a shared one, sandboxes that end with the test, plain HTTP.
+
+mod http;
+mod leaks;
+mod sandbox;
+mod server;
+mod shared;
+
+pub(crate) use http::{Answer, request};
+pub(crate) use sandbox::{TestSandbox, shell};
+pub(crate) use server::{Server, signal, wrenn};
+pub(crate) use shared::shared;
+
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+/// The memory of a test's guest, in MiB: enough for the template, little enough for ten at once.
+pub(crate) const MEMORY: i64 = 256;
+
+/// Asks until there is an answer; panics after `limit`.
+pub(crate) async fn until<T, F: Future<Output = Option<T>>>(what: &str, limit: Duration, mut ask: impl FnMut() -> F) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        assert!(begun.elapsed() < limit, "{what} did not come within {limit:?}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}

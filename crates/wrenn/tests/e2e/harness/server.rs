@@ -1,0 +1,168 @@
+//! A `wrenn up` as a child process.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+use wrenn_client::Client;
+
+use super::leaks;
+
+/// A server with a data directory of its own. Dropping it ends its sandboxes and checks that nothing is left.
+pub(crate) struct Server {
+    dir: TempDir,
+    running: Option<Running>,
+}
+
+struct Running {
+    child: Child,
+    url: String,
+}
+
+impl Server {
+    /// A new installation, serving.
+    pub(crate) fn start() -> Self {
+        assert_eq!(
+            std::env::var("WRENN_WORLD").as_deref(),
+            Ok("1"),
+            "run these tests inside the world: scripts/in-world cargo test -p wrenn --test e2e"
+        );
+        let dir = TempDir::with_prefix("wrenn-e2e-").unwrap();
+        let mut server = Self { dir, running: None };
+        server.resume();
+        server
+    }
+
+    /// Starts `wrenn up` on the same data directory.
+    pub(crate) fn resume(&mut self) {
+        assert!(self.running.is_none());
+        self.running = Some(Running::start(&self.data()));
+    }
+
+    pub(crate) fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        &self.running.as_ref().expect("the server runs").url
+    }
+
+    pub(crate) fn key(&self) -> String {
+        std::fs::read_to_string(self.data().join("api-key")).unwrap().trim().to_owned()
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        Client::new(self.url(), Some(&self.key())).unwrap()
+    }
+
+    /// The CLI as this server's user.
+    pub(crate) fn cli(&self) -> Command {
+        let mut command = wrenn(&self.data());
+        command.arg("--url").arg(self.url());
+        command
+    }
+
+    /// SIGKILL: no time for anything.
+    pub(crate) fn kill(&mut self) {
+        let mut running = self.running.take().unwrap();
+        running.child.kill().unwrap();
+        running.child.wait().unwrap();
+    }
+
+    /// SIGTERM; gives how it ended and what it said.
+    pub(crate) fn terminate(&mut self) -> (ExitStatus, String) {
+        let running = self.running.take().unwrap();
+        signal(&running.child, "TERM");
+        running.end()
+    }
+
+    /// `wrenn down` beside whatever runs.
+    pub(crate) fn down(&mut self) -> Output {
+        let output = wrenn(&self.data()).args(["down", "--json"]).output().unwrap();
+        if let Some(running) = self.running.take() {
+            let (status, said) = running.end();
+            assert!(status.success(), "`wrenn up` ends well after `wrenn down`: {status}: {said}");
+        }
+        output
+    }
+
+    /// The log of the last `wrenn up`.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(log(&self.data())).unwrap_or_default()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let output = self.down();
+        if std::thread::panicking() {
+            eprintln!("the server's log:\n{}", self.log());
+            return;
+        }
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        leaks::check(&self.data());
+    }
+}
+
+impl Running {
+    fn start(data: &Path) -> Self {
+        std::fs::create_dir_all(data).unwrap();
+        let log = std::fs::File::create(log(data)).unwrap();
+        let mut child = wrenn(data)
+            .args(["up", "--addr", "127.0.0.1:0", "--json", "--log", "info,wrenn=debug"])
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let stdout = child.stdout.as_mut().unwrap();
+        let mut text = String::new();
+        let begun = Instant::now();
+        for line in BufReader::new(stdout).lines() {
+            text.push_str(&line.unwrap());
+            if let Ok(serving) = serde_json::from_str::<serde_json::Value>(&text) {
+                let url = serving["url"].as_str().unwrap().to_owned();
+                eprintln!("serving at {url} after {:?}", begun.elapsed());
+                return Self { child, url };
+            }
+        }
+        let status = child.wait().unwrap();
+        let log = std::fs::read_to_string(super::server::log(data)).unwrap();
+        panic!("`wrenn up` ended before it served: {status}\n{text}\n{log}");
+    }
+
+    fn end(mut self) -> (ExitStatus, String) {
+        let begun = Instant::now();
+        while self.child.try_wait().unwrap().is_none() {
+            assert!(begun.elapsed() < Duration::from_secs(30), "`wrenn up` does not end");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let mut said = String::new();
+        self.child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+        (self.child.wait().unwrap(), said)
+    }
+}
+
+/// The log stands beside the data directory, which `wrenn` makes and owns.
+fn log(data: &Path) -> PathBuf {
+    data.with_extension("log")
+}
+
+/// The binary, with a data directory and nothing of the caller's environment that would change what it does.
+pub(crate) fn wrenn(data: &Path) -> Command {
+    #[expect(clippy::disallowed_methods, reason = "the program under test is run as a user runs it")]
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wrenn"));
+    for name in ["WRENN_URL", "WRENN_API_KEY", "ADDR", "RUST_LOG"] {
+        command.env_remove(name);
+    }
+    command.arg("--dir").arg(data).stdin(Stdio::null());
+    command
+}
+
+/// Sends a signal by its name.
+pub(crate) fn signal(child: &Child, name: &str) {
+    #[expect(clippy::disallowed_methods, reason = "a test's helper")]
+    let sent = Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status();
+    assert!(sent.unwrap().success());
+}

@@ -1,0 +1,16 @@
+//! End to end: the real binary, real microVMs, from an HTTP request to PID 1 of the guest and back.
+//!
+//! Runs inside the world (`scripts/in-world cargo test -p wrenn --test e2e`), so that no packet leaves the machine.
+//! Kernel and template come from the cache (WRENN_CACHE), made before.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod bad_input;
+mod cli;
+mod exec;
+mod files;
+mod harness;
+mod lifecycle;
+mod restart;
+mod start;
+mod stream;
