@@ -1,0 +1,33 @@
+# Wrenn on this machine. `make run` needs Debian 12 or newer, root and Rust; everything else it installs.
+
+export WRENN_DIR ?= /var/lib/wrenn
+export WRENN_CACHE ?= /var/cache/wrenn
+export ADDR ?= 127.0.0.1:8080
+
+help:
+	@echo 'make run        install what is missing, build, and serve on ADDR ($(ADDR)) from WRENN_DIR ($(WRENN_DIR))'
+	@echo 'make build      build only'
+	@echo 'make test       every test, real microVMs included; no packet leaves the machine'
+	@echo 'make check      formatting, lints, generated code'
+	@echo 'make uninstall  end every sandbox, give the machine back; PURGE=1 deletes WRENN_DIR and the cache too'
+	@echo 'make clean      delete what was built'
+
+run:
+	@scripts/run
+
+build:
+	cargo build --release --locked --package wrenn
+
+test:
+	@scripts/test
+
+check:
+	@scripts/check
+
+uninstall:
+	@PURGE=$(PURGE) scripts/uninstall
+
+clean:
+	cargo clean
+
+.PHONY: help run build test check uninstall clean
