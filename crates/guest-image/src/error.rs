@@ -127,6 +127,11 @@ impl Error {
             {
                 Self::NotInstalled { program }
             }
+            program::Error::Failed { ref said, .. } if not_executed(said).is_some() => {
+                Self::NotInstalled {
+                    program: not_executed(said).unwrap_or_default().to_owned(),
+                }
+            }
             program::Error::Failed { ref said, .. } if said.contains("No space left on device") => {
                 Self::DiskFull {
                     path: dir.to_owned(),
@@ -194,11 +199,18 @@ impl Error {
     }
 }
 
+/// The program that `unshare` or `setpriv` was to start and did not find.
+fn not_executed(said: &str) -> Option<&str> {
+    let (_, rest) = said.split_once("failed to execute ")?;
+    let (program, reason) = rest.split_once(": ")?;
+    reason.starts_with("No such file").then_some(program)
+}
+
 /// The Debian package that has a program.
 fn package_of(program: &str) -> &str {
     match program {
         "mke2fs" => "e2fsprogs",
-        "unshare" => "util-linux",
+        "setpriv" | "unshare" => "util-linux",
         "apt-get" | "apt-cache" | "apt-config" => "apt",
         "dpkg-deb" | "dpkg-query" => "dpkg",
         other => other,
@@ -221,6 +233,9 @@ mod tests {
         assert!(matches!(Error::program(dir)(error), Error::Archive { .. }));
         let error = said("boo").run().await.unwrap_err();
         assert!(matches!(Error::program(dir)(error), Error::Program(_)));
+        let error = said("unshare: failed to execute mmdebstrap: No such file or directory");
+        let error = Error::program(dir)(error.run().await.unwrap_err());
+        assert!(error.remedy().contains("apt-get install mmdebstrap"));
         let error = Program::new("wrenn-absent").run().await.unwrap_err();
         let error = Error::program(dir)(error);
         assert!(error.remedy().contains("apt-get install wrenn-absent"));

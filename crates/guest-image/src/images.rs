@@ -12,6 +12,7 @@ use crate::folder::Lock;
 use crate::kernel::{self, Kernel};
 use crate::progress::Progress;
 use crate::recipe::Recipe;
+use crate::rootfs::{self, Rootfs};
 use crate::template::{self, Template};
 use crate::{hash, initramfs};
 
@@ -107,6 +108,17 @@ impl Images {
         reuse: Reuse,
         progress: &dyn Progress,
     ) -> Result<Template> {
+        let make_tree = async |dir: &Path| rootfs::build(dir, recipe, progress).await;
+        self.build_from(recipe, make_tree, reuse, progress).await
+    }
+
+    async fn build_from(
+        &self,
+        recipe: &Recipe,
+        make_tree: impl AsyncFnOnce(&Path) -> Result<Rootfs>,
+        reuse: Reuse,
+        progress: &dyn Progress,
+    ) -> Result<Template> {
         let key = recipe.key(template::FORMAT)?;
         if reuse == Reuse::Present
             && let Ok(present) = self.template(&recipe.name)
@@ -122,7 +134,7 @@ impl Images {
         {
             Claim::Ready(path) => path,
             Claim::Absent(slot) => {
-                let built = template::build(slot.path(), recipe, progress).await;
+                let built = template::build(slot.path(), recipe, make_tree, progress).await;
                 slot.settle(built).await?
             }
         };
@@ -232,3 +244,6 @@ async fn install(
     })
     .await?
 }
+
+#[cfg(test)]
+mod tests;

@@ -204,3 +204,60 @@ impl Kernel {
             .collect()
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::elf::tests::{with_note, with_section};
+    use crate::vmlinux::tests::{image, lz4};
+
+    /// The folder of a kernel of this release, made from the files of a package as Debian has them.
+    pub(crate) fn made(dir: &Path, release: &str) {
+        let tree = dir.with_extension("package");
+        let drivers = tree.join(format!("lib/modules/{release}/kernel/drivers"));
+        fs::create_dir_all(&drivers).unwrap();
+        fs::create_dir(tree.join("boot")).unwrap();
+        let vmlinux = [with_note("Xen", 18), release.as_bytes().to_vec()].concat();
+        let boot = tree.join(format!("boot/vmlinuz-{release}"));
+        fs::write(boot, image(&lz4(&vmlinux))).unwrap();
+        let builtin = drivers.join("../../modules.builtin");
+        fs::write(builtin, "kernel/drivers/virtio_rng.ko\n").unwrap();
+        for (name, depends) in [
+            ("virtio_blk", "virtio"),
+            ("virtio_mmio", "virtio"),
+            ("virtio_net", "virtio"),
+            ("virtio", ""),
+        ] {
+            let info = format!("depends={depends}\0");
+            let module = with_section(".modinfo", info.as_bytes());
+            fs::write(drivers.join(format!("{name}.ko")), module).unwrap();
+        }
+        convert(&tree, dir, DEFAULT_PACKAGE).unwrap();
+    }
+
+    #[test]
+    fn a_package_becomes_a_kernel_and_its_modules_in_order() {
+        let dir = tempfile::tempdir().unwrap();
+        let (first, second) = (dir.path().join("first"), dir.path().join("second"));
+        fs::create_dir(&first).unwrap();
+        made(&first, "6.1.0-test");
+        let kernel = open(&first).unwrap();
+        assert_eq!(kernel.release, "6.1.0-test");
+        assert!(fs::read(&kernel.vmlinux).unwrap().ends_with(b"6.1.0-test"));
+        let modules = kernel.read_modules().unwrap();
+        let names: Vec<_> = modules.iter().map(|module| &module.name).collect();
+        assert_eq!(names, ["virtio", "virtio_mmio", "virtio_blk", "virtio_net"]);
+        fs::create_dir(&second).unwrap();
+        copy(&first, &second).unwrap();
+        let copied = open(&second).unwrap();
+        assert_eq!(copied.id, kernel.id);
+        assert_eq!(copied.read_modules().unwrap(), modules);
+    }
+
+    #[test]
+    fn a_package_without_a_kernel_says_so() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = convert(dir.path(), dir.path(), "linux-doc").unwrap_err();
+        assert!(error.to_string().contains("linux-doc"), "{error}");
+    }
+}

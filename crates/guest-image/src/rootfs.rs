@@ -77,7 +77,9 @@ fn bootstrap(
     tree: &Path,
     script: &Path,
 ) -> Program {
-    let mut program = Program::new("unshare")
+    // The chain of ends: this process (or its thread that started it), unshare, mmdebstrap and all that it runs.
+    let mut program = Program::new("setpriv")
+        .args(["--pdeathsig", "KILL", "unshare"])
         .args(["--mount", "--pid", "--ipc", "--uts", "--fork"])
         .args(["--kill-child", "--mount-proc", "mmdebstrap"])
         .args(["--verbose", "--mode=root", "--format=directory"])

@@ -11,10 +11,10 @@ use wrenn_sys::reflink;
 
 use crate::error::{Error, Result};
 use crate::folder::Pinned;
-use crate::hash;
 use crate::progress::Progress;
 use crate::recipe::Recipe;
-use crate::{ext4, rootfs};
+use crate::rootfs::Rootfs;
+use crate::{ext4, hash};
 
 /// Raised when an image is made differently from the same recipe.
 pub(crate) const FORMAT: u32 = 1;
@@ -51,12 +51,17 @@ struct About {
     created_unix_ms: u64,
 }
 
-/// Makes the folder of a recipe's template in `dir`.
-pub(crate) async fn build(dir: &Path, recipe: &Recipe, progress: &dyn Progress) -> Result<()> {
+/// Makes the folder of a recipe's template in `dir`, out of the tree that `make_tree` makes in the directory given to it.
+pub(crate) async fn build(
+    dir: &Path,
+    recipe: &Recipe,
+    make_tree: impl AsyncFnOnce(&Path) -> Result<Rootfs>,
+    progress: &dyn Progress,
+) -> Result<()> {
     let key = recipe.key(FORMAT)?;
     let scratch = dir.join("scratch");
     fs::create_dir(&scratch).map_err(Error::io("make", &scratch))?;
-    let rootfs = rootfs::build(&scratch, recipe, progress).await?;
+    let rootfs = make_tree(&scratch).await?;
     progress.step("making the disk image");
     let disk = dir.join(DISK);
     ext4::build(&rootfs.tree, &disk, recipe.size_gib << 30, &key).await?;

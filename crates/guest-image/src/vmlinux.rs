@@ -90,12 +90,12 @@ fn unpack_zstd(payload: &[u8]) -> Result<Vec<u8>, String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::elf::tests::{with_note, with_section};
 
     /// A bzImage of one setup sector more than the boot sector, with this payload 16 bytes behind them.
-    fn image(payload: &[u8]) -> Vec<u8> {
+    pub(crate) fn image(payload: &[u8]) -> Vec<u8> {
         let mut image = vec![0; 1024 + 16];
         image[0x1f1] = 1;
         image[0x202..0x206].copy_from_slice(b"HdrS");
@@ -107,7 +107,7 @@ mod tests {
         image
     }
 
-    fn lz4(data: &[u8]) -> Vec<u8> {
+    pub(crate) fn lz4(data: &[u8]) -> Vec<u8> {
         let mut frame = LZ4_MAGIC.to_vec();
         for block in data.chunks(LZ4_BLOCK) {
             let packed = lz4_flex::block::compress(block);
