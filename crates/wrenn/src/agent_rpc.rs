@@ -20,29 +20,45 @@ impl AgentRpc {
     pub(crate) fn new(data: &Path) -> Self {
         // The host part of the address is a formality: the socket is the address.
         let address = http::Uri::from_static("http://agent");
-        let connection = Http2Connection::builder().lazy_unix(data.join("agent.sock"), address.clone());
-        Self(rpc::HostAgentServiceClient::new(connection.shared(1), ClientConfig::new(address).proto()))
+        let connection =
+            Http2Connection::builder().lazy_unix(data.join("agent.sock"), address.clone());
+        Self(rpc::HostAgentServiceClient::new(
+            connection.shared(1),
+            ClientConfig::new(address).proto(),
+        ))
     }
 
     /// What the host is and has.
     pub(crate) async fn health(&self) -> Result<rpc::HealthResponse, ConnectError> {
         let options = CallOptions::default().with_timeout(SHORT);
-        let answer = self.0.health_with_options(rpc::HealthRequest::default(), options).await?;
+        let answer = self
+            .0
+            .health_with_options(rpc::HealthRequest::default(), options)
+            .await?;
         Ok(answer.into_owned())
     }
 
     /// How many sandboxes run.
     pub(crate) async fn running(&self) -> Result<usize, ConnectError> {
         let options = CallOptions::default().with_timeout(SHORT);
-        let answer = self.0.list_sandboxes_with_options(rpc::ListSandboxesRequest::default(), options).await?;
+        let answer = self
+            .0
+            .list_sandboxes_with_options(rpc::ListSandboxesRequest::default(), options)
+            .await?;
         let all = answer.into_owned().sandboxes;
-        Ok(all.iter().filter(|sandbox| sandbox.status == "running").count())
+        Ok(all
+            .iter()
+            .filter(|sandbox| sandbox.status == "running")
+            .count())
     }
 
     /// Ends every sandbox and then the agent; gives how many there were.
     pub(crate) async fn shutdown(&self) -> Result<u32, ConnectError> {
         let options = CallOptions::default().with_timeout(SHUTDOWN);
-        let answer = self.0.shutdown_with_options(rpc::ShutdownRequest::default(), options).await?;
+        let answer = self
+            .0
+            .shutdown_with_options(rpc::ShutdownRequest::default(), options)
+            .await?;
         Ok(answer.into_owned().destroyed)
     }
 }

@@ -44,7 +44,12 @@ pub(crate) struct Globals {
     )]
     pub(crate) dir: PathBuf,
     /// Where slow results, such as built templates, are kept for the next time.
-    #[arg(long, env = "WRENN_CACHE", default_value = "/var/cache/wrenn", global = true)]
+    #[arg(
+        long,
+        env = "WRENN_CACHE",
+        default_value = "/var/cache/wrenn",
+        global = true
+    )]
     pub(crate) cache: PathBuf,
     /// Answer in JSON.
     #[arg(long, global = true)]

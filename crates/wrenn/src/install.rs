@@ -62,7 +62,10 @@ pub(crate) async fn ensure_template(images: &Images, progress: &Told) -> Result<
         Err(error) => return Err(advise(error)),
     }
     let recipe = Recipe::find(DEFAULT_TEMPLATE).map_err(advise)?;
-    images.build_template(&recipe, Reuse::Present, progress).await.map_err(advise)?;
+    images
+        .build_template(&recipe, Reuse::Present, progress)
+        .await
+        .map_err(advise)?;
     progress.done();
     Ok(())
 }
@@ -70,5 +73,7 @@ pub(crate) async fn ensure_template(images: &Images, progress: &Told) -> Result<
 /// An image error with its remedy.
 pub(crate) fn advise(error: Error) -> anyhow::Error {
     let remedy = error.remedy();
-    Advised::new("the template cannot be made", remedy).because(error).into()
+    Advised::new("the template cannot be made", remedy)
+        .because(error)
+        .into()
 }

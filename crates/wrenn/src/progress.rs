@@ -30,7 +30,10 @@ impl Told {
     pub(crate) fn new() -> Self {
         Self {
             terminal: std::io::stderr().is_terminal(),
-            state: Mutex::new(State { step: None, last: Instant::now() }),
+            state: Mutex::new(State {
+                step: None,
+                last: Instant::now(),
+            }),
         }
     }
 
@@ -48,7 +51,9 @@ impl Told {
             let took = begun.elapsed().as_secs_f64();
             match self.terminal {
                 true => show(&format!("\r\x1b[K  {step}: done in {took:.1} s\n")),
-                false if took >= LOG_EVERY.as_secs_f64() => show(&format!("  {step}: done in {took:.1} s\n")),
+                false if took >= LOG_EVERY.as_secs_f64() => {
+                    show(&format!("  {step}: done in {took:.1} s\n"))
+                }
                 false => {}
             }
         }
@@ -60,14 +65,21 @@ impl Progress for Told {
         let mut state = self.state();
         self.end(&mut state);
         let what = escaped_cell(what).into_owned();
-        show(&format!("  {what} …{}", if self.terminal { "" } else { "\n" }));
+        show(&format!(
+            "  {what} …{}",
+            if self.terminal { "" } else { "\n" }
+        ));
         state.step = Some((what, Instant::now()));
         state.last = Instant::now();
     }
 
     fn detail(&self, line: &str) {
         let mut state = self.state();
-        let every = if self.terminal { TERMINAL_EVERY } else { LOG_EVERY };
+        let every = if self.terminal {
+            TERMINAL_EVERY
+        } else {
+            LOG_EVERY
+        };
         if state.last.elapsed() < every {
             return;
         }
@@ -85,5 +97,9 @@ impl Progress for Told {
 /// A reader of the log that went away does not end the work.
 fn show(text: &str) {
     let mut stderr = std::io::stderr().lock();
-    drop(stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush()));
+    drop(
+        stderr
+            .write_all(text.as_bytes())
+            .and_then(|()| stderr.flush()),
+    );
 }

@@ -21,7 +21,11 @@ const LEAVE: Duration = Duration::from_secs(20);
 pub(crate) async fn run(globals: &Globals) -> Result<()> {
     install::require_root("wrenn down")?;
     if !globals.dir.join("instance").exists() {
-        return tell(globals, 0, "there is no Wrenn in this directory; nothing was done");
+        return tell(
+            globals,
+            0,
+            "there is no Wrenn in this directory; nothing was done",
+        );
     }
     let destroyed = match DataDir::open(&globals.dir) {
         Ok(data) => here(data, globals).await?,
@@ -44,12 +48,17 @@ async fn here(data: DataDir, globals: &Globals) -> Result<u32> {
 async fn there(dir: &Path) -> Result<u32> {
     let destroyed = AgentRpc::new(dir).shutdown().await.map_err(|error| {
         Advised::new(
-            format!("the Wrenn that works on {} does not end its sandboxes", dir.display()),
+            format!(
+                "the Wrenn that works on {} does not end its sandboxes",
+                dir.display()
+            ),
             "look at its log; when it hangs, end it and run `wrenn down` again",
         )
         .because(error)
     })?;
-    unlocked(dir).await.context("the sandboxes are gone, but the Wrenn that served them does not end")?;
+    unlocked(dir)
+        .await
+        .context("the sandboxes are gone, but the Wrenn that served them does not end")?;
     Ok(destroyed)
 }
 
@@ -69,6 +78,10 @@ fn tell(globals: &Globals, destroyed: u32, state: &str) -> Result<()> {
     if globals.json {
         return print_json(&json!({ "destroyed": destroyed }));
     }
-    let sandboxes = if destroyed == 1 { "sandbox" } else { "sandboxes" };
+    let sandboxes = if destroyed == 1 {
+        "sandbox"
+    } else {
+        "sandboxes"
+    };
     print_line(&format!("{destroyed} {sandboxes} ended; {state}."))
 }

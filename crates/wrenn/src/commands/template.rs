@@ -7,8 +7,8 @@ use wrenn_guest_image::{Cache, Images, Recipe, Reuse, Template};
 
 use crate::cli::{BuildArgs, Globals, TemplateCommand};
 use crate::progress::Told;
-use crate::{install, server};
 use crate::terminal::{Table, print_json, print_line, size};
+use crate::{install, server};
 
 /// Runs one of them.
 pub(crate) async fn run(globals: &Globals, command: TemplateCommand) -> Result<()> {
@@ -22,7 +22,11 @@ pub(crate) async fn run(globals: &Globals, command: TemplateCommand) -> Result<(
 async fn build(globals: &Globals, args: &BuildArgs) -> Result<()> {
     install::require_root("wrenn template build")?;
     let recipe = Recipe::find(&args.recipe).map_err(install::advise)?;
-    let reuse = if args.refresh { Reuse::Nothing } else { Reuse::Present };
+    let reuse = if args.refresh {
+        Reuse::Nothing
+    } else {
+        Reuse::Present
+    };
     let template = match DataDir::open(&globals.dir) {
         Ok(data) => {
             let store = Store::open(data, &globals.cache).await?;
@@ -41,7 +45,11 @@ async fn build(globals: &Globals, args: &BuildArgs) -> Result<()> {
     if globals.json {
         return print_json(&json!({ "name": template.name, "size_bytes": template.allocated }));
     }
-    print_line(&format!("{} is ready, {}", template.name, size(template.allocated)))
+    print_line(&format!(
+        "{} is ready, {}",
+        template.name,
+        size(template.allocated)
+    ))
 }
 
 async fn build_in(images: &Images, recipe: &Recipe, reuse: Reuse) -> Result<Template> {

@@ -15,26 +15,58 @@ fn sandbox(server: &Server, args: &[&str]) -> Output {
 /// What it prints when it ends well.
 fn said(server: &Server, args: &[&str]) -> String {
     let output = sandbox(server, args);
-    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{args:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     String::from_utf8(output.stdout).unwrap()
 }
 
 #[test]
 fn a_tour_by_hand() {
     let server = shared();
-    let id = said(&server, &["create", "minimal", "--memory", "256", "-m", "who=cli"]);
+    let id = said(
+        &server,
+        &["create", "minimal", "--memory", "256", "-m", "who=cli"],
+    );
     let id = id.trim();
     let got: Value = serde_json::from_str(&said(&server, &["get", id, "--json"])).unwrap();
-    assert_eq!((&got["id"], &got["metadata"]["who"]), (&id.into(), &"cli".into()));
+    assert_eq!(
+        (&got["id"], &got["metadata"]["who"]),
+        (&id.into(), &"cli".into())
+    );
     assert!(said(&server, &["ls"]).contains(id));
-    assert!(said(&server, &["ls", "--quiet"]).lines().any(|line| line == id));
+    assert!(
+        said(&server, &["ls", "--quiet"])
+            .lines()
+            .any(|line| line == id)
+    );
     let templates = server.cli().args(["template", "ls"]).output().unwrap();
-    assert!(String::from_utf8(templates.stdout).unwrap().contains("minimal"));
+    assert!(
+        String::from_utf8(templates.stdout)
+            .unwrap()
+            .contains("minimal")
+    );
 
-    let failed = sandbox(&server, &["exec", id, "--", "sh", "-c", "echo out; echo err >&2; exit 42"]);
+    let failed = sandbox(
+        &server,
+        &[
+            "exec",
+            id,
+            "--",
+            "sh",
+            "-c",
+            "echo out; echo err >&2; exit 42",
+        ],
+    );
     assert_eq!(failed.status.code(), Some(42));
-    assert_eq!((failed.stdout.as_slice(), failed.stderr.as_slice()), (b"out\n".as_slice(), b"err\n".as_slice()));
-    let collected: Value = serde_json::from_str(&said(&server, &["exec", id, "--json", "--", "echo", "hi"])).unwrap();
+    assert_eq!(
+        (failed.stdout.as_slice(), failed.stderr.as_slice()),
+        (b"out\n".as_slice(), b"err\n".as_slice())
+    );
+    let collected: Value =
+        serde_json::from_str(&said(&server, &["exec", id, "--json", "--", "echo", "hi"])).unwrap();
     assert_eq!(collected["stdout"], "hi\n");
 
     input_is_passed(&server, id);
@@ -56,7 +88,12 @@ fn input_is_passed(server: &Server, id: &str) {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    child.stdin.take().unwrap().write_all(&[0xff; 1 << 20]).unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(&[0xff; 1 << 20])
+        .unwrap();
     let output = child.wait_with_output().unwrap();
     let sum = "f5fb04aa5b882706b9309e885f19477261336ef76a150c3b4d3489dfac3953ec  -\n";
     assert_eq!(String::from_utf8(output.stdout).unwrap(), sum);
@@ -77,24 +114,45 @@ fn control_c_arrives(server: &Server, id: &str) {
     signal(&child, "INT");
     let mut rest = String::new();
     stdout.read_to_string(&mut rest).unwrap();
-    assert_eq!((rest.as_str(), child.wait().unwrap().code()), ("interrupted\n", Some(7)));
+    assert_eq!(
+        (rest.as_str(), child.wait().unwrap().code()),
+        ("interrupted\n", Some(7))
+    );
 }
 
 fn files_are_copied(server: &Server, id: &str) {
     let dir = tempfile::tempdir().unwrap();
     let (up, down) = (dir.path().join("up.bin"), dir.path().join("down.bin"));
-    let content: Vec<u8> = (0..3_000_000_u32).map(|n| n.to_le_bytes()[0] ^ n.to_le_bytes()[1]).collect();
+    let content: Vec<u8> = (0..3_000_000_u32)
+        .map(|n| n.to_le_bytes()[0] ^ n.to_le_bytes()[1])
+        .collect();
     std::fs::write(&up, &content).unwrap();
     let remote = format!("{id}:/root/");
     said(server, &["cp", up.to_str().unwrap(), &remote]);
-    said(server, &["cp", &format!("{id}:/root/up.bin"), down.to_str().unwrap()]);
+    said(
+        server,
+        &["cp", &format!("{id}:/root/up.bin"), down.to_str().unwrap()],
+    );
     assert!(std::fs::read(&down).unwrap() == content);
-    assert_eq!(said(server, &["cp", &format!("{id}:/etc/hostname"), "-"]), "sandbox\n");
+    assert_eq!(
+        said(server, &["cp", &format!("{id}:/etc/hostname"), "-"]),
+        "sandbox\n"
+    );
 
-    let absent = sandbox(server, &["cp", &format!("{id}:/absent"), down.to_str().unwrap()]);
+    let absent = sandbox(
+        server,
+        &["cp", &format!("{id}:/absent"), down.to_str().unwrap()],
+    );
     assert!(!absent.status.success());
-    assert!(std::fs::read(&down).unwrap() == content, "a copy that fails leaves the old file");
-    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2, "and nothing half beside it");
+    assert!(
+        std::fs::read(&down).unwrap() == content,
+        "a copy that fails leaves the old file"
+    );
+    assert_eq!(
+        std::fs::read_dir(dir.path()).unwrap().count(),
+        2,
+        "and nothing half beside it"
+    );
 }
 
 #[test]
@@ -103,16 +161,25 @@ fn failures_say_what_to_do() {
     let output = sandbox(&server, &["get", "sb-00000000000000000000"]);
     let text = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(text.contains("error: ") && text.contains("what to do: "), "{text}");
+    assert!(
+        text.contains("error: ") && text.contains("what to do: "),
+        "{text}"
+    );
 
     let output = sandbox(&server, &["exec", "sb-00000000000000000000", "--", "true"]);
-    assert_eq!(output.status.code(), Some(125), "not an exit code of the command");
+    assert_eq!(
+        output.status.code(),
+        Some(125),
+        "not an exit code of the command"
+    );
 
     let output = sandbox(&server, &["get", "sb-00000000000000000000", "--json"]);
     let error: Value = serde_json::from_slice(&output.stderr).unwrap();
     assert_eq!(error["error"]["code"], "not_found");
 
-    let nobody = crate::harness::wrenn(&server.data()).args(["--url", "http://127.0.0.1:1", "sandbox", "ls"]).output();
+    let nobody = crate::harness::wrenn(&server.data())
+        .args(["--url", "http://127.0.0.1:1", "sandbox", "ls"])
+        .output();
     let text = String::from_utf8(nobody.unwrap().stderr).unwrap();
     assert!(text.contains("wrenn up"), "{text}");
 }

@@ -17,9 +17,15 @@ async fn start_counting(client: &Client, sandbox: &TestSandbox) {
         ..Default::default()
     };
     let (control, mut events) = client.exec_stream(&sandbox.id, &command).await.unwrap();
-    assert!(matches!(events.next().await.unwrap(), ExecEvent::Start { .. }));
+    assert!(matches!(
+        events.next().await.unwrap(),
+        ExecEvent::Start { .. }
+    ));
     drop((control, events));
-    until("the first count", Duration::from_secs(20), || async { count(sandbox, client).await }).await;
+    until("the first count", Duration::from_secs(20), || async {
+        count(sandbox, client).await
+    })
+    .await;
 }
 
 async fn count(sandbox: &TestSandbox, client: &Client) -> Option<u64> {
@@ -53,11 +59,17 @@ async fn a_command_outlives_the_death_of_wrenn() {
         let client = server.client();
         let now = client.sandbox(&sandbox.id).await.unwrap();
         assert_eq!(now.status, "running", "after SIG{signal}");
-        assert_eq!(boot_id(&sandbox, &client).await, boot, "the same guest after SIG{signal}");
+        assert_eq!(
+            boot_id(&sandbox, &client).await,
+            boot,
+            "the same guest after SIG{signal}"
+        );
         let after = count(&sandbox, &client).await.unwrap();
         assert!(after > before, "the command is alive after SIG{signal}");
         until("the next count", Duration::from_secs(20), || async {
-            count(&sandbox, &client).await.filter(|count| *count > after)
+            count(&sandbox, &client)
+                .await
+                .filter(|count| *count > after)
         })
         .await;
     }
@@ -69,7 +81,10 @@ async fn a_create_that_is_cut_by_a_kill_leaves_nothing_half() {
     let mut server = Server::start();
     for delay_ms in [50, 400, 1500] {
         let client = server.client();
-        let request = CreateSandbox { memory_mb: Some(MEMORY), ..Default::default() };
+        let request = CreateSandbox {
+            memory_mb: Some(MEMORY),
+            ..Default::default()
+        };
         let creating = tokio::spawn(async move { client.create_sandbox(&request).await });
         tokio::time::sleep(Duration::from_millis(delay_ms)).await;
         server.kill();
@@ -93,14 +108,20 @@ async fn down_ends_what_a_dead_wrenn_left() {
     let sandbox = TestSandbox::create(&server.client()).await;
     server.kill();
     let output = server.down();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let said: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(said["destroyed"], 1);
 
     server.resume();
     let client = server.client();
-    until("the end of the sandbox", Duration::from_secs(60), || async {
-        (client.sandbox(&sandbox.id).await.unwrap().status == "stopped").then_some(())
-    })
+    until(
+        "the end of the sandbox",
+        Duration::from_secs(60),
+        || async { (client.sandbox(&sandbox.id).await.unwrap().status == "stopped").then_some(()) },
+    )
     .await;
 }

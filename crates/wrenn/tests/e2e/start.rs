@@ -16,10 +16,16 @@ fn refused(output: &Output) -> String {
 #[tokio::test]
 async fn a_data_directory_has_one_wrenn() {
     let server = shared();
-    let output = wrenn(&server.data()).args(["up", "--addr", "127.0.0.1:0"]).output().unwrap();
+    let output = wrenn(&server.data())
+        .args(["up", "--addr", "127.0.0.1:0"])
+        .output()
+        .unwrap();
     let said = refused(&output);
     assert!(said.contains("another Wrenn works on"), "{said}");
-    assert!(server.client().sandboxes().await.is_ok(), "the first one goes on");
+    assert!(
+        server.client().sandboxes().await.is_ok(),
+        "the first one goes on"
+    );
 }
 
 #[tokio::test]
@@ -27,7 +33,10 @@ async fn a_port_that_is_taken_is_named() {
     let server = shared();
     let dir = TempDir::with_prefix("wrenn-e2e-").unwrap();
     let address = server.url().strip_prefix("http://").unwrap();
-    let output = wrenn(dir.path()).args(["up", "--addr", address]).output().unwrap();
+    let output = wrenn(dir.path())
+        .args(["up", "--addr", address])
+        .output()
+        .unwrap();
     let said = refused(&output);
     assert!(said.contains(address) && said.contains("--addr"), "{said}");
 }
@@ -35,20 +44,33 @@ async fn a_port_that_is_taken_is_named() {
 #[test]
 fn an_address_for_everyone_needs_a_word() {
     let dir = TempDir::with_prefix("wrenn-e2e-").unwrap();
-    let output = wrenn(dir.path()).args(["up", "--addr", "0.0.0.0:0"]).output().unwrap();
+    let output = wrenn(dir.path())
+        .args(["up", "--addr", "0.0.0.0:0"])
+        .output()
+        .unwrap();
     let said = refused(&output);
     assert!(said.contains("--listen-public"), "{said}");
-    assert!(std::fs::read_dir(dir.path()).unwrap().next().is_none(), "nothing was made");
+    assert!(
+        std::fs::read_dir(dir.path()).unwrap().next().is_none(),
+        "nothing was made"
+    );
 }
 
 #[test]
 fn without_qemu_the_package_is_named() {
     let dir = TempDir::with_prefix("wrenn-e2e-").unwrap();
     let mut command = wrenn(&dir.path().join("data"));
-    let output = command.args(["up", "--addr", "127.0.0.1:0"]).env("WRENN_QEMU", "/absent/qemu").output().unwrap();
+    let output = command
+        .args(["up", "--addr", "127.0.0.1:0"])
+        .env("WRENN_QEMU", "/absent/qemu")
+        .output()
+        .unwrap();
     let said = refused(&output);
     assert!(said.contains("qemu-system-x86"), "{said}");
-    let down = wrenn(&dir.path().join("data")).arg("down").output().unwrap();
+    let down = wrenn(&dir.path().join("data"))
+        .arg("down")
+        .output()
+        .unwrap();
     assert!(down.status.success() || !down.stderr.is_empty());
 }
 
@@ -60,7 +82,10 @@ async fn the_key_is_made_once_and_is_roots() {
     let path = server.data().join("api-key");
     let key = server.key();
     assert!(key.starts_with("wrn_") && key.len() == 36, "{key}");
-    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(
+        std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
     let (status, _) = server.terminate();
     assert!(status.success());
     server.resume();

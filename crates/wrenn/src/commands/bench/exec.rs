@@ -42,5 +42,11 @@ pub(super) async fn measure(bench: &Bench) -> Result<Figure> {
             }
         })
         .await?;
-    Ok(Figure::new("exec of true", "ms", "at most 5 ms above", &wrenn, &by_hand))
+    Ok(Figure::new(
+        "exec of true",
+        "ms",
+        "at most 5 ms above",
+        &wrenn,
+        &by_hand,
+    ))
 }

@@ -28,7 +28,11 @@ impl Samples {
     }
 
     fn summary(&self) -> Option<Summary> {
-        Some(Summary { p50: self.percentile(50)?, p95: self.percentile(95)?, samples: self.0.len() })
+        Some(Summary {
+            p50: self.percentile(50)?,
+            p95: self.percentile(95)?,
+            samples: self.0.len(),
+        })
     }
 }
 
@@ -54,17 +58,43 @@ pub(super) struct Figure {
 
 impl Figure {
     /// A figure from both sides' samples; by hand there may be none.
-    pub(super) fn new(name: &'static str, unit: &'static str, goal: &'static str, wrenn: &Samples, by_hand: &Samples) -> Self {
+    pub(super) fn new(
+        name: &'static str,
+        unit: &'static str,
+        goal: &'static str,
+        wrenn: &Samples,
+        by_hand: &Samples,
+    ) -> Self {
         let (wrenn, by_hand) = (wrenn.summary(), by_hand.summary());
-        let ratio = wrenn.zip(by_hand).map(|(wrenn, by_hand)| wrenn.p50 / by_hand.p50);
-        Self { name, unit, wrenn, by_hand, ratio, goal }
+        let ratio = wrenn
+            .zip(by_hand)
+            .map(|(wrenn, by_hand)| wrenn.p50 / by_hand.p50);
+        Self {
+            name,
+            unit,
+            wrenn,
+            by_hand,
+            ratio,
+            goal,
+        }
     }
 }
 
 /// All figures as an aligned table.
 pub(super) fn table(figures: &[Figure]) -> Table {
-    let mut table = Table::new(["WHAT", "UNIT", "P50", "P95", "BY HAND P50", "P95", "RATIO", "N", "GOAL"]);
-    let number = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.2}"));
+    let mut table = Table::new([
+        "WHAT",
+        "UNIT",
+        "P50",
+        "P95",
+        "BY HAND P50",
+        "P95",
+        "RATIO",
+        "N",
+        "GOAL",
+    ]);
+    let number =
+        |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.2}"));
     for figure in figures {
         let (wrenn, by_hand) = (figure.wrenn, figure.by_hand);
         table.row([
@@ -90,7 +120,10 @@ mod tests {
     fn percentiles_are_samples() {
         let samples = Samples((1..=20).rev().map(f64::from).collect());
         let summary = samples.summary().unwrap();
-        assert_eq!((summary.p50, summary.p95, summary.samples), (10.0, 19.0, 20));
+        assert_eq!(
+            (summary.p50, summary.p95, summary.samples),
+            (10.0, 19.0, 20)
+        );
         assert_eq!(Samples(vec![3.0]).summary().unwrap().p95, 3.0);
         assert_eq!(Samples::default().summary(), None);
     }
@@ -99,6 +132,9 @@ mod tests {
     fn a_ratio_needs_both_sides() {
         let (two, four) = (Samples(vec![2.0]), Samples(vec![4.0]));
         assert_eq!(Figure::new("a", "ms", "", &two, &four).ratio, Some(0.5));
-        assert_eq!(Figure::new("a", "ms", "", &two, &Samples::default()).ratio, None);
+        assert_eq!(
+            Figure::new("a", "ms", "", &two, &Samples::default()).ratio,
+            None
+        );
     }
 }

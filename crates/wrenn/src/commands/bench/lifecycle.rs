@@ -9,7 +9,12 @@ use super::figures::{Figure, Samples};
 
 /// The figures of create and delete.
 pub(super) async fn measure(bench: &Bench) -> Result<(Figure, Figure)> {
-    let [mut create, mut create_by_hand, mut delete, mut delete_by_hand] = <[Samples; 4]>::default();
+    let [
+        mut create,
+        mut create_by_hand,
+        mut delete,
+        mut delete_by_hand,
+    ] = <[Samples; 4]>::default();
     for round in 0..bench.rounds {
         bench.round("create and delete", round);
         let begun = Instant::now();
@@ -33,7 +38,19 @@ pub(super) async fn measure(bench: &Bench) -> Result<(Figure, Figure)> {
         worked?;
     }
     Ok((
-        Figure::new("create to first exit code", "ms", "ratio at most 1.15", &create, &create_by_hand),
-        Figure::new("delete to nothing left", "ms", "p50 at most 150", &delete, &delete_by_hand),
+        Figure::new(
+            "create to first exit code",
+            "ms",
+            "ratio at most 1.15",
+            &create,
+            &create_by_hand,
+        ),
+        Figure::new(
+            "delete to nothing left",
+            "ms",
+            "p50 at most 150",
+            &delete,
+            &delete_by_hand,
+        ),
     ))
 }

@@ -76,13 +76,19 @@ async fn measure(bench: &Bench, what: Measured) -> Result<Vec<figures::Figure>> 
 
 impl Bench {
     async fn create(&self) -> Result<Sandbox> {
-        let request = CreateSandbox { template: Some(self.template.clone()), ..Default::default() };
+        let request = CreateSandbox {
+            template: Some(self.template.clone()),
+            ..Default::default()
+        };
         Ok(self.client.create_sandbox(&request).await?)
     }
 
     /// The shortest command.
     async fn exec_true(&self, sandbox: &Sandbox) -> Result<()> {
-        let request = ExecRequest { cmd: "true".to_owned(), ..Default::default() };
+        let request = ExecRequest {
+            cmd: "true".to_owned(),
+            ..Default::default()
+        };
         let done = self.client.exec(&sandbox.id, &request).await?;
         anyhow::ensure!(done.exit_code == 0, "`true` ended with {}", done.exit_code);
         Ok(())

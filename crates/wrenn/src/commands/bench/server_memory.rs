@@ -30,7 +30,11 @@ impl Watch {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         });
-        Some(Self { before, peak, watching })
+        Some(Self {
+            before,
+            peak,
+            watching,
+        })
     }
 
     /// By how many MiB it grew at the most.
@@ -59,7 +63,9 @@ fn owner(lock: &Path) -> Option<u32> {
 /// A process's resident memory in bytes.
 fn resident(pid: u32) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
     Some(kib << 10)
 }

@@ -46,7 +46,11 @@ pub(super) async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
     bench
         .with_sandbox(async |sandbox| {
             // Dropping it at the end ends the receiver.
-            let _receiver = if bench.hand.is_some() { Some(receiver(bench, sandbox).await?) } else { None };
+            let _receiver = if bench.hand.is_some() {
+                Some(receiver(bench, sandbox).await?)
+            } else {
+                None
+            };
             for round in 0..bench.rounds {
                 bench.round("transfer", round);
                 let watch = Watch::begin(&bench.data);
@@ -66,7 +70,13 @@ pub(super) async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
     let none = Samples::default();
     Ok(vec![
         Figure::new("256 MiB up", "MiB/s", "ratio at least 0.80", &up, &hand_up),
-        Figure::new("256 MiB down", "MiB/s", "ratio at least 0.80", &down, &hand_down),
+        Figure::new(
+            "256 MiB down",
+            "MiB/s",
+            "ratio at least 0.80",
+            &down,
+            &hand_down,
+        ),
         Figure::new("server's growth", "MiB", "less than 32", &memory, &none),
     ])
 }
@@ -82,8 +92,14 @@ async fn rate(work: impl Future<Output = Result<()>>) -> Result<f64> {
 
 async fn upload(bench: &Bench, sandbox: &Sandbox) -> Result<()> {
     let chunk = Bytes::from(vec![0xa5; CHUNK]);
-    let content = stream::iter(std::iter::repeat_n(Ok::<_, Infallible>(chunk), SIZE / CHUNK));
-    Ok(bench.client.write_file(&sandbox.id, "/root/wrenn", content).await?)
+    let content = stream::iter(std::iter::repeat_n(
+        Ok::<_, Infallible>(chunk),
+        SIZE / CHUNK,
+    ));
+    Ok(bench
+        .client
+        .write_file(&sandbox.id, "/root/wrenn", content)
+        .await?)
 }
 
 async fn download(bench: &Bench, sandbox: &Sandbox) -> Result<()> {
@@ -113,13 +129,20 @@ async fn receiver(bench: &Bench, sandbox: &Sandbox) -> Result<impl Sized + use<>
             }
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), ready).await.context("the receiver does not start")??;
+    tokio::time::timeout(Duration::from_secs(60), ready)
+        .await
+        .context("the receiver does not start")??;
     Ok((control, events))
 }
 
 async fn connect(sandbox: &Sandbox) -> Result<TcpStream> {
-    let address = sandbox.host_ip.as_deref().context("the sandbox has no address")?;
-    let stream = TcpStream::connect((address, PORT)).await.context("the receiver cannot be reached")?;
+    let address = sandbox
+        .host_ip
+        .as_deref()
+        .context("the sandbox has no address")?;
+    let stream = TcpStream::connect((address, PORT))
+        .await
+        .context("the receiver cannot be reached")?;
     stream.set_nodelay(true)?;
     Ok(stream)
 }
@@ -132,7 +155,10 @@ async fn upload_by_hand(sandbox: &Sandbox) -> Result<()> {
         stream.write_all(&chunk).await?;
     }
     stream.shutdown().await?;
-    ensure!(stream.read_u8().await? == b'k', "the receiver did not take it");
+    ensure!(
+        stream.read_u8().await? == b'k',
+        "the receiver did not take it"
+    );
     Ok(())
 }
 

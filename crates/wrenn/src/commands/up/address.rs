@@ -48,7 +48,10 @@ mod tests {
     use super::*;
 
     fn args(address: &str, listen_public: bool) -> UpArgs {
-        UpArgs { addr: address.parse().unwrap(), listen_public }
+        UpArgs {
+            addr: address.parse().unwrap(),
+            listen_public,
+        }
     }
 
     #[test]
@@ -63,6 +66,9 @@ mod tests {
     async fn a_port_that_is_taken_says_so() {
         let taken = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let error = bind(taken.local_addr().unwrap()).await.unwrap_err();
-        assert!(error.to_string().contains("another program serves on"), "{error}");
+        assert!(
+            error.to_string().contains("another program serves on"),
+            "{error}"
+        );
     }
 }

@@ -8,7 +8,12 @@ use serde_json::json;
 use crate::terminal::{print_json, print_line};
 
 /// Where everything is, and the two commands to try first.
-pub(super) fn serving(address: SocketAddr, data: &Path, isolation: &str, as_json: bool) -> anyhow::Result<()> {
+pub(super) fn serving(
+    address: SocketAddr,
+    data: &Path,
+    isolation: &str,
+    as_json: bool,
+) -> anyhow::Result<()> {
     let url = format!("http://{address}");
     let key = data.join("api-key");
     if as_json {
@@ -50,7 +55,11 @@ pub(super) fn stopped(running: usize, data: &Path) -> anyhow::Result<()> {
     let down = format!("`wrenn down --dir {}`", data.display());
     print_line(&match running {
         0 => "Wrenn has stopped; no sandbox is running.".to_owned(),
-        1 => format!("Wrenn has stopped. 1 sandbox goes on running; start Wrenn again to use it, or end it with {down}."),
-        n => format!("Wrenn has stopped. {n} sandboxes go on running; start Wrenn again to use them, or end them with {down}."),
+        1 => format!(
+            "Wrenn has stopped. 1 sandbox goes on running; start Wrenn again to use it, or end it with {down}."
+        ),
+        n => format!(
+            "Wrenn has stopped. {n} sandboxes go on running; start Wrenn again to use them, or end them with {down}."
+        ),
     })
 }

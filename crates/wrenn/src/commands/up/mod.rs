@@ -19,8 +19,8 @@ use wrenn_agent::{Agent, DataDir, Host, Store};
 
 use crate::agent_rpc::AgentRpc;
 use crate::cli::{Globals, UpArgs};
-use crate::progress::Told;
 use crate::install;
+use crate::progress::Told;
 
 /// Runs until a signal comes or `wrenn down` asks.
 pub(crate) async fn run(globals: &Globals, args: &UpArgs) -> Result<()> {
@@ -51,14 +51,22 @@ pub(crate) async fn run(globals: &Globals, args: &UpArgs) -> Result<()> {
         ended = serving => return ended?.context("the API is not served any more"),
         ended = socket => return ended?.context("the agent does not serve any more"),
     };
-    let left = if by_signal { rpc.running().await.unwrap_or(0) } else { 0 };
+    let left = if by_signal {
+        rpc.running().await.unwrap_or(0)
+    } else {
+        0
+    };
     shutdown.cancel();
     tasks.close();
     tokio::select! {
         () = tasks.wait() => {}
         () = signals.wait() => tracing::warn!("asked a second time: calls under way are cut off"),
     }
-    if globals.json { Ok(()) } else { banner::stopped(left, &globals.dir) }
+    if globals.json {
+        Ok(())
+    } else {
+        banner::stopped(left, &globals.dir)
+    }
 }
 
 /// All that a sandbox needs is there when this returns; what is missing is made.

@@ -23,12 +23,19 @@ pub(super) async fn open(data: &Path) -> Result<ControlPlane> {
             )
             .because(error)
         })?;
-    plane.keys().register("first", &key(&data.join("api-key"))?).await?;
+    plane
+        .keys()
+        .register("first", &key(&data.join("api-key"))?)
+        .await?;
     Ok(plane)
 }
 
 /// Serves the API until `shutdown`, then ends what is under way.
-pub(super) async fn serve(plane: ControlPlane, listener: TcpListener, shutdown: CancellationToken) -> Result<()> {
+pub(super) async fn serve(
+    plane: ControlPlane,
+    listener: TcpListener,
+    shutdown: CancellationToken,
+) -> Result<()> {
     wrenn_http::serve(listener, wrenn_http::router(plane.clone()), shutdown).await?;
     plane.close().await;
     Ok(())
@@ -37,12 +44,12 @@ pub(super) async fn serve(plane: ControlPlane, listener: TcpListener, shutdown: 
 /// The key in the file, which is made once.
 fn key(path: &Path) -> Result<ApiKey> {
     match std::fs::read_to_string(path) {
-        Ok(text) => text.trim().parse().map_err(|error| {
+        Ok(text) => text.trim().parse::<ApiKey>().map_err(|error| {
             Advised::new(
                 format!("{} holds no API key", path.display()),
                 "remove it, and the next start makes a new one",
             )
-            .because::<wrenn_control::InvalidKey>(error)
+            .because(error)
             .into()
         }),
         Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -67,7 +74,10 @@ mod tests {
         let path = dir.path().join("api-key");
         let made = key(&path).unwrap();
         assert_eq!(key(&path).unwrap(), made);
-        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(
+            std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
         std::fs::write(&path, "something else").unwrap();
         assert!(key(&path).is_err());
     }

@@ -18,13 +18,20 @@ use std::time::{Duration, Instant};
 pub(crate) const MEMORY: i64 = 256;
 
 /// Asks until there is an answer; panics after `limit`.
-pub(crate) async fn until<T, F: Future<Output = Option<T>>>(what: &str, limit: Duration, mut ask: impl FnMut() -> F) -> T {
+pub(crate) async fn until<T, F: Future<Output = Option<T>>>(
+    what: &str,
+    limit: Duration,
+    mut ask: impl FnMut() -> F,
+) -> T {
     let begun = Instant::now();
     loop {
         if let Some(answer) = ask().await {
             return answer;
         }
-        assert!(begun.elapsed() < limit, "{what} did not come within {limit:?}");
+        assert!(
+            begun.elapsed() < limit,
+            "{what} did not come within {limit:?}"
+        );
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }

@@ -28,10 +28,16 @@ impl TestSandbox {
     }
 
     pub(crate) async fn create_with(client: &Client, request: CreateSandbox) -> Self {
-        let request = CreateSandbox { memory_mb: request.memory_mb.or(Some(MEMORY)), ..request };
+        let request = CreateSandbox {
+            memory_mb: request.memory_mb.or(Some(MEMORY)),
+            ..request
+        };
         let made = client.create_sandbox(&request).await.unwrap();
         assert_eq!(made.status, "running");
-        Self { client: client.clone(), made }
+        Self {
+            client: client.clone(),
+            made,
+        }
     }
 
     pub(crate) async fn exec(&self, request: &ExecRequest) -> Result<ExecResponse> {
@@ -41,7 +47,11 @@ impl TestSandbox {
     /// What a shell prints; it must end well.
     pub(crate) async fn sh(&self, script: &str) -> String {
         let done = self.exec(&shell(script)).await.unwrap();
-        assert_eq!(done.exit_code, 0, "{script}: {}{}", done.stdout, done.stderr);
+        assert_eq!(
+            done.exit_code, 0,
+            "{script}: {}{}",
+            done.stdout, done.stderr
+        );
         done.stdout
     }
 

@@ -50,7 +50,10 @@ impl Server {
     }
 
     pub(crate) fn key(&self) -> String {
-        std::fs::read_to_string(self.data().join("api-key")).unwrap().trim().to_owned()
+        std::fs::read_to_string(self.data().join("api-key"))
+            .unwrap()
+            .trim()
+            .to_owned()
     }
 
     pub(crate) fn client(&self) -> Client {
@@ -80,10 +83,16 @@ impl Server {
 
     /// `wrenn down` beside whatever runs.
     pub(crate) fn down(&mut self) -> Output {
-        let output = wrenn(&self.data()).args(["down", "--json"]).output().unwrap();
+        let output = wrenn(&self.data())
+            .args(["down", "--json"])
+            .output()
+            .unwrap();
         if let Some(running) = self.running.take() {
             let (status, said) = running.end();
-            assert!(status.success(), "`wrenn up` ends well after `wrenn down`: {status}: {said}");
+            assert!(
+                status.success(),
+                "`wrenn up` ends well after `wrenn down`: {status}: {said}"
+            );
         }
         output
     }
@@ -101,7 +110,11 @@ impl Drop for Server {
             eprintln!("the server's log:\n{}", self.log());
             return;
         }
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         leaks::check(&self.data());
     }
 }
@@ -111,7 +124,14 @@ impl Running {
         std::fs::create_dir_all(data).unwrap();
         let log = std::fs::File::create(log(data)).unwrap();
         let mut child = wrenn(data)
-            .args(["up", "--addr", "127.0.0.1:0", "--json", "--log", "info,wrenn=debug"])
+            .args([
+                "up",
+                "--addr",
+                "127.0.0.1:0",
+                "--json",
+                "--log",
+                "info,wrenn=debug",
+            ])
             .stdout(Stdio::piped())
             .stderr(log)
             .spawn()
@@ -135,11 +155,19 @@ impl Running {
     fn end(mut self) -> (ExitStatus, String) {
         let begun = Instant::now();
         while self.child.try_wait().unwrap().is_none() {
-            assert!(begun.elapsed() < Duration::from_secs(30), "`wrenn up` does not end");
+            assert!(
+                begun.elapsed() < Duration::from_secs(30),
+                "`wrenn up` does not end"
+            );
             std::thread::sleep(Duration::from_millis(50));
         }
         let mut said = String::new();
-        self.child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+        self.child
+            .stdout
+            .take()
+            .unwrap()
+            .read_to_string(&mut said)
+            .unwrap();
         (self.child.wait().unwrap(), said)
     }
 }
@@ -151,7 +179,10 @@ fn log(data: &Path) -> PathBuf {
 
 /// The binary, with a data directory and nothing of the caller's environment that would change what it does.
 pub(crate) fn wrenn(data: &Path) -> Command {
-    #[expect(clippy::disallowed_methods, reason = "the program under test is run as a user runs it")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the program under test is run as a user runs it"
+    )]
     let mut command = Command::new(env!("CARGO_BIN_EXE_wrenn"));
     for name in ["WRENN_URL", "WRENN_API_KEY", "ADDR", "RUST_LOG"] {
         command.env_remove(name);
@@ -163,6 +194,8 @@ pub(crate) fn wrenn(data: &Path) -> Command {
 /// Sends a signal by its name.
 pub(crate) fn signal(child: &Child, name: &str) {
     #[expect(clippy::disallowed_methods, reason = "a test's helper")]
-    let sent = Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status();
+    let sent = Command::new("kill")
+        .args([&format!("-{name}"), &child.id().to_string()])
+        .status();
     assert!(sent.unwrap().success());
 }

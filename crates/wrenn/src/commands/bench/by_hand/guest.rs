@@ -54,12 +54,19 @@ impl<'a> Guest<'a> {
             ..InitRequest::default()
         };
         client.init(&request, None).await?;
-        Ok(Self { prepared, process, client })
+        Ok(Self {
+            prepared,
+            process,
+            client,
+        })
     }
 
     /// The shortest command.
     pub(in super::super) async fn exec_true(&self) -> Result<()> {
-        let command = Start { cmd: "true".to_owned(), ..Start::default() };
+        let command = Start {
+            cmd: "true".to_owned(),
+            ..Start::default()
+        };
         let mut events = self.client.start(command).await?;
         while let Some(event) = events.next().await? {
             if let ProcessEvent::End { exit_code, .. } = event {
@@ -73,7 +80,11 @@ impl<'a> Guest<'a> {
     /// Ends it and takes its slot and disk away.
     pub(in super::super) async fn end(mut self) -> Result<()> {
         self.process.kill().await?;
-        self.prepared.hand.network.remove(self.prepared.slot.plan()).await?;
+        self.prepared
+            .hand
+            .network
+            .remove(self.prepared.slot.plan())
+            .await?;
         Ok(durable::remove(&self.prepared.overlay)?)
     }
 }

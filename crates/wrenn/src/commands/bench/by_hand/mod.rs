@@ -46,12 +46,22 @@ impl Hand {
     /// Takes what the Wrenn of the data directory uses, and its accelerator.
     pub(super) async fn open(globals: &Globals, template: &str) -> Result<Self> {
         let health = AgentRpc::new(&globals.dir).health().await;
-        let health = health.context("the Wrenn of this data directory does not answer: start it with `wrenn up`")?;
+        let health = health.context(
+            "the Wrenn of this data directory does not answer: start it with `wrenn up`",
+        )?;
         let store = globals.dir.join("store");
         let images = Images::open(&store, Cache::new(&globals.cache)).map_err(install::advise)?;
-        let kernel = images.ensure_kernel(Reuse::Present, &Silent).await.map_err(install::advise)?;
-        let initramfs = images.ensure_initramfs(&kernel, guest_agent::BINARY).await.map_err(install::advise)?;
-        let template = images.template(&template.parse()?).map_err(install::advise)?;
+        let kernel = images
+            .ensure_kernel(Reuse::Present, &Silent)
+            .await
+            .map_err(install::advise)?;
+        let initramfs = images
+            .ensure_initramfs(&kernel, guest_agent::BINARY)
+            .await
+            .map_err(install::advise)?;
+        let template = images
+            .template(&template.parse()?)
+            .map_err(install::advise)?;
         let dir = store.join("bench");
         durable::remove(&dir)?;
         std::fs::create_dir(&dir)?;
@@ -63,7 +73,9 @@ impl Hand {
             uplink: None,
         };
         Ok(Self {
-            network: Network::open(config).await.context("the network by hand cannot be made")?,
+            network: Network::open(config)
+                .await
+                .context("the network by hand cannot be made")?,
             dir,
             kernel,
             initramfs,
@@ -76,14 +88,26 @@ impl Hand {
     /// Makes what is not measured.
     pub(super) async fn prepare(&self) -> Result<Prepared<'_>> {
         let vm = VmId::random();
-        let plan = self.network.plan(self.next_slot.fetch_add(1, Ordering::Relaxed), &vm);
+        let plan = self
+            .network
+            .plan(self.next_slot.fetch_add(1, Ordering::Relaxed), &vm);
         let slot = self.network.create(&plan).await?;
         let overlay = self.dir.join(format!("{vm}.qcow2"));
-        wrenn_disk::create_overlay(&overlay, &self.template.image, self.template.virtual_size, 0)?;
+        wrenn_disk::create_overlay(
+            &overlay,
+            &self.template.image,
+            self.template.virtual_size,
+            0,
+        )?;
         let memory = self.dir.join("memory");
         let holes = std::fs::File::create(&memory)?;
         holes.set_len(MEMORY.bytes())?;
-        Ok(Prepared { hand: self, slot, overlay, memory })
+        Ok(Prepared {
+            hand: self,
+            slot,
+            overlay,
+            memory,
+        })
     }
 
     /// Gives the machine back what this took.

@@ -15,7 +15,10 @@ use super::{MEMORY, Prepared};
 pub(super) fn start(prepared: &Prepared<'_>, tap: &OwnedFd) -> Result<Child> {
     // The child gets the descriptor by inheritance. Nothing else is started at the same time.
     fcntl_setfd(tap.as_fd(), FdFlags::empty())?;
-    #[expect(clippy::disallowed_methods, reason = "a process that lives on, with an inherited descriptor")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a process that lives on, with an inherited descriptor"
+    )]
     let child = Command::new("qemu-system-x86_64")
         .args(arguments(prepared, tap))
         .stdin(Stdio::null())
@@ -32,7 +35,14 @@ fn arguments(prepared: &Prepared<'_>, tap: &OwnedFd) -> Vec<String> {
     let (accel, cpu, clock) = if hand.kvm {
         ("kvm", "host", String::new())
     } else {
-        ("tcg,tb-size=64", "max", format!(" tsc_early_khz={} tsc=reliable", wrenn_sys::clock::tsc_khz()))
+        (
+            "tcg,tb-size=64",
+            "max",
+            format!(
+                " tsc_early_khz={} tsc=reliable",
+                wrenn_sys::clock::tsc_khz()
+            ),
+        )
     };
     let file = |path: &std::path::Path| json!({ "driver": "file", "filename": path });
     let disk = json!({
@@ -47,7 +57,10 @@ fn arguments(prepared: &Prepared<'_>, tap: &OwnedFd) -> Vec<String> {
         prepared.memory.display()
     );
     [
-        ("-machine", "microvm,acpi=on,rtc=on,pit=off,pic=off,memory-backend=memory".to_owned()),
+        (
+            "-machine",
+            "microvm,acpi=on,rtc=on,pit=off,pic=off,memory-backend=memory".to_owned(),
+        ),
         ("-accel", accel.to_owned()),
         ("-cpu", cpu.to_owned()),
         ("-smp", "1".to_owned()),
@@ -55,13 +68,19 @@ fn arguments(prepared: &Prepared<'_>, tap: &OwnedFd) -> Vec<String> {
         ("-object", memory),
         ("-kernel", hand.kernel.vmlinux.display().to_string()),
         ("-initrd", hand.initramfs.display().to_string()),
-        ("-append", format!("console=ttyS0 quiet reboot=t panic=-1{clock}")),
+        (
+            "-append",
+            format!("console=ttyS0 quiet reboot=t panic=-1{clock}"),
+        ),
         ("-display", "none".to_owned()),
         ("-chardev", "ringbuf,id=console,size=65536".to_owned()),
         ("-serial", "chardev:console".to_owned()),
         ("-blockdev", disk.to_string()),
         ("-device", "virtio-blk-device,drive=disk".to_owned()),
-        ("-netdev", format!("tap,id=net,fd={},vhost=off", tap.as_raw_fd())),
+        (
+            "-netdev",
+            format!("tap,id=net,fd={},vhost=off", tap.as_raw_fd()),
+        ),
         ("-device", format!("virtio-net-device,netdev=net,mac={mac}")),
         ("-device", "virtio-rng-device".to_owned()),
     ]
