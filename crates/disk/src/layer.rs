@@ -83,10 +83,14 @@ pub fn create_overlay(
         });
     }
     let file = create_new(overlay)?;
-    let written = pieces
-        .iter()
-        .try_for_each(|piece| file.write_all_at(&piece.bytes, piece.offset))
-        .and_then(|()| file.set_len(OVERLAY_LEN))
+    // The length first: XFS allocates ahead where a write makes a file longer.
+    let written = file
+        .set_len(OVERLAY_LEN)
+        .and_then(|()| {
+            pieces
+                .iter()
+                .try_for_each(|piece| file.write_all_at(&piece.bytes, piece.offset))
+        })
         .and_then(|()| fchown(&file, Some(uid), None));
     written.map_err(|error| {
         // The error that led here is the one to tell.

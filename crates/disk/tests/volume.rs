@@ -13,7 +13,7 @@ use std::process::Command;
 
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
-use wrenn_disk::{Error, Grown, Volume, VolumeConfig, usage};
+use wrenn_disk::{Error, Grown, Volume, VolumeConfig, create_overlay, usage};
 use wrenn_sys::loopdev::LoopDevice;
 use wrenn_sys::reflink;
 
@@ -208,6 +208,19 @@ fn a_volume_in_use_does_not_close() {
         assert!(matches!(busy, Error::Busy { .. }), "{busy}");
         assert!(mounted_at(&volume));
         drop(used);
+        volume.close().await.unwrap();
+    });
+}
+
+#[test]
+fn an_overlay_on_the_volume_takes_three_blocks() {
+    in_private_mounts(async |dir| {
+        let data = Host::ext4(dir, 1 << 30).data("data");
+        let volume = Volume::open(&data, CONFIG).await.unwrap();
+        let (base, overlay) = (volume.root().join("base"), volume.root().join("overlay"));
+        File::create(&base).unwrap().set_len(8 << 30).unwrap();
+        create_overlay(&overlay, &base, 8 << 30, 4242).unwrap();
+        assert_eq!(usage(&overlay).unwrap(), 12 << 10);
         volume.close().await.unwrap();
     });
 }
