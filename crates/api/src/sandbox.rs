@@ -101,7 +101,7 @@ pub struct Sandbox {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vmm: Option<String>,
     /// Labels of the caller's own.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub metadata: BTreeMap<String, String>,
     /// When it was asked for.
     pub created_at: Timestamp,

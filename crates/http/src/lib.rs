@@ -1,1 +1,17 @@
-//! Thin routers over the control plane: the native API, its document and its pages.
+//! The REST API over HTTP: thin handlers that turn requests into calls of the control plane, and its answers into JSON.
+//!
+//! Everything that is no success leaves in one form ([`mod@envelope`]); every route but `/healthz`, the document and
+//! its page wants an API key ([`mod@auth`]). The OpenAPI document comes from the same lines that make the routes.
+
+mod auth;
+pub mod document;
+mod envelope;
+mod extract;
+mod health;
+mod native;
+mod refusal;
+mod router;
+mod serve;
+
+pub use router::router;
+pub use serve::serve;

@@ -1,0 +1,111 @@
+//! The OpenAPI document, made from the handlers, and the page that shows it.
+
+use std::sync::LazyLock;
+
+use axum::Router;
+use axum::http::header::CONTENT_TYPE;
+use axum::routing::get;
+use utoipa::openapi::path::Operation;
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::{Content, OpenApi, PathItem, Ref, RefOr, ResponseBuilder};
+use utoipa::{OpenApi as _, ToSchema as _};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_swagger_ui::{Config, SwaggerUi};
+use wrenn_api::{ClientMessage, ErrorBody, ErrorInfo, ServerMessage};
+
+use crate::router::{App, described};
+
+const SCHEME: &str = "api_key";
+
+#[derive(utoipa::OpenApi)]
+#[openapi(
+    info(
+        title = "Wrenn",
+        description = "Sandboxes in microVMs. Every answer that is no success has the form of ErrorBody; docs/errors.md lists the codes.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0"),
+        contact()
+    ),
+    components(schemas(ErrorBody, ErrorInfo, ClientMessage, ServerMessage))
+)]
+struct Base;
+
+/// The document of every described route.
+#[must_use]
+pub fn openapi() -> OpenApi {
+    let (open, guarded) = described();
+    let routes: OpenApiRouter<App> = OpenApiRouter::with_openapi(Base::openapi())
+        .merge(open)
+        .merge(guarded);
+    let mut document = routes.into_openapi();
+    let key = ApiKey::Header(ApiKeyValue::with_description(
+        "X-API-Key",
+        "An API key of this installation.",
+    ));
+    document
+        .components
+        .get_or_insert_default()
+        .add_security_scheme(SCHEME, SecurityScheme::ApiKey(key));
+    document.security = Some(vec![SecurityRequirement::new(SCHEME, Vec::<String>::new())]);
+    for item in document.paths.paths.values_mut() {
+        operations(item).for_each(describe_refusals);
+    }
+    document
+}
+
+/// The document in YAML.
+#[must_use]
+pub fn yaml() -> &'static str {
+    static TEXT: LazyLock<String> = LazyLock::new(|| openapi().to_yaml().unwrap_or_default());
+    &TEXT
+}
+
+/// The document in JSON.
+#[must_use]
+pub fn json() -> &'static str {
+    static TEXT: LazyLock<String> =
+        LazyLock::new(|| openapi().to_pretty_json().unwrap_or_default() + "\n");
+    &TEXT
+}
+
+fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+    [
+        &mut item.get,
+        &mut item.post,
+        &mut item.put,
+        &mut item.delete,
+        &mut item.patch,
+    ]
+    .into_iter()
+    .flatten()
+}
+
+/// Whatever else an operation answers, it may refuse.
+fn describe_refusals(operation: &mut Operation) {
+    let body = Content::new(Some(RefOr::Ref(Ref::from_schema_name(ErrorBody::name()))));
+    let refusal = ResponseBuilder::new()
+        .description("Any refusal; docs/errors.md lists the codes and their statuses.")
+        .content("application/json", body)
+        .build();
+    operation
+        .responses
+        .responses
+        .insert("default".into(), refusal.into());
+}
+
+/// The document in both forms, and Swagger UI from the binary.
+pub(crate) fn routes() -> Router {
+    // Without a validator the page asks nobody outside about the document.
+    let page = Config::from("/openapi.json")
+        .validator_url("none")
+        .persist_authorization(true);
+    Router::new()
+        .route(
+            "/openapi.yaml",
+            get(|| async { ([(CONTENT_TYPE, "application/yaml")], yaml()) }),
+        )
+        .route(
+            "/openapi.json",
+            get(|| async { ([(CONTENT_TYPE, "application/json")], json()) }),
+        )
+        .merge(SwaggerUi::new("/docs").config(page))
+}

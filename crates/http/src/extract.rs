@@ -1,0 +1,136 @@
+//! Parts of a request as our types, with refusals in our form.
+
+use axum::body::Body;
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::request::Parts;
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt as _;
+use serde::de::DeserializeOwned;
+use wrenn_api::limits;
+use wrenn_model::{ErrorKind, Fault, SandboxId, TemplateName};
+
+use crate::refusal::{Answer, Refusal};
+
+/// A JSON object in the body.
+#[derive(Debug)]
+pub(crate) struct Json<T>(pub(crate) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, _: &S) -> Answer<Self> {
+        if let Some(given) = request.headers().get(CONTENT_TYPE) {
+            let essence = given
+                .to_str()
+                .unwrap_or_default()
+                .split(';')
+                .next()
+                .unwrap_or_default()
+                .trim();
+            if !essence.eq_ignore_ascii_case("application/json") {
+                return Err(Refusal::invalid(
+                    "the body is not declared as JSON",
+                    "send it with Content-Type: application/json",
+                ));
+            }
+        }
+        let body = collect(request.into_body(), limits::JSON_BODY_BYTES).await?;
+        // Deserializers take a list for a structure too, by the order of its fields: that is nobody's contract.
+        if body.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
+            return Err(Refusal::invalid(
+                "the body is no JSON object",
+                "send an object, {} at the least",
+            ));
+        }
+        serde_json::from_slice(&body).map(Self).map_err(|error| {
+            Refusal::invalid(format!("the body: {error}"), "correct it by /openapi.yaml")
+        })
+    }
+}
+
+/// A body in memory, up to a limit.
+async fn collect(body: Body, limit: usize) -> Answer<Bytes> {
+    let mut chunks = body.into_data_stream();
+    let mut collected = BytesMut::new();
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|_| Refusal::invalid("the body broke off", "send it again"))?;
+        if collected.len() + chunk.len() > limit {
+            return Err(Refusal::too_large(
+                limit,
+                "send less; files have routes of their own",
+            ));
+        }
+        collected.extend_from_slice(&chunk);
+    }
+    Ok(collected.freeze())
+}
+
+/// The sandbox that the path names. What is no id is nobody's.
+#[derive(Debug)]
+pub(crate) struct Id(pub(crate) SandboxId);
+
+impl<S: Send + Sync> FromRequestParts<S> for Id {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Answer<Self> {
+        let text = segment(parts, state).await?;
+        text.parse()
+            .map(Self)
+            .map_err(|_| Fault::no_sandbox(&shortened(&text)).into())
+    }
+}
+
+/// The template that the path names.
+#[derive(Debug)]
+pub(crate) struct Name(pub(crate) TemplateName);
+
+impl<S: Send + Sync> FromRequestParts<S> for Name {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Answer<Self> {
+        let text = segment(parts, state).await?;
+        text.parse().map(Self).map_err(|_| {
+            let message = format!("there is no template {:?}", shortened(&text));
+            Fault::new(
+                ErrorKind::NotFound,
+                message,
+                "list the templates with GET /v1/snapshots",
+            )
+            .into()
+        })
+    }
+}
+
+async fn segment<S: Send + Sync>(parts: &mut Parts, state: &S) -> Answer<String> {
+    match Path::from_request_parts(parts, state).await {
+        Ok(Path(text)) => Ok(text),
+        Err(error) => Err(Refusal::invalid(
+            format!("the path: {error}"),
+            "write it in UTF-8, percent-encoded",
+        )),
+    }
+}
+
+/// What a message repeats of a caller's text.
+fn shortened(text: &str) -> String {
+    text.chars().take(64).collect()
+}
+
+/// The pairs of the query, in their order.
+#[derive(Debug)]
+pub(crate) struct Pairs(pub(crate) Vec<(String, String)>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Pairs {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Answer<Self> {
+        match Query::from_request_parts(parts, state).await {
+            Ok(Query(pairs)) => Ok(Self(pairs)),
+            Err(error) => Err(Refusal::invalid(
+                format!("the query: {error}"),
+                "write it as key=value&key=value",
+            )),
+        }
+    }
+}

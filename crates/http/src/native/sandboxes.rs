@@ -1,0 +1,197 @@
+//! Sandboxes, from create to delete.
+
+use axum::Json as Body;
+use axum::extract::State;
+use axum::http::header::{CONTENT_TYPE, LOCATION};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use wrenn_api::{CreateSandbox, Sandbox, Timestamp};
+use wrenn_control::{Deleted, NewSandbox, Wait};
+use wrenn_model::{MiB, Status};
+
+use super::listing::Listing;
+use crate::extract::{Id, Json, Pairs};
+use crate::refusal::Answer;
+use crate::router::App;
+
+/// Makes a sandbox, and answers when it runs.
+///
+/// A caller that hangs up before that has it unwound, unless it sent `Prefer: respond-async`: then the answer comes at
+/// once, with the sandbox still pending.
+#[utoipa::path(
+    post, path = "/v1/sandboxes", tag = "sandboxes", request_body = CreateSandbox,
+    params(("Prefer" = Option<String>, Header, description = "`respond-async` to be answered at once")),
+    responses(
+        (status = 201, description = "It runs.", body = Sandbox),
+        (status = 202, description = "It is pending.", body = Sandbox),
+    )
+)]
+pub(super) async fn create(
+    State(app): State<App>,
+    headers: HeaderMap,
+    Json(request): Json<CreateSandbox>,
+) -> Answer<Response> {
+    let (template, [vcpus, memory, timeout_sec]) = request.check()?;
+    let new = NewSandbox {
+        template,
+        vcpus,
+        memory: memory.map(MiB),
+        timeout_sec,
+        hostname: request.hostname,
+        metadata: request.metadata,
+        envs: request.envs,
+    };
+    let wait = if prefers_async(&headers) {
+        Wait::Accepted
+    } else {
+        Wait::Running
+    };
+    let made = app.sandboxes().create(new, wait).await?;
+    let place = [(LOCATION, format!("/v1/sandboxes/{}", made.id))];
+    Ok(match wait {
+        Wait::Running => (StatusCode::CREATED, place, Body(view(made))).into_response(),
+        Wait::Accepted => {
+            let applied = [("preference-applied", "respond-async")];
+            (StatusCode::ACCEPTED, place, applied, Body(view(made))).into_response()
+        }
+    })
+}
+
+/// RFC 7240: several headers, several preferences in each, in any case.
+fn prefers_async(headers: &HeaderMap) -> bool {
+    let preferences = headers
+        .get_all("prefer")
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    preferences
+        .flat_map(|value| value.split(','))
+        .any(|one| one.trim().eq_ignore_ascii_case("respond-async"))
+}
+
+/// Lists sandboxes, newest first, those that stopped in the last days as well.
+///
+/// When there are more, the header `Link` has the address of the next page.
+#[utoipa::path(
+    get, path = "/v1/sandboxes", tag = "sandboxes",
+    params(
+        ("status" = Option<String>, Query, description = "pending, running, paused, stopped or error"),
+        ("template" = Option<String>, Query, description = "Only those made from this template"),
+        ("metadata" = Option<Vec<String>>, Query, description = "`key=value`; repeated, all of them have to match"),
+        ("limit" = Option<u32>, Query, description = "At most so many, up to 1000"),
+        ("cursor" = Option<String>, Query, description = "Where the page before ended; taken from its `Link`"),
+    ),
+    responses((status = 200, body = Vec<Sandbox>))
+)]
+pub(super) async fn list(
+    State(app): State<App>,
+    Pairs(pairs): Pairs,
+    uri: axum::http::Uri,
+) -> Answer<Response> {
+    let listing = Listing::parse(pairs)?;
+    let mut found = app.sandboxes().list(&listing.filter()).await?;
+    let next = listing.cut(&mut found, uri.query().unwrap_or_default());
+    let body = Body(found.into_iter().map(view).collect::<Vec<_>>());
+    Ok(match next {
+        Some(link) => ([("link", link)], body).into_response(),
+        None => body.into_response(),
+    })
+}
+
+/// One sandbox.
+#[utoipa::path(
+    get, path = "/v1/sandboxes/{id}", tag = "sandboxes", params(("id" = String, Path)),
+    responses((status = 200, body = Sandbox))
+)]
+pub(super) async fn get(State(app): State<App>, Id(id): Id) -> Answer<Body<Sandbox>> {
+    Ok(Body(view(app.sandboxes().get(&id).await?)))
+}
+
+/// Destroys a sandbox, whatever it is doing. Asked again, it answers the same.
+#[utoipa::path(
+    delete, path = "/v1/sandboxes/{id}", tag = "sandboxes", params(("id" = String, Path)),
+    responses(
+        (status = 204, description = "Nothing of it exists any more."),
+        (status = 202, description = "Its host cannot be reached; it is destroyed when that is back."),
+    )
+)]
+pub(super) async fn delete(State(app): State<App>, Id(id): Id) -> Answer<StatusCode> {
+    Ok(match app.sandboxes().delete(&id).await? {
+        Deleted::Gone => StatusCode::NO_CONTENT,
+        Deleted::Accepted => StatusCode::ACCEPTED,
+    })
+}
+
+/// Counts as use: the time until it is destroyed for want of activity begins anew.
+#[utoipa::path(
+    post, path = "/v1/sandboxes/{id}/ping", tag = "sandboxes", params(("id" = String, Path)),
+    responses((status = 204))
+)]
+pub(super) async fn ping(State(app): State<App>, Id(id): Id) -> Answer<StatusCode> {
+    app.sandboxes().ping(&id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// The last 64 KiB of its serial console. The guest wrote it: escape it before a terminal sees it.
+#[utoipa::path(
+    get, path = "/v1/sandboxes/{id}/console", tag = "sandboxes", params(("id" = String, Path)),
+    responses((status = 200, body = String, content_type = "text/plain"))
+)]
+pub(super) async fn console(State(app): State<App>, Id(id): Id) -> Answer<Response> {
+    let content = app.sandboxes().console(&id).await?;
+    let text = String::from_utf8_lossy(&content).into_owned();
+    Ok(([(CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response())
+}
+
+/// A sandbox as a caller sees it.
+fn view(row: wrenn_control::Sandbox) -> Sandbox {
+    let text = |text: String| (!text.is_empty()).then_some(text);
+    let time = |ms: Option<i64>| ms.map(Timestamp::from_unix_ms);
+    let last_used = row
+        .last_active_at_ms
+        .or(row.started_at_ms)
+        .filter(|_| row.status == Status::Running);
+    Sandbox {
+        id: row.id.into(),
+        status: row.status.to_string(),
+        transition: row
+            .transition
+            .map(|transition| transition.as_str().to_owned()),
+        status_reason: text(row.status_reason),
+        template: row.template.into(),
+        vcpus: row.vcpus,
+        memory_mb: row.memory.0,
+        timeout_sec: row.timeout_sec,
+        guest_ip: text(row.guest_ip),
+        host_ip: text(row.host_ip),
+        isolation: text(row.isolation),
+        vmm: text(row.vmm),
+        metadata: row.metadata,
+        created_at: Timestamp::from_unix_ms(row.created_at_ms),
+        started_at: time(row.started_at_ms),
+        last_active_at: time(row.last_active_at_ms),
+        expires_at: time(last_used.map(|used| used + 1000 * i64::from(row.timeout_sec))),
+        last_updated: Timestamp::from_unix_ms(row.last_updated_ms),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_preference_is_found_among_others() {
+        for (values, wanted) in [
+            (&["respond-async"][..], true),
+            (&["wait=10, Respond-Async"], true),
+            (&["wait=10", "respond-async"], true),
+            (&["respond-asynchronously"], false),
+            (&[], false),
+        ] {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append("prefer", value.parse().unwrap());
+            }
+            assert_eq!(prefers_async(&headers), wanted, "{values:?}");
+        }
+    }
+}

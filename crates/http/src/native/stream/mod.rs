@@ -1,0 +1,41 @@
+//! A command over a WebSocket.
+
+mod session;
+mod text;
+
+use axum::extract::State;
+use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::response::Response;
+use wrenn_api::limits;
+
+use crate::extract::Id;
+use crate::refusal::{Answer, Refusal};
+use crate::router::App;
+
+/// Runs a command and streams what it prints, over a WebSocket.
+///
+/// The client's first message is `start` (ClientMessage); then `stdin`, `close_stdin`, `signal`, `stop`. The server
+/// answers with ServerMessage: `start`, `stdout` and `stderr`, then `exit` or `error`, and closes. `stop`, and a client
+/// that goes away, end the command, unless `detach` was asked for.
+#[utoipa::path(
+    get, path = "/v1/sandboxes/{id}/exec/stream", tag = "commands", params(("id" = String, Path)),
+    responses((status = 101, description = "The WebSocket begins."))
+)]
+pub(super) async fn exec_stream(
+    State(app): State<App>,
+    Id(id): Id,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Answer<Response> {
+    app.sandboxes().running(&id).await?;
+    let upgrade = upgrade
+        .map_err(|_| {
+            Refusal::invalid(
+                "this route speaks WebSocket",
+                "ask for an upgrade, by RFC 6455",
+            )
+        })?
+        .max_message_size(limits::MESSAGE_BYTES)
+        .max_frame_size(limits::MESSAGE_BYTES);
+    Ok(upgrade.on_upgrade(move |socket| session::run(socket, app, id)))
+}

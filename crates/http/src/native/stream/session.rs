@@ -1,0 +1,379 @@
+//! One conversation about one command: its output to the client, the client's words to the command.
+//!
+//! Three things go on at once, each at its own pace and each with bounded memory:
+//! *hear* passes output on and waits while the client does not read; *listen* reads the client's messages, so that a
+//! `stop` is heard whatever the output does; *feed* writes to the command's input and waits while it does not read.
+//! The first to end ends the conversation, and with it the command.
+
+use std::time::Duration;
+
+use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use futures::stream::{SplitSink, SplitStream};
+use futures::{SinkExt as _, StreamExt as _};
+use tokio::sync::{mpsc, watch};
+use wrenn_api::{ClientMessage, ServerMessage, StartCommand};
+use wrenn_control::{Command, CommandEvent, CommandInput, CommandStream, Input};
+use wrenn_model::{ErrorKind, Fault, SandboxId};
+
+use super::text::{Piece, Pieces};
+use crate::router::App;
+
+/// How long a client may take to say what to run.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How often a silent connection is tried: writing is how a client that vanished is noticed.
+const TRY_EVERY: Duration = Duration::from_secs(15);
+/// How long a client may take to take its leave.
+const FAREWELL: Duration = Duration::from_secs(2);
+/// Messages that wait for a command to read.
+const QUEUE: usize = 8;
+/// Ends a command that would outlive its connection.
+const SIGKILL: i32 = 9;
+
+type Sink = SplitSink<WebSocket, Message>;
+type Source = SplitStream<WebSocket>;
+
+/// How a conversation ends.
+enum Ending {
+    /// The command's own end.
+    Exit { exit_code: i32, timed_out: bool },
+    /// The client wants no more.
+    Stop,
+    /// There is nobody to say anything to.
+    Vanished,
+    /// Something is wrong.
+    Refused(Fault),
+}
+
+/// For the command's input.
+enum Word {
+    Data(Bytes),
+    End,
+}
+
+/// Has the conversation.
+pub(super) async fn run(socket: WebSocket, app: App, id: SandboxId) {
+    let (mut sink, mut source) = socket.split();
+    let ending = tokio::select! {
+        ending = converse(&mut sink, &mut source, &app, &id) => ending,
+        () = app.closing.cancelled() => {
+            Ending::Refused(Fault::new(ErrorKind::Unavailable, "the server is stopping", "connect again shortly"))
+        }
+    };
+    let going_away = app.closing.is_cancelled();
+    farewell(sink, source, ending, going_away).await;
+}
+
+async fn converse(sink: &mut Sink, source: &mut Source, app: &App, id: &SandboxId) -> Ending {
+    let start = match tokio::time::timeout(PATIENCE, first(source)).await {
+        Ok(Ok(start)) => start,
+        Ok(Err(ending)) => return ending,
+        Err(_) => return wrong("nothing was started", "send a start message first"),
+    };
+    let timeout_sec = match start.check() {
+        Ok(timeout_sec) => timeout_sec,
+        Err(fault) => return Ending::Refused(fault),
+    };
+    let input = Input {
+        stdin: start.stdin,
+        detach: start.detach,
+    };
+    let command = Command {
+        cmd: start.cmd,
+        args: start.args,
+        timeout_sec,
+        cwd: start.cwd,
+        envs: start.envs,
+        user: start.user,
+    };
+    let mut command = match app.sandboxes().exec_stream(id, command, input).await {
+        Ok(command) => command,
+        Err(fault) => return Ending::Refused(fault),
+    };
+    // Known once the command has started.
+    let (started, speaker) = watch::channel(None);
+    let (words, queue) = mpsc::channel(QUEUE);
+    let ending = tokio::select! {
+        ending = hear(&mut command, sink, &started) => ending,
+        ending = listen(source, words, speaker.clone(), input) => ending,
+        fault = feed(queue, speaker) => Ending::Refused(fault),
+    };
+    // Dropping the stream ends a command that is tied to it; one that is not has to be told.
+    if input.detach && matches!(ending, Ending::Stop) {
+        let speaker = started.borrow().clone();
+        if let Some(speaker) = speaker
+            && let Err(fault) = speaker.signal(SIGKILL).await
+        {
+            tracing::debug!(%fault, "a command was not stopped");
+        }
+    }
+    ending
+}
+
+/// What the client wants to run.
+async fn first(source: &mut Source) -> Result<StartCommand, Ending> {
+    loop {
+        match source.next().await {
+            Some(Ok(Message::Text(text))) => {
+                return match parse(text.as_str())? {
+                    ClientMessage::Start(start) => Ok(start),
+                    ClientMessage::Stop => Err(Ending::Stop),
+                    _ => Err(wrong("nothing was started", "send a start message first")),
+                };
+            }
+            Some(Ok(Message::Binary(_))) => {
+                return Err(wrong("nothing was started", "send a start message first"));
+            }
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+            Some(Ok(Message::Close(_)) | Err(_)) | None => return Err(Ending::Vanished),
+        }
+    }
+}
+
+/// Passes on what the command says.
+async fn hear(
+    command: &mut CommandStream,
+    sink: &mut Sink,
+    started: &watch::Sender<Option<CommandInput>>,
+) -> Ending {
+    let (mut stdout, mut stderr) = (Pieces::default(), Pieces::default());
+    loop {
+        let event = tokio::select! {
+            event = command.next() => event,
+            () = tokio::time::sleep(TRY_EVERY) => {
+                match sink.send(Message::Ping(Bytes::new())).await {
+                    Ok(()) => continue,
+                    Err(_) => return Ending::Vanished,
+                }
+            }
+        };
+        let message = match event {
+            Ok(Some(CommandEvent::Start { pid })) => {
+                started.send_replace(Some(command.input(pid)));
+                Some(ServerMessage::Start { pid })
+            }
+            Ok(Some(CommandEvent::Stdout(chunk))) => stdout.push(chunk).map(out),
+            Ok(Some(CommandEvent::Stderr(chunk))) => stderr.push(chunk).map(err),
+            Ok(Some(CommandEvent::End {
+                exit_code,
+                timed_out,
+            })) => {
+                for message in stdout
+                    .finish()
+                    .map(out)
+                    .into_iter()
+                    .chain(stderr.finish().map(err))
+                {
+                    if tell(sink, &message).await.is_err() {
+                        return Ending::Vanished;
+                    }
+                }
+                return Ending::Exit {
+                    exit_code,
+                    timed_out,
+                };
+            }
+            Ok(Some(CommandEvent::Lost(why))) => return lost(why),
+            Ok(None) => return lost("the host agent lost sight of it".into()),
+            Err(fault) => return Ending::Refused(fault),
+        };
+        if let Some(message) = message
+            && tell(sink, &message).await.is_err()
+        {
+            return Ending::Vanished;
+        }
+    }
+}
+
+/// Reads what the client says.
+async fn listen(
+    source: &mut Source,
+    words: mpsc::Sender<Word>,
+    mut speaker: watch::Receiver<Option<CommandInput>>,
+    input: Input,
+) -> Ending {
+    loop {
+        let word = match source.next().await {
+            Some(Ok(Message::Text(text))) => match parse(text.as_str()) {
+                Ok(ClientMessage::Stdin { data, data_b64 }) => match bytes(data, data_b64) {
+                    Ok(data) => Word::Data(data),
+                    Err(ending) => return ending,
+                },
+                Ok(ClientMessage::CloseStdin) => Word::End,
+                Ok(ClientMessage::Signal { signal }) => {
+                    if let Err(fault) = send_signal(&mut speaker, signal).await {
+                        return Ending::Refused(fault);
+                    }
+                    continue;
+                }
+                Ok(ClientMessage::Stop) => return Ending::Stop,
+                Ok(ClientMessage::Start(_)) => {
+                    return wrong("it has started already", "connect once for each command");
+                }
+                Err(ending) => return ending,
+            },
+            Some(Ok(Message::Binary(data))) => Word::Data(data),
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
+            Some(Ok(Message::Close(_)) | Err(_)) | None => return Ending::Vanished,
+        };
+        if !input.stdin {
+            return wrong(
+                "its standard input is closed",
+                "start it with \"stdin\": true",
+            );
+        }
+        // Full while the command does not read. Only the feeder ends before this does, and then all ends.
+        if words.send(word).await.is_err() {
+            return Ending::Vanished;
+        }
+    }
+}
+
+async fn send_signal(
+    speaker: &mut watch::Receiver<Option<CommandInput>>,
+    signal: i32,
+) -> Result<(), Fault> {
+    let Some(speaker) = started(speaker).await else {
+        return Ok(());
+    };
+    match speaker.signal(signal).await {
+        // It ended in between: its exit is on its way.
+        Err(fault) if fault.kind == ErrorKind::NotFound => Ok(()),
+        told => told,
+    }
+}
+
+/// Writes to the command's input, for ever or until that is refused.
+async fn feed(
+    mut queue: mpsc::Receiver<Word>,
+    mut speaker: watch::Receiver<Option<CommandInput>>,
+) -> Fault {
+    while let Some(word) = queue.recv().await {
+        let Some(speaker) = started(&mut speaker).await else {
+            break;
+        };
+        let told = match word {
+            Word::Data(data) => speaker.send(data.into()).await,
+            Word::End => speaker.close().await,
+        };
+        match told {
+            // Nobody reads any more, which is the command's own affair.
+            Err(fault)
+                if !matches!(
+                    fault.kind,
+                    ErrorKind::NotFound | ErrorKind::InvalidState | ErrorKind::Conflict
+                ) =>
+            {
+                return fault;
+            }
+            _ => {}
+        }
+    }
+    std::future::pending().await
+}
+
+async fn started(speaker: &mut watch::Receiver<Option<CommandInput>>) -> Option<CommandInput> {
+    speaker.wait_for(Option::is_some).await.ok()?.clone()
+}
+
+/// Says how it ended, and waits for the client to have read that.
+async fn farewell(mut sink: Sink, mut source: Source, ending: Ending, going_away: bool) {
+    let last = match ending {
+        Ending::Vanished => return,
+        Ending::Stop => None,
+        Ending::Exit {
+            exit_code,
+            timed_out,
+        } => Some(ServerMessage::Exit {
+            exit_code,
+            timed_out,
+        }),
+        Ending::Refused(fault) => Some(ServerMessage::Error {
+            data: fault.message,
+            code: fault.kind.code().to_owned(),
+            remedy: fault.remedy,
+        }),
+    };
+    let code = if going_away {
+        close_code::AWAY
+    } else {
+        close_code::NORMAL
+    };
+    let leave = async {
+        if let Some(message) = last {
+            tell(&mut sink, &message).await?;
+        }
+        sink.send(Message::Close(Some(CloseFrame {
+            code,
+            reason: "".into(),
+        })))
+        .await?;
+        // Closing a socket with unread words in it would take the last message back.
+        while let Some(Ok(_)) = source.next().await {}
+        Ok::<(), axum::Error>(())
+    };
+    if !matches!(tokio::time::timeout(FAREWELL, leave).await, Ok(Ok(()))) {
+        tracing::debug!("a client left without a word");
+    }
+}
+
+async fn tell(sink: &mut Sink, message: &ServerMessage) -> Result<(), axum::Error> {
+    let text = serde_json::to_string(message).map_err(axum::Error::new)?;
+    sink.send(Message::Text(text.into())).await
+}
+
+fn out(piece: Piece) -> ServerMessage {
+    let (data, data_b64) = halves(piece);
+    ServerMessage::Stdout { data, data_b64 }
+}
+
+fn err(piece: Piece) -> ServerMessage {
+    let (data, data_b64) = halves(piece);
+    ServerMessage::Stderr { data, data_b64 }
+}
+
+fn halves(piece: Piece) -> (Option<String>, Option<String>) {
+    match piece {
+        Piece::Text(text) => (Some(text), None),
+        Piece::Base64(text) => (None, Some(text)),
+    }
+}
+
+fn parse(text: &str) -> Result<ClientMessage, Ending> {
+    serde_json::from_str(text).map_err(|error| {
+        wrong(
+            format!("the message: {error}"),
+            "see ClientMessage in /openapi.yaml",
+        )
+    })
+}
+
+fn bytes(data: Option<String>, data_b64: Option<String>) -> Result<Bytes, Ending> {
+    match (data, data_b64) {
+        (Some(text), None) => Ok(text.into()),
+        (None, Some(text)) => {
+            let decoded = STANDARD
+                .decode(text)
+                .map_err(|_| wrong("data_b64 is no base64", "encode it by RFC 4648"))?;
+            Ok(decoded.into())
+        }
+        _ => Err(wrong(
+            "stdin has no data, or two of them",
+            "send data or data_b64",
+        )),
+    }
+}
+
+fn wrong(message: impl Into<String>, remedy: &str) -> Ending {
+    Ending::Refused(Fault::new(ErrorKind::InvalidRequest, message, remedy))
+}
+
+fn lost(why: String) -> Ending {
+    Ending::Refused(Fault::new(
+        ErrorKind::AgentError,
+        why,
+        "look at the sandbox's status, and run it again",
+    ))
+}

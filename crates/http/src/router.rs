@@ -1,0 +1,56 @@
+//! All routes, and what every request passes on its way.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::middleware::{from_fn, from_fn_with_state};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa_axum::router::OpenApiRouter;
+use wrenn_control::{ControlPlane, Sandboxes};
+
+use crate::refusal::Refusal;
+use crate::{auth, document, envelope, health, native};
+
+/// Bodies of up to 100 MiB that may be in memory at a time.
+const LARGE_BODIES: usize = 4;
+
+/// What handlers share.
+#[derive(Debug, Clone)]
+pub(crate) struct App {
+    pub(crate) control: ControlPlane,
+    /// Tells long conversations that the server stops.
+    pub(crate) closing: CancellationToken,
+    /// A permit for each large body in memory.
+    pub(crate) large: Arc<Semaphore>,
+}
+
+impl App {
+    pub(crate) fn sandboxes(&self) -> Sandboxes {
+        self.control.sandboxes()
+    }
+}
+
+/// The routes that the document describes, before and after the key is asked for.
+pub(crate) fn described() -> (OpenApiRouter<App>, OpenApiRouter<App>) {
+    (health::routes(), native::routes())
+}
+
+/// The REST API of this control plane. Conversations end when `closing` is cancelled.
+pub fn router(control: ControlPlane, closing: CancellationToken) -> Router {
+    let app = App {
+        control,
+        closing,
+        large: Arc::new(Semaphore::new(LARGE_BODIES)),
+    };
+    let (open, guarded) = described();
+    let guarded =
+        Router::from(guarded).route_layer(from_fn_with_state(app.clone(), auth::require_key));
+    Router::from(open)
+        .merge(guarded)
+        .with_state(app)
+        .merge(document::routes())
+        .layer(CatchPanicLayer::custom(|_| Refusal::panicked()))
+        .layer(from_fn(envelope::envelope))
+}
