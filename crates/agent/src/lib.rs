@@ -1,1 +1,383 @@
-//! The host agent: the life of every sandbox on this machine.
+//! The host agent: the life of every sandbox on this machine. It owns the truth about what exists.
+//!
+//! ```text
+//!   service   the RPC: requests in, faults out
+//!   Agent     create, destroy, find; one Sandbox task for each
+//!   sandbox   the task: events of the lifecycle, their effects
+//!   steps     what a creation consists of, forwards and backwards
+//!   recovery  the same after a restart, from the journal
+//! ```
+
+mod activity;
+mod data_dir;
+mod exec;
+mod failpoint;
+mod guest;
+mod host;
+mod journal;
+mod record;
+mod recovery;
+mod sandbox;
+mod service;
+mod steps;
+mod table;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::UnixListener;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use wrenn_guest_image::Template;
+use wrenn_model::lifecycle::{Event, Reason, State};
+use wrenn_model::{ErrorKind, Fault, SandboxId, SandboxSpec, TemplateName, VmId};
+
+pub use data_dir::{DataDir, DataDirError};
+pub use failpoint::{Failpoints, Fault as Failure};
+pub use host::{Config, Host, OpenError, Store};
+pub use steps::{CREATE, Step};
+
+use journal::{Journal, Replay};
+use record::{Keys, Record, Resources};
+use sandbox::{Handle, Sandbox};
+use steps::chain;
+use table::Table;
+
+/// How long a caller waits for a sandbox to be gone before it is told that the work goes on.
+const DESTROY_LIMIT: Duration = Duration::from_secs(60);
+
+/// The agent of one host.
+#[derive(Debug, Clone)]
+pub struct Agent {
+    host: Arc<Host>,
+    journal: Journal,
+    table: Arc<Table>,
+    tasks: TaskTracker,
+    /// Recovery has ended.
+    ready: watch::Sender<bool>,
+    /// Everything was taken down; the agent is to end.
+    down: CancellationToken,
+}
+
+impl Agent {
+    /// An agent that has read its journal. It answers once [`Agent::serve`] has recovered.
+    fn new(host: Host) -> Result<(Self, Replay), journal::Error> {
+        let (journal, replay) = Journal::open(&host.data.path().join("journal"))?;
+        let table = Arc::new(Table::new(host.promisable_mib()));
+        let agent = Self {
+            host: Arc::new(host),
+            journal,
+            table,
+            tasks: TaskTracker::new(),
+            ready: watch::Sender::new(false),
+            down: CancellationToken::new(),
+        };
+        Ok((agent, replay))
+    }
+
+    /// Opens the agent of a host and recovers in the background. Sandboxes of a former agent go on running meanwhile.
+    pub fn start(host: Host) -> Result<Self, StartError> {
+        let folder = host.sandboxes();
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .create(&folder)
+            .map_err(|error| StartError(format!("{}: {error}", folder.display())))?;
+        let (agent, replay) = Self::new(host).map_err(|error| StartError(chain(&error)))?;
+        let recovering = agent.clone();
+        agent
+            .tasks
+            .spawn(async move { recovering.recover(replay).await });
+        Ok(agent)
+    }
+
+    /// Serves the RPC on the data directory's socket until `shutdown`, or until everything was taken down. Sandboxes go
+    /// on running afterwards.
+    pub async fn serve(&self, shutdown: CancellationToken) -> Result<(), StartError> {
+        let path = self.host.data.socket();
+        let listener =
+            listen(&path).map_err(|error| StartError(format!("{}: {error}", path.display())))?;
+        let down = self.down.clone();
+        let ended = async move {
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                () = down.cancelled() => {}
+            }
+        };
+        axum::serve(listener, service::router(self.clone()))
+            .with_graceful_shutdown(ended)
+            .await
+            .map_err(|error| StartError(format!("{}: {error}", path.display())))
+    }
+
+    /// Returns when recovery has ended.
+    pub async fn recovered(&self) {
+        // The sender lives in this value.
+        drop(self.ready.subscribe().wait_for(|ready| *ready).await);
+    }
+
+    /// Ends when everything was taken down by [`Agent::take_down`].
+    pub async fn down(&self) {
+        self.down.cancelled().await;
+    }
+
+    /// Destroys every sandbox and gives the network and the store back. Returns how many there were.
+    pub async fn take_down(&self) -> Result<u32, Fault> {
+        self.recovered().await;
+        let sandboxes = self.table.all();
+        let count = u32::try_from(sandboxes.len()).unwrap_or(u32::MAX);
+        futures::future::join_all(
+            sandboxes
+                .iter()
+                .map(|handle| handle.destroy(Reason::Destroyed)),
+        )
+        .await;
+        let failed = |what: &str, error: &dyn std::error::Error| {
+            Fault::new(
+                ErrorKind::AgentError,
+                format!("{what}: {}", chain(error)),
+                "see the agent's log",
+            )
+        };
+        self.host
+            .network
+            .close()
+            .await
+            .map_err(|error| failed("the network could not be given back", &error))?;
+        self.host
+            .volume
+            .close()
+            .await
+            .map_err(|error| failed("the store could not be unmounted", &error))?;
+        self.down.cancel();
+        Ok(count)
+    }
+
+    fn check_ready(&self) -> Result<(), Fault> {
+        if *self.ready.borrow() && !self.down.is_cancelled() {
+            return Ok(());
+        }
+        Err(Fault::new(
+            ErrorKind::Unavailable,
+            "the host agent is starting or ending",
+            "try again in a moment",
+        ))
+    }
+
+    fn find(&self, id: &str) -> Result<Arc<Handle>, Fault> {
+        self.check_ready()?;
+        id.parse::<SandboxId>()
+            .ok()
+            .and_then(|id| self.table.get(&id))
+            .ok_or_else(|| Fault::no_sandbox(id))
+    }
+
+    /// Creates a sandbox, or waits for the one of this id that is being created already.
+    async fn create(&self, spec: SandboxSpec, detached: bool) -> Result<Arc<Handle>, Fault> {
+        self.check_ready()?;
+        if let Some(there) = self.table.get(&spec.id) {
+            return same(there, &spec).await;
+        }
+        self.check_size(&spec)?;
+        let template = self.template(&spec).await?;
+        let (place, slot_index) = self.table.admit(&spec)?;
+        let record = self.plan(spec.clone(), slot_index, &template);
+        let (sandbox, handle) = Sandbox::new(
+            self.host.clone(),
+            self.journal.clone(),
+            self.table.clone(),
+            record,
+            steps::Parts::default(),
+        );
+        if let Err(there) = place.fill(handle.clone()) {
+            return same(there, &spec).await;
+        }
+        self.tasks.spawn(sandbox.run(Some(Event::Boot)));
+        let caller = Caller {
+            handle: (!detached).then(|| handle.clone()),
+        };
+        handle.started().await?;
+        caller.stayed();
+        Ok(handle)
+    }
+
+    fn check_size(&self, spec: &SandboxSpec) -> Result<(), Fault> {
+        let refuse = |message: String, remedy: &str| {
+            Err(Fault::new(ErrorKind::InvalidRequest, message, remedy))
+        };
+        if spec.vcpus == 0 || spec.vcpus > self.host.cpus {
+            return refuse(
+                format!(
+                    "vcpus {} is not between 1 and {}",
+                    spec.vcpus, self.host.cpus
+                ),
+                "ask for as many vCPUs as the host has processors, or fewer",
+            );
+        }
+        let most = self.host.promisable_mib();
+        if spec.memory.0 < 128 || u64::from(spec.memory.0) > most {
+            return refuse(
+                format!("memory_mb {} is not between 128 and {most}", spec.memory.0),
+                "ask for an amount of memory that the host has",
+            );
+        }
+        Ok(())
+    }
+
+    async fn template(&self, spec: &SandboxSpec) -> Result<Template, Fault> {
+        let (host, name) = (self.host.clone(), spec.template.clone());
+        let found = tokio::task::spawn_blocking(move || host.images.template(&name)).await;
+        match found {
+            Ok(Ok(template)) => Ok(template),
+            Ok(Err(wrenn_guest_image::Error::NoTemplate { .. })) => Err(Fault::new(
+                ErrorKind::NotFound,
+                format!("there is no template {:?}", spec.template.as_str()),
+                "list the templates with GET /v1/snapshots, or build it with `wrenn template build`",
+            )),
+            Ok(Err(error)) => Err(images_fault(&error)),
+            Err(error) => Err(Fault::new(
+                ErrorKind::Internal,
+                error.to_string(),
+                "see the agent's log",
+            )),
+        }
+    }
+
+    async fn templates(&self) -> Result<Vec<Template>, Fault> {
+        let host = self.host.clone();
+        tokio::task::spawn_blocking(move || host.images.templates())
+            .await
+            .map_err(|error| {
+                Fault::new(
+                    ErrorKind::Internal,
+                    error.to_string(),
+                    "see the agent's log",
+                )
+            })?
+            .map_err(|error| images_fault(&error))
+    }
+
+    /// Removes a template's name. Sandboxes made from it go on: they hold links of their own.
+    async fn delete_template(&self, name: String) -> Result<(), Fault> {
+        let absent = Fault::new(
+            ErrorKind::NotFound,
+            format!("there is no template {name:?}"),
+            "list the templates with GET /v1/snapshots",
+        );
+        let Ok(name) = name.parse::<TemplateName>() else {
+            return Err(absent);
+        };
+        match self
+            .host
+            .images
+            .delete_template(&name, &wrenn_guest_image::Silent)
+            .await
+        {
+            Ok(()) => Ok(()),
+            Err(wrenn_guest_image::Error::NoTemplate { .. }) => Err(absent),
+            Err(error) => Err(images_fault(&error)),
+        }
+    }
+
+    /// Names all that the sandbox will own, before any of it exists.
+    fn plan(&self, spec: SandboxSpec, slot_index: u16, template: &Template) -> Record {
+        let vm = VmId::random();
+        let folder = self.host.sandboxes().join(spec.id.as_str());
+        Record {
+            version: record::VERSION,
+            state: State::Pending,
+            created_ms: sandbox::now_ms(),
+            started_ms: None,
+            resources: Resources {
+                slot: self.host.network.plan(slot_index, &vm),
+                slot_index,
+                uid: self.host.uid(slot_index),
+                layer: wrenn_disk::Layer {
+                    overlay: folder.join("disk.qcow2"),
+                    base: folder.join("base.ext4"),
+                    virtual_size: template.virtual_size,
+                },
+                template_image: template.image.clone(),
+                folder,
+                vm,
+            },
+            machine: None,
+            keys: Keys::random(),
+            spec,
+        }
+    }
+
+    /// Returns when nothing of the sandbox is left. One that never was is gone.
+    async fn destroy(&self, id: &str) -> Result<(), Fault> {
+        let handle = match self.find(id) {
+            Ok(handle) => handle,
+            Err(fault) if fault.kind == ErrorKind::NotFound => return Ok(()),
+            Err(fault) => return Err(fault),
+        };
+        tokio::time::timeout(DESTROY_LIMIT, handle.destroy(Reason::Destroyed))
+            .await
+            .map_err(|_| {
+                Fault::new(
+                    ErrorKind::Unavailable,
+                    "the sandbox is still being unmade",
+                    "the agent goes on trying; ask again later",
+                )
+            })
+    }
+}
+
+fn images_fault(error: &wrenn_guest_image::Error) -> Fault {
+    Fault::new(
+        ErrorKind::AgentError,
+        format!("the template store failed: {}", chain(error)),
+        "build the template anew with `wrenn template build`",
+    )
+}
+
+/// The same request twice is one sandbox; another one under its id is a mistake.
+async fn same(there: Arc<Handle>, spec: &SandboxSpec) -> Result<Arc<Handle>, Fault> {
+    if there.spec != *spec {
+        return Err(Fault::new(
+            ErrorKind::AlreadyExists,
+            format!("there is another sandbox {}", spec.id),
+            "use a new id",
+        ));
+    }
+    there.started().await?;
+    Ok(there)
+}
+
+/// Somebody who waits for a creation. Without them it is given up.
+struct Caller {
+    handle: Option<Arc<Handle>>,
+}
+
+impl Caller {
+    fn stayed(mut self) {
+        self.handle = None;
+    }
+}
+
+impl Drop for Caller {
+    fn drop(&mut self) {
+        if let Some(handle) = &self.handle {
+            handle.abandon();
+        }
+    }
+}
+
+/// Why an agent cannot start.
+#[derive(Debug, thiserror::Error)]
+#[error("the host agent cannot start: {0}")]
+pub struct StartError(String);
+
+/// Only root may connect.
+fn listen(path: &Path) -> std::io::Result<UnixListener> {
+    use std::os::unix::fs::PermissionsExt;
+
+    wrenn_sys::durable::remove(path)?;
+    let listener = UnixListener::bind(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}

@@ -1,0 +1,83 @@
+//! Faults on demand, for tests: armed by `WRENN_FAILPOINTS` or by a test itself, and nothing at all otherwise.
+//!
+//! `WRENN_FAILPOINTS=slot=error,machine=abort` makes the step `slot` fail and ends the process in the step `machine`.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+
+/// What happens at a point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The step fails.
+    Error,
+    /// The step panics.
+    Panic,
+    /// The process ends as by SIGKILL.
+    Abort,
+    /// The step never ends.
+    Hang,
+}
+
+/// The armed points by name.
+#[derive(Debug, Default)]
+pub struct Failpoints {
+    armed: Mutex<HashMap<String, Fault>>,
+}
+
+impl Failpoints {
+    /// What `WRENN_FAILPOINTS` says. A text that makes no sense is refused, since a test that tests nothing is worse.
+    pub fn from_env() -> Result<Self, String> {
+        let points = Self::default();
+        let text = std::env::var("WRENN_FAILPOINTS").unwrap_or_default();
+        for part in text.split(',').filter(|part| !part.is_empty()) {
+            let (name, fault) = part
+                .split_once('=')
+                .and_then(|(name, fault)| Some((name, Fault::from_name(fault)?)))
+                .ok_or_else(|| {
+                    format!("WRENN_FAILPOINTS: {part:?} is not NAME=error|panic|abort|hang")
+                })?;
+            tracing::warn!(name, ?fault, "failpoint armed");
+            points.arm(name, Some(fault));
+        }
+        Ok(points)
+    }
+
+    /// Arms a point, or disarms it.
+    pub fn arm(&self, name: &str, fault: Option<Fault>) {
+        let mut armed = self.lock();
+        match fault {
+            Some(fault) => armed.insert(name.to_owned(), fault),
+            None => armed.remove(name),
+        };
+    }
+
+    /// A point that may be armed. The error says so.
+    pub(crate) async fn hit(&self, name: &str) -> Result<(), String> {
+        let fault = self.lock().get(name).copied();
+        match fault {
+            None => Ok(()),
+            Some(Fault::Error) => Err(format!("failpoint {name}")),
+            Some(Fault::Panic) => panic!("failpoint {name}"),
+            Some(Fault::Abort) => std::process::abort(),
+            Some(Fault::Hang) => std::future::pending().await,
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Fault>> {
+        self.armed
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl Fault {
+    fn from_name(name: &str) -> Option<Self> {
+        Some(match name {
+            "error" => Self::Error,
+            "panic" => Self::Panic,
+            "abort" => Self::Abort,
+            "hang" => Self::Hang,
+            _ => return None,
+        })
+    }
+}

@@ -1,0 +1,204 @@
+//! Calls into a guest: its first minute, commands, files. What it answers is untrusted.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use base64::Engine;
+use bytes::Bytes;
+use futures::Stream;
+use futures::future::BoxFuture;
+use wrenn_envd_api::{InitRequest, Timestamp};
+use wrenn_envd_client::{Connector, EnvdClient, Error, RefusedCode};
+use wrenn_model::{ErrorKind, Fault};
+use wrenn_network::SlotDialer;
+use wrenn_vmm::{Machine, VmEvent};
+
+use crate::record::{Record, entropy};
+use crate::sandbox::reason;
+use crate::steps::chain;
+
+/// How long one attempt to reach a booting guest lasts. A SYN that came too early is lost, and the kernel would send
+/// the next one only after a second.
+const ATTEMPT: Duration = Duration::from_millis(25);
+/// How long to wait where the guest refused: its network is up, its agent is about to listen.
+const REFUSED_PAUSE: Duration = Duration::from_millis(3);
+
+/// Dials from inside the slot's namespace.
+#[derive(Debug)]
+struct Dialer(SlotDialer);
+
+impl Connector for Dialer {
+    fn connect(&self, port: u16) -> BoxFuture<'static, std::io::Result<tokio::net::TcpStream>> {
+        let dialer = self.0.clone();
+        Box::pin(async move { dialer.connect(port).await })
+    }
+}
+
+/// A client for the guest behind a slot.
+pub(crate) fn client(dialer: SlotDialer, token: &str) -> EnvdClient {
+    EnvdClient::new(Arc::new(Dialer(dialer))).with_token(token.to_owned())
+}
+
+/// Why a guest did not come up.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BootError {
+    #[error("the guest did not answer within {0:?}")]
+    Silent(Duration),
+    #[error("the guest powered off while it booted")]
+    PoweredOff,
+    #[error("the guest kernel panicked while it booted")]
+    Panicked,
+    #[error("the host's disk is full")]
+    DiskFull(#[source] std::io::Error),
+    #[error("{0}")]
+    Ended(String),
+}
+
+/// Returns when the guest agent takes connections.
+pub(crate) async fn wait_for_boot(
+    dialer: &SlotDialer,
+    machine: &dyn Machine,
+    limit: Duration,
+) -> Result<(), BootError> {
+    let mut events = machine.events();
+    let answered = async {
+        loop {
+            let attempt = dialer.connect(wrenn_envd_api::guest::PORT);
+            match tokio::time::timeout(ATTEMPT, attempt).await {
+                Ok(Ok(_)) => return,
+                Ok(Err(_)) => tokio::time::sleep(REFUSED_PAUSE).await,
+                Err(_) => {}
+            }
+        }
+    };
+    tokio::select! {
+        () = answered => Ok(()),
+        () = tokio::time::sleep(limit) => Err(BootError::Silent(limit)),
+        event = events.recv() => Err(match event {
+            Ok(VmEvent::Shutdown { .. }) => BootError::PoweredOff,
+            Ok(VmEvent::Panicked) => BootError::Panicked,
+            Ok(VmEvent::IoError { .. }) => {
+                BootError::DiskFull(std::io::ErrorKind::StorageFull.into())
+            }
+            Ok(VmEvent::Ended { how }) => BootError::Ended(reason(&how).to_string()),
+            Err(_) => BootError::Ended("nobody watches the virtual machine".into()),
+        }),
+    }
+}
+
+/// Tells a guest who it is: the clock, fresh entropy, its names, its variables and the keys of every later call.
+pub(crate) async fn introduce(client: &EnvdClient, record: &Record) -> Result<(), Error> {
+    let began = Instant::now();
+    let spec = &record.spec;
+    let request = InitRequest {
+        env_vars: Some(spec.envs.clone()),
+        access_token: Some(record.keys.token.clone().into()),
+        timestamp: Some(now()),
+        default_user: Some("root".into()),
+        hostname: Some(spec.hostname.clone()),
+        entropy: Some(
+            base64::engine::general_purpose::STANDARD
+                .encode(entropy())
+                .into(),
+        ),
+        machine_id: Some(machine_id(spec.id.as_str())),
+        sandbox_id: Some(spec.id.to_string()),
+        template_id: Some(spec.template.to_string()),
+        next_init_key: Some(record.keys.init_key.clone().into()),
+        ..InitRequest::default()
+    };
+    client.init(&request, None).await?;
+    tracing::debug!(took = ?began.elapsed(), "introduced");
+    Ok(())
+}
+
+/// 32 hex digits that differ for each sandbox, as machine-id(5) wants them.
+fn machine_id(id: &str) -> String {
+    let high = crc32fast::hash(id.as_bytes());
+    let random = entropy();
+    let low: String = random[..12]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    format!("{high:08x}{low}")
+}
+
+fn now() -> Timestamp {
+    let now = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    Timestamp {
+        seconds: i64::try_from(now.as_secs()).unwrap_or_default(),
+        nanos: i32::try_from(now.subsec_nanos()).unwrap_or_default(),
+        ..Timestamp::default()
+    }
+}
+
+/// What a refusal of the guest means to the caller.
+pub(crate) fn fault(error: &Error) -> Fault {
+    let told = chain(error);
+    match error {
+        Error::Refused { code, message } => refusal(*code, message),
+        Error::Unreachable(_) => Fault::new(
+            ErrorKind::AgentError,
+            format!("the guest cannot be reached: {told}"),
+            "look at the sandbox's status and console; try again",
+        ),
+        Error::TimedOut => Fault::new(
+            ErrorKind::Timeout,
+            "the guest did not answer in time",
+            "try again, or destroy the sandbox",
+        ),
+        Error::Content(_) => Fault::new(
+            ErrorKind::InvalidRequest,
+            "the upload broke off; the file is as it was",
+            "send it again, whole",
+        ),
+        Error::TooLarge | Error::Protocol(_) => Fault::new(
+            ErrorKind::AgentError,
+            format!("the guest's answer makes no sense: {told}"),
+            "something in the guest may have replaced its agent: destroy the sandbox",
+        ),
+    }
+}
+
+fn refusal(code: RefusedCode, message: &str) -> Fault {
+    let (kind, remedy) = match code {
+        RefusedCode::NotFound => (ErrorKind::NotFound, "check the path"),
+        RefusedCode::AlreadyExists => (ErrorKind::AlreadyExists, "choose another name"),
+        RefusedCode::InvalidArgument => (ErrorKind::InvalidRequest, "correct the request"),
+        RefusedCode::PermissionDenied => (ErrorKind::Forbidden, "act as another user"),
+        RefusedCode::ResourceExhausted => (
+            ErrorKind::HostFull,
+            "the guest's disk or memory is used up: free some inside it",
+        ),
+        RefusedCode::FailedPrecondition => (ErrorKind::Conflict, "look at what is there first"),
+        RefusedCode::Unimplemented => (ErrorKind::NotSupported, "this version cannot do it"),
+        _ => (
+            ErrorKind::AgentError,
+            "look at the sandbox's console; destroy it if it stays",
+        ),
+    };
+    Fault::new(kind, message, remedy)
+}
+
+/// A file's content on its way into a guest.
+pub(crate) async fn write_file<S>(
+    client: &EnvdClient,
+    path: &str,
+    user: &str,
+    body: S,
+) -> Result<(), Fault>
+where
+    S: Stream<Item = std::io::Result<Bytes>> + Send + 'static,
+{
+    client
+        .write_file(path, named(user), body)
+        .await
+        .map_err(|error| fault(&error))
+}
+
+/// An empty user name means root.
+pub(crate) fn named(user: &str) -> Option<&str> {
+    (!user.is_empty()).then_some(user)
+}

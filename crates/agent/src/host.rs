@@ -1,0 +1,288 @@
+//! What this machine gives to sandboxes: the store, images, network, VMM and its own size.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use wrenn_disk::{Volume, VolumeConfig};
+use wrenn_guest_image::{Cache, Images, Progress, Reuse};
+use wrenn_model::{Isolation, MiB};
+use wrenn_network::Network;
+use wrenn_vmm::{Qemu, QemuConfig, Vmm};
+
+use crate::data_dir::DataDir;
+use crate::failpoint::Failpoints;
+use crate::steps::{blocking, chain};
+
+/// What the agent leaves to the host itself, in MiB.
+const HOST_RESERVE: u64 = 512;
+/// How much room the store keeps free, and how much it grows at a time, in bytes.
+const STORE_HEADROOM: u64 = 1 << 30;
+const STORE_STEP: u64 = 2 << 30;
+const STORE_INITIAL: u64 = 4 << 30;
+
+/// How an agent is set up.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The program that has the hidden `jail` command: this one.
+    pub helper: PathBuf,
+    /// The guest agent's static binary.
+    pub envd: &'static [u8],
+    /// Where slow results are kept by content.
+    pub cache: PathBuf,
+    /// Resolvers for guests; none means the host's own.
+    pub resolvers: Vec<std::net::Ipv4Addr>,
+}
+
+/// Why a host cannot run sandboxes. The text says what to do.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}: {}", chain(source.as_ref()))]
+pub struct OpenError {
+    what: &'static str,
+    source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+fn cannot<E: Into<Box<dyn std::error::Error + Send + Sync>>>(
+    what: &'static str,
+) -> impl FnOnce(E) -> OpenError {
+    move |error| OpenError {
+        what,
+        source: error.into(),
+    }
+}
+
+/// What every guest boots from.
+#[derive(Debug, Clone)]
+pub(crate) struct Boot {
+    pub(crate) kernel: PathBuf,
+    pub(crate) initrd: PathBuf,
+}
+
+/// A machine that is ready to run sandboxes.
+#[derive(Debug)]
+pub struct Host {
+    pub(crate) data: DataDir,
+    pub(crate) volume: Volume,
+    pub(crate) images: Images,
+    pub(crate) network: Network,
+    pub(crate) vmm: Arc<dyn Vmm>,
+    pub(crate) boot: Boot,
+    pub(crate) failpoints: Failpoints,
+    pub(crate) cpus: u32,
+    pub(crate) memory_mib: u64,
+    base_uid: u32,
+}
+
+/// A data directory with its store mounted: images can be built, no VM can run yet.
+#[derive(Debug)]
+pub struct Store {
+    data: DataDir,
+    volume: Volume,
+    images: Images,
+}
+
+impl Store {
+    /// Mounts the store of a data directory.
+    pub async fn open(data: DataDir, cache: &Path) -> Result<Self, OpenError> {
+        let config = VolumeConfig {
+            initial: STORE_INITIAL,
+            step: STORE_STEP,
+            headroom: STORE_HEADROOM,
+        };
+        let volume = Volume::open(data.path(), config)
+            .await
+            .map_err(cannot("the store cannot be opened"))?;
+        let images = Images::open(volume.root(), Cache::new(cache))
+            .map_err(cannot("the images cannot be read"))?;
+        Ok(Self {
+            data,
+            volume,
+            images,
+        })
+    }
+
+    /// Kernels, initramfs and templates.
+    #[must_use]
+    pub fn images(&self) -> &Images {
+        &self.images
+    }
+
+    /// Unmounts it.
+    pub async fn close(self) -> Result<(), OpenError> {
+        self.volume
+            .close()
+            .await
+            .map_err(cannot("the store cannot be unmounted"))
+    }
+}
+
+impl Host {
+    /// Prepares kernel and initramfs, the VMM and the network.
+    pub async fn open(
+        store: Store,
+        config: &Config,
+        progress: &dyn Progress,
+    ) -> Result<Self, OpenError> {
+        let Store {
+            data,
+            volume,
+            images,
+        } = store;
+        let kernel = images
+            .ensure_kernel(Reuse::Present, progress)
+            .await
+            .map_err(cannot("there is no guest kernel"))?;
+        let initrd = images
+            .ensure_initramfs(&kernel, config.envd)
+            .await
+            .map_err(cannot("the initramfs cannot be made"))?;
+        let boot = Boot {
+            kernel: kernel.vmlinux.clone(),
+            initrd,
+        };
+        progress.step("looking at the machine: QEMU, KVM, network");
+        let vmm = Qemu::open(QemuConfig {
+            instance: data.instance().clone(),
+            helper: config.helper.clone(),
+            probe_kernel: boot.kernel.clone(),
+            // Generations will link the builds that they need: links do not leave a file system.
+            state_dir: volume.root().to_owned(),
+            ..QemuConfig::default()
+        })
+        .await
+        .map_err(cannot("no virtual machine can be run"))?;
+        let network = Network::open(wrenn_network::Config {
+            instance: data.instance().clone(),
+            state_dir: data.path().to_owned(),
+            ranges: None,
+            resolvers: config.resolvers.clone(),
+            uplink: None,
+        })
+        .await
+        .map_err(cannot("the network cannot be set up"))?;
+        for warning in network.warnings() {
+            tracing::warn!(%warning, "the network is not as it should be");
+        }
+        let failpoints = Failpoints::from_env().map_err(cannot("a test switch is wrong"))?;
+        Ok(Self::assemble(
+            data,
+            volume,
+            images,
+            network,
+            Arc::new(vmm),
+            boot,
+            failpoints,
+        ))
+    }
+
+    fn assemble(
+        data: DataDir,
+        volume: Volume,
+        images: Images,
+        network: Network,
+        vmm: Arc<dyn Vmm>,
+        boot: Boot,
+        failpoints: Failpoints,
+    ) -> Self {
+        Self {
+            base_uid: base_uid(&network),
+            data,
+            volume,
+            images,
+            network,
+            vmm,
+            boot,
+            failpoints,
+            cpus: cpus(),
+            memory_mib: memory_mib(),
+        }
+    }
+
+    /// Armed by tests.
+    #[must_use]
+    pub fn failpoints(&self) -> &Failpoints {
+        &self.failpoints
+    }
+
+    /// What guests may be promised together, in MiB.
+    pub(crate) fn promisable_mib(&self) -> u64 {
+        self.memory_mib.saturating_sub(HOST_RESERVE)
+    }
+
+    /// The user id of the VMM in a slot: nobody else on this machine has it.
+    pub(crate) fn uid(&self, slot_index: u16) -> u32 {
+        self.base_uid + u32::from(slot_index)
+    }
+
+    /// Where sandboxes have their folders.
+    pub(crate) fn sandboxes(&self) -> PathBuf {
+        self.volume.root().join("sandboxes")
+    }
+
+    /// The memory of a guest that has never run: a read-only file of holes, shared by all of its size.
+    pub(crate) async fn empty_memory(&self, size: MiB) -> std::io::Result<PathBuf> {
+        let folder = self.volume.root().join("memory");
+        blocking(move || empty_memory(&folder, size)).await
+    }
+
+    /// How long a boot may take. Emulation is an order of magnitude slower, and memory costs time to set up.
+    pub(crate) fn boot_limit(&self, memory: MiB) -> Duration {
+        let seconds = match self.vmm.isolation() {
+            Isolation::Kvm => 30,
+            Isolation::Emulated => 120,
+        };
+        Duration::from_secs(seconds + u64::from(memory.0) / 256)
+    }
+}
+
+fn empty_memory(folder: &Path, size: MiB) -> std::io::Result<PathBuf> {
+    use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+
+    let path = folder.join(format!("empty-{}", size.0));
+    if path.exists() {
+        return Ok(path);
+    }
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o755)
+        .create(folder)?;
+    let aside = tempfile_in(folder)?;
+    let file = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o444)
+        .open(&aside)?;
+    file.set_len(size.bytes())?;
+    file.sync_all()?;
+    // Two at once make the same file of holes: either may win.
+    wrenn_sys::durable::publish(&aside, &path)?;
+    Ok(path)
+}
+
+fn tempfile_in(folder: &Path) -> std::io::Result<PathBuf> {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static COUNTER: AtomicU64 = AtomicU64::new(0);
+    let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+    let path = folder.join(format!(".new-{}-{number}", std::process::id()));
+    wrenn_sys::durable::remove(&path)?;
+    Ok(path)
+}
+
+/// User ids follow from the instance's address range, which no other instance on the machine has.
+fn base_uid(network: &Network) -> u32 {
+    let [a, b, ..] = network.ranges().veth.subnet().address().octets();
+    0x4000_0000 + (u32::from(a) << 8 | u32::from(b)) * 0x8000
+}
+
+fn cpus() -> u32 {
+    std::thread::available_parallelism()
+        .ok()
+        .and_then(|n| u32::try_from(n.get()).ok())
+        .unwrap_or(1)
+}
+
+/// The machine's memory in MiB.
+fn memory_mib() -> u64 {
+    let pages = rustix::system::sysinfo();
+    (pages.totalram * u64::from(pages.mem_unit)) >> 20
+}

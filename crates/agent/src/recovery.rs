@@ -1,0 +1,193 @@
+//! After a start: every sandbox of the journal gets its task back. What runs goes on, what was half made is unmade, what
+//! was being unmade is finished, and what belongs to this instance without being known is swept.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use wrenn_model::lifecycle::{Event, Reason, State};
+use wrenn_model::{SandboxId, VmId};
+use wrenn_vmm::Machine;
+
+use crate::journal::Replay;
+use crate::record::{Record, VERSION};
+use crate::sandbox::{Handle, Sandbox};
+use crate::steps::{Parts, blocking, chain};
+use crate::{Agent, guest};
+
+/// How many sandboxes are adopted at once.
+const AT_ONCE: usize = 32;
+/// How often, and with what pause, a VMM that does not answer is asked again.
+const ADOPT_TRIES: u32 = 5;
+const ADOPT_PAUSE: Duration = Duration::from_secs(1);
+
+impl Agent {
+    /// Takes up what the journal holds. Lists are refused until it has ended.
+    pub(crate) async fn recover(&self, replay: Replay) {
+        let (records, foreign) = understood(&replay);
+        if replay.damaged > 0 {
+            tracing::error!(damaged = replay.damaged, "the journal has damaged records");
+        }
+        let known: HashSet<VmId> = records
+            .iter()
+            .map(|record| record.resources.vm.clone())
+            .collect();
+        let folders: HashSet<SandboxId> = records
+            .iter()
+            .map(|record| record.spec.id.clone())
+            .collect();
+        let taken: Vec<(Sandbox, Arc<Handle>, Option<Event>)> = futures::stream::iter(records)
+            .map(|record| self.take_up(record))
+            .buffer_unordered(AT_ONCE)
+            .collect()
+            .await;
+        self.table
+            .restore(taken.iter().map(|(_, handle, _)| handle.clone()));
+        let count = taken.len();
+        for (sandbox, _, first) in taken {
+            self.tasks.spawn(sandbox.run(first));
+        }
+        if foreign || replay.damaged > 0 {
+            tracing::error!("nothing is swept, since not every record is understood");
+        } else {
+            self.sweep(&known, &folders).await;
+        }
+        self.ready.send_replace(true);
+        tracing::info!(sandboxes = count, "recovered");
+    }
+
+    async fn take_up(&self, record: Record) -> (Sandbox, Arc<Handle>, Option<Event>) {
+        let parts = Parts::default();
+        let first = match &record.state {
+            State::Pending | State::Starting => Some(Event::BootFailed(Reason::BootFailed(
+                "the agent ended while it started".into(),
+            ))),
+            State::Running { .. } => self.adopt(&record, &parts).await.err().map(Event::VmEnded),
+            State::Stopping { reason, .. } | State::Stopped(reason) => {
+                Some(Event::Destroy(reason.clone()))
+            }
+            State::Error(_) => None,
+        };
+        let (sandbox, handle) = Sandbox::new(
+            self.host.clone(),
+            self.journal.clone(),
+            self.table.clone(),
+            record,
+            parts,
+        );
+        (sandbox, handle, first)
+    }
+
+    /// Finds a running sandbox's VM and everything that leads to it, or says why it is gone.
+    async fn adopt(&self, record: &Record, parts: &Parts) -> Result<(), Reason> {
+        let machine = self.adopt_machine(record).await?;
+        let slot = self
+            .host
+            .network
+            .adopt(&record.resources.slot)
+            .await
+            .map_err(|error| Reason::VmmEnded(format!("its network is gone: {}", chain(&error))))?;
+        parts.adopt(slot, machine, |dialer| {
+            guest::client(dialer, &record.keys.token)
+        });
+        tracing::debug!(id = %record.spec.id, "adopted");
+        Ok(())
+    }
+
+    async fn adopt_machine(&self, record: &Record) -> Result<Arc<dyn Machine>, Reason> {
+        let Some(identity) = &record.machine else {
+            return Err(Reason::VmmEnded("its process was never recorded".into()));
+        };
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match self.host.vmm.adopt(identity).await {
+                Ok(machine) => return Ok(machine),
+                Err(wrenn_vmm::Error::Gone) if identity.of_former_boot() => {
+                    return Err(Reason::HostRebooted);
+                }
+                Err(wrenn_vmm::Error::Gone) => {
+                    return Err(Reason::VmmEnded("it ended while the agent was away".into()));
+                }
+                Err(error) if tries < ADOPT_TRIES => {
+                    tracing::warn!(id = %record.spec.id, error = chain(&error), "a VMM does not answer");
+                    tokio::time::sleep(ADOPT_PAUSE).await;
+                }
+                Err(error) => return Err(Reason::VmmEnded(chain(&error))),
+            }
+        }
+    }
+
+    /// Removes what has this instance's name and is in no record.
+    async fn sweep(&self, known: &HashSet<VmId>, folders: &HashSet<SandboxId>) {
+        match self.host.vmm.leftovers().await {
+            Ok(vms) => {
+                for vm in vms.iter().filter(|vm| !known.contains(*vm)) {
+                    tracing::warn!(%vm, "sweeping a virtual machine that no record knows");
+                    let nowhere = self.host.sandboxes().join("none").join(vm.as_str());
+                    if let Err(error) = self.host.vmm.remove(vm, &nowhere).await {
+                        tracing::error!(%vm, error = chain(&error), "it could not be swept");
+                    }
+                }
+            }
+            Err(error) => {
+                tracing::error!(error = chain(&error), "leftover machines cannot be listed")
+            }
+        }
+        let keep: Vec<VmId> = known.iter().cloned().collect();
+        if let Err(error) = self.host.network.sweep(&keep).await {
+            tracing::error!(error = chain(&error), "leftover slots cannot be swept");
+        }
+        if let Err(error) = self.sweep_folders(folders.clone()).await {
+            tracing::error!(%error, "leftover folders cannot be swept");
+        }
+    }
+
+    async fn sweep_folders(&self, keep: HashSet<SandboxId>) -> std::io::Result<()> {
+        let folder = self.host.sandboxes();
+        blocking(move || {
+            for entry in std::fs::read_dir(&folder)? {
+                let entry = entry?;
+                let name = entry.file_name();
+                // What has no sandbox's name was made by somebody else.
+                let Some(id) = name
+                    .to_str()
+                    .and_then(|name| name.parse::<SandboxId>().ok())
+                else {
+                    continue;
+                };
+                if !keep.contains(&id) {
+                    tracing::warn!(%id, "sweeping a folder that no record knows");
+                    wrenn_sys::durable::remove(&entry.path())?;
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+}
+
+/// The records of this version, and whether there were others.
+fn understood(replay: &Replay) -> (Vec<Record>, bool) {
+    let mut foreign = false;
+    let mut records = Vec::new();
+    for (id, value) in &replay.records {
+        match serde_json::from_value::<Record>(value.clone()) {
+            Ok(record) if record.version == VERSION => records.push(record),
+            Ok(record) => {
+                foreign = true;
+                tracing::error!(
+                    id,
+                    version = record.version,
+                    "a record of another version is left alone"
+                );
+            }
+            Err(error) => {
+                foreign = true;
+                tracing::error!(id, %error, "a record that is not understood is left alone");
+            }
+        }
+    }
+    (records, foreign)
+}

@@ -1,0 +1,574 @@
+//! The RPC: requests in, answers and faults out. Everything else is elsewhere.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use connectrpc::{
+    CompressionPolicy, ConnectError, ConnectRpcService, Encodable, ErrorCode,
+    ErrorDetail as Detail, InboundStream, Limits, RequestContext, Response, ServiceRequest,
+    ServiceResult, ServiceStream,
+};
+use futures::StreamExt;
+use tokio::sync::mpsc;
+use wrenn_hostagent_api as rpc;
+use wrenn_hostagent_api::__buffa::oneof::exec_stream_response::{Event, data::Output};
+use wrenn_hostagent_api::__buffa::oneof::write_file_stream_request::Part;
+use wrenn_hostagent_api::{HostAgentService, HostAgentServiceExt};
+use wrenn_model::{ErrorKind, Fault, MiB, SandboxSpec};
+
+use crate::exec::{self, Command, Progress};
+use crate::sandbox::Handle;
+use crate::{Agent, guest};
+
+/// The largest message: a whole file of the unary calls, with room for its frame.
+const LARGEST_MESSAGE: usize = (100 << 20) + (64 << 10);
+/// How long a command may run that asks for nothing.
+const EXEC_LIMIT: Duration = Duration::from_secs(30);
+/// Seconds without activity when none are asked for.
+const DEFAULT_TIMEOUT_SEC: u32 = 300;
+/// The largest whole file, in bytes; larger ones are streamed.
+const LARGEST_FILE: usize = 100 << 20;
+
+/// Connect RPC over HTTP/1.1 and h2c.
+pub(crate) fn router(agent: Agent) -> axum::Router {
+    let service = std::sync::Arc::new(agent).register(connectrpc::Router::new());
+    let limits = Limits::default()
+        .with_max_message_size(LARGEST_MESSAGE)
+        .with_max_request_body_size(usize::MAX);
+    axum::Router::new().fallback_service(
+        ConnectRpcService::new(service)
+            .with_limits(limits)
+            // It is one machine: compressing would only cost time.
+            .with_compression_policy(CompressionPolicy::disabled()),
+    )
+}
+
+/// A fault as it travels.
+fn refuse(fault: Fault) -> ConnectError {
+    let code = match fault.kind {
+        ErrorKind::InvalidRequest | ErrorKind::TooLarge | ErrorKind::MethodNotAllowed => {
+            ErrorCode::InvalidArgument
+        }
+        ErrorKind::Unauthorized => ErrorCode::Unauthenticated,
+        ErrorKind::Forbidden => ErrorCode::PermissionDenied,
+        ErrorKind::NotFound => ErrorCode::NotFound,
+        ErrorKind::InvalidState | ErrorKind::Conflict => ErrorCode::FailedPrecondition,
+        ErrorKind::AlreadyExists => ErrorCode::AlreadyExists,
+        ErrorKind::QuotaExhausted | ErrorKind::HostFull => ErrorCode::ResourceExhausted,
+        ErrorKind::Unavailable => ErrorCode::Unavailable,
+        ErrorKind::Timeout => ErrorCode::DeadlineExceeded,
+        ErrorKind::NotSupported => ErrorCode::Unimplemented,
+        ErrorKind::AgentError | ErrorKind::DbError | ErrorKind::Internal => ErrorCode::Internal,
+    };
+    let detail = rpc::ErrorDetail {
+        code: fault.kind.name().to_owned(),
+        remedy: fault.remedy,
+        retryable: fault.kind.retryable(),
+        ..Default::default()
+    };
+    ConnectError::new(code, fault.message)
+        .with_detail(Detail::from_message("hostagent.v1.ErrorDetail", &detail))
+}
+
+fn invalid(message: impl Into<String>, remedy: &str) -> ConnectError {
+    refuse(Fault::new(ErrorKind::InvalidRequest, message, remedy))
+}
+
+fn to_spec(request: rpc::CreateSandboxRequest) -> Result<SandboxSpec, ConnectError> {
+    let wrong = |error: wrenn_model::InvalidName| invalid(error.to_string(), "correct the name");
+    Ok(SandboxSpec {
+        id: request.sandbox_id.parse().map_err(wrong)?,
+        template: request.template.parse().map_err(wrong)?,
+        vcpus: request.vcpus,
+        memory: MiB(request.memory_mb),
+        timeout_sec: match request.timeout_sec {
+            0 => DEFAULT_TIMEOUT_SEC,
+            seconds => seconds,
+        },
+        hostname: request.hostname,
+        metadata: request.metadata.into_iter().collect(),
+        envs: request.envs.into_iter().collect(),
+        owner_id: request.owner_id,
+    })
+}
+
+fn to_message(agent: &Agent, handle: &Handle) -> rpc::Sandbox {
+    let view = handle.view();
+    let last_active = handle.activity.last_ms();
+    rpc::Sandbox {
+        sandbox_id: handle.spec.id.to_string(),
+        status: view.state.status().as_str().to_owned(),
+        transition: view
+            .state
+            .transition()
+            .map(|t| t.as_str().to_owned())
+            .unwrap_or_default(),
+        status_reason: view
+            .state
+            .reason()
+            .map(|r| r.to_string())
+            .unwrap_or_default(),
+        template: handle.spec.template.to_string(),
+        vcpus: handle.spec.vcpus,
+        memory_mb: handle.spec.memory.0,
+        timeout_sec: handle.spec.timeout_sec,
+        hostname: handle.spec.hostname.clone(),
+        metadata: handle.spec.metadata.clone().into_iter().collect(),
+        owner_id: handle.spec.owner_id.clone(),
+        host_ip: handle.host_ip.clone(),
+        guest_ip: wrenn_envd_api::guest::ADDRESS.to_string(),
+        isolation: agent.host.vmm.isolation().as_str().to_owned(),
+        vmm: agent.host.vmm.kind().as_str().to_owned(),
+        created_at_unix: handle.created_ms / 1000,
+        created_at_unix_ms: handle.created_ms,
+        started_at_unix_ms: view.started_ms.unwrap_or_default(),
+        last_active_at_unix: last_active / 1000,
+        last_active_at_unix_ms: last_active,
+        ..Default::default()
+    }
+}
+
+fn limit(seconds: u32) -> Option<Duration> {
+    (seconds > 0).then(|| Duration::from_secs(u64::from(seconds)))
+}
+
+fn check_path(path: &str) -> Result<(), ConnectError> {
+    if path.starts_with('/') && !path.contains('\0') {
+        return Ok(());
+    }
+    Err(invalid(
+        format!("{path:?} is no absolute path"),
+        "begin the path with a slash",
+    ))
+}
+
+#[expect(refining_impl_trait, reason = "no answer borrows from the agent")]
+impl HostAgentService for Agent {
+    async fn create_sandbox(
+        &self,
+        _: RequestContext,
+        request: ServiceRequest<'_, rpc::CreateSandboxRequest>,
+    ) -> ServiceResult<impl Encodable<rpc::CreateSandboxResponse> + Send + use<>> {
+        let request = request.to_owned_message();
+        let detached = request.detached;
+        let handle = self
+            .create(to_spec(request)?, detached)
+            .await
+            .map_err(refuse)?;
+        let sandbox = to_message(self, &handle);
+        Response::ok(rpc::CreateSandboxResponse {
+            sandbox_id: sandbox.sandbox_id.clone(),
+            status: sandbox.status.clone(),
+            host_ip: sandbox.host_ip.clone(),
+            sandbox: sandbox.into(),
+            ..Default::default()
+        })
+    }
+
+    async fn destroy_sandbox(
+        &self,
+        _: RequestContext,
+        request: ServiceRequest<'_, rpc::DestroySandboxRequest>,
+    ) -> ServiceResult<impl Encodable<rpc::DestroySandboxResponse> + Send + use<>> {
+        // A caller that hangs up does not stop it.
+        let (agent, id) = (self.clone(), request.to_owned_message().sandbox_id);
+        let destroyed = self
+            .tasks
+            .spawn(async move { agent.destroy(&id).await })
+            .await;
+        destroyed
+            .map_err(|error| ConnectError::internal(error.to_string()))?
+            .map_err(refuse)?;
+        Response::ok(rpc::DestroySandboxResponse::default())
+    }
+
+    async fn list_sandboxes(
+        &self,
+        _: RequestContext,
+        _: ServiceRequest<'_, rpc::ListSandboxesRequest>,
+    ) -> ServiceResult<impl Encodable<rpc::ListSandboxesResponse> + Send + use<>> {
+        self.check_ready().map_err(refuse)?;
+        let sandboxes = self.table.all();
+        Response::ok(rpc::ListSandboxesResponse {
+            sandboxes: sandboxes
+                .iter()
+                .map(|handle| to_message(self, handle))
+                .collect(),
+            ..Default::default()
+        })
+    }
+
+    async fn ping(
+        &self,
+        _: RequestContext,
+        request: ServiceRequest<'_, rpc::PingRequest>,
+    ) -> ServiceResult<impl Encodable<rpc::PingResponse> + Send + use<>> {
+        let handle = self
+            .find(&request.to_owned_message().sandbox_id)
+            .map_err(refuse)?;
+        handle.guest().map_err(refuse)?;
+        handle.activity.touch();
+        Response::ok(rpc::PingResponse::default())
+    }
+
+    async fn exec(
+        &self,
+        _: RequestContext,
+        request: ServiceRequest<'_, rpc::ExecRequest>,
+    ) -> ServiceResult<impl Encodable<rpc::ExecResponse> + Send + use<>> {
+        let request = request.to_owned_message();
+        let handle = self.find(&request.sandbox_id).map_err(refuse)?;
+        let client = handle.guest().map_err(refuse)?.clone();
+        let _call = handle.activity.begin();
+        let command = Command {
+            cmd: request.cmd,
+            args: request.args,
+            envs: request.envs.into_iter().collect(),
+            cwd: request.cwd,
+            user: request.user,
+            limit: limit(request.timeout_sec).or(Some(EXEC_LIMIT)),
+        };
+        let collected = match exec::collect(client, command, request.stdin.map(Bytes::from)).await {
+            Ok(collected) => collected,
+            Err(fault) => return Err(refuse(handle.explain(fault).await)),
+        };
+        let whole = |kept: &exec::Kept, name: &str| {
+            kept.truncated()
+                .then(|| format!("{}.{name}", collected.spool))
+        };
+        Response::ok(rpc::ExecResponse {
+            stdout_file: whole(&collected.stdout, "stdout"),
+            stderr_file: whole(&collected.stderr, "stderr"),
+            stdout: collected.stdout.into_bytes(),
+            stderr: collected.stderr.into_bytes(),
+            exit_code: collected.exit_code,
+            timed_out: collected.timed_out,
+            duration_ms: u64::try_from(collected.took.as_millis()).unwrap_or(u64::MAX),
+            ..Default::default()
+        })
+    }
+
+    async fn exec_stream(
+        &self,
+        _: RequestContext,
+        request: ServiceRequest<'_, rpc::ExecStreamRequest>,
+    ) -> ServiceResult<ServiceStream<impl Encodable<rpc::ExecStreamResponse> + Send + use<>>> {
+        let request = request.to_owned_message();
+        let handle = self.find(&request.sandbox_id).map_err(refuse)?;
+        let client = handle.guest().map_err(refuse)?.clone();
+        let call = handle.activity.begin();
+        let command = Command {
+            cmd: request.cmd,
+            args: request.args,
+            envs: request.envs.into_iter().collect(),
+            cwd: request.cwd,
+            user: request.user,
+            limit: limit(request.timeout_sec),
+        };
+        let followed = exec::follow(client, command, request.stdin, request.detach, None)
+            .await
+            .map_err(refuse)?;
+        let events = futures::stream::unfold(
+            (followed, handle, call),
+            |(mut followed, handle, call)| async {
+                let message = match followed.next().await? {
+                    Ok(progress) => Ok(to_event(progress)),
+                    Err(fault) => Err(refuse(handle.explain(fault).await)),
+                };
+                Some((message, (followed, handle, call)))
+            },
+        );
+        Ok(Response::stream(events))
+    }
+
+    async fn send_input(
+        &self,
+        _: RequestContext,
+        request: ServiceRequest<'_, rpc::SendInputRequest>,
+    ) -> ServiceResult<impl Encodable<rpc::SendInputResponse> + Send + use<>> {
+        let request = request.to_owned_message();
+        let handle = self.find(&request.sandbox_id).map_err(refuse)?;
+        let _call = handle.activity.begin();
+        handle
+            .guest()
+            .map_err(refuse)?
+            .send_input(request.pid, Bytes::from(request.data))
+            .await
+            .map_err(|error| refuse(guest::fault(&error)))?;
+        Response::ok(rpc::SendInputResponse::default())
+    }
+
+    async fn close_input(
+        &self,
+        _: RequestContext,
+        request: ServiceRequest<'_, rpc::CloseInputRequest>,
+    ) -> ServiceResult<impl Encodable<rpc::CloseInputResponse> + Send + use<>> {
+        let request = request.to_owned_message();
+        let handle = self.find(&request.sandbox_id).map_err(refuse)?;
+        let client = handle.guest().map_err(refuse)?;
+        client
+            .close_stdin(request.pid)
+            .await
+            .map_err(|error| refuse(guest::fault(&error)))?;
+        Response::ok(rpc::CloseInputResponse::default())
+    }
+
+    async fn send_signal(
+        &self,
+        _: RequestContext,
+        request: ServiceRequest<'_, rpc::SendSignalRequest>,
+    ) -> ServiceResult<impl Encodable<rpc::SendSignalResponse> + Send + use<>> {
+        let request = request.to_owned_message();
+        if !(1..=64).contains(&request.signal) {
+            return Err(invalid("no such signal", "give a number between 1 and 64"));
+        }
+        let handle = self.find(&request.sandbox_id).map_err(refuse)?;
+        let client = handle.guest().map_err(refuse)?;
+        client
+            .signal(request.pid, request.signal)
+            .await
+            .map_err(|error| refuse(guest::fault(&error)))?;
+        Response::ok(rpc::SendSignalResponse::default())
+    }
+
+    async fn write_file(
+        &self,
+        _: RequestContext,
+        request: ServiceRequest<'_, rpc::WriteFileRequest>,
+    ) -> ServiceResult<impl Encodable<rpc::WriteFileResponse> + Send + use<>> {
+        let request = request.to_owned_message();
+        check_path(&request.path)?;
+        let handle = self.find(&request.sandbox_id).map_err(refuse)?;
+        let client = handle.guest().map_err(refuse)?.clone();
+        let _call = handle.activity.begin();
+        let body = futures::stream::iter([Ok(Bytes::from(request.content))]);
+        if let Err(fault) = guest::write_file(&client, &request.path, &request.user, body).await {
+            return Err(refuse(handle.explain(fault).await));
+        }
+        Response::ok(rpc::WriteFileResponse::default())
+    }
+
+    async fn read_file(
+        &self,
+        _: RequestContext,
+        request: ServiceRequest<'_, rpc::ReadFileRequest>,
+    ) -> ServiceResult<impl Encodable<rpc::ReadFileResponse> + Send + use<>> {
+        let request = request.to_owned_message();
+        check_path(&request.path)?;
+        let handle = self.find(&request.sandbox_id).map_err(refuse)?;
+        let client = handle.guest().map_err(refuse)?.clone();
+        let _call = handle.activity.begin();
+        let told = |error| refuse(guest::fault(&error));
+        let mut chunks = client
+            .read_file(&request.path, guest::named(&request.user))
+            .await
+            .map_err(told)?;
+        let mut content = Vec::new();
+        while let Some(chunk) = chunks.next().await.map_err(told)? {
+            if content.len() + chunk.len() > LARGEST_FILE {
+                return Err(refuse(Fault::new(
+                    ErrorKind::TooLarge,
+                    "the file is larger than 100 MiB",
+                    "read it as a stream",
+                )));
+            }
+            content.extend_from_slice(&chunk);
+        }
+        Response::ok(rpc::ReadFileResponse {
+            content,
+            ..Default::default()
+        })
+    }
+
+    async fn write_file_stream(
+        &self,
+        _: RequestContext,
+        mut requests: InboundStream<rpc::WriteFileStreamRequest>,
+    ) -> ServiceResult<impl Encodable<rpc::WriteFileStreamResponse> + Send + use<>> {
+        let Some(Part::Meta(meta)) = next_part(&mut requests).await? else {
+            return Err(invalid(
+                "the first message names no file",
+                "send `meta` first",
+            ));
+        };
+        check_path(&meta.path)?;
+        let handle = self.find(&meta.sandbox_id).map_err(refuse)?;
+        let client = handle.guest().map_err(refuse)?.clone();
+        let _call = handle.activity.begin();
+        let (chunks, body) = mpsc::channel::<std::io::Result<Bytes>>(8);
+        let receive = async move {
+            loop {
+                let part = next_part(&mut requests).await;
+                let chunk = match part {
+                    Ok(Some(Part::Chunk(chunk))) => Ok(Bytes::from(chunk)),
+                    Ok(Some(Part::Complete(true))) => return,
+                    _ => Err(std::io::Error::other("the upload broke off")),
+                };
+                let broken = chunk.is_err();
+                if chunks.send(chunk).await.is_err() || broken {
+                    return;
+                }
+            }
+        };
+        let body = tokio_stream::wrappers::ReceiverStream::new(body);
+        let write = guest::write_file(&client, &meta.path, &meta.user, body);
+        // The guest's answer decides; it may refuse before everything was received.
+        let written = tokio::select! {
+            written = write => written,
+            never = async { receive.await; std::future::pending().await } => never,
+        };
+        if let Err(fault) = written {
+            return Err(refuse(handle.explain(fault).await));
+        }
+        Response::ok(rpc::WriteFileStreamResponse::default())
+    }
+
+    async fn read_file_stream(
+        &self,
+        _: RequestContext,
+        request: ServiceRequest<'_, rpc::ReadFileStreamRequest>,
+    ) -> ServiceResult<ServiceStream<impl Encodable<rpc::ReadFileStreamResponse> + Send + use<>>>
+    {
+        let request = request.to_owned_message();
+        check_path(&request.path)?;
+        let handle = self.find(&request.sandbox_id).map_err(refuse)?;
+        let client = handle.guest().map_err(refuse)?.clone();
+        let call = handle.activity.begin();
+        let chunks = client
+            .read_file(&request.path, guest::named(&request.user))
+            .await
+            .map_err(|error| refuse(guest::fault(&error)))?;
+        let messages = futures::stream::unfold((chunks, call), |(mut chunks, call)| async {
+            let message = match chunks.next().await.transpose()? {
+                Ok(chunk) => Ok(rpc::ReadFileStreamResponse {
+                    chunk: chunk.to_vec(),
+                    ..Default::default()
+                }),
+                Err(error) => Err(refuse(guest::fault(&error))),
+            };
+            Some((message, (chunks, call)))
+        });
+        Ok(Response::stream(messages))
+    }
+
+    async fn console(
+        &self,
+        _: RequestContext,
+        request: ServiceRequest<'_, rpc::ConsoleRequest>,
+    ) -> ServiceResult<impl Encodable<rpc::ConsoleResponse> + Send + use<>> {
+        let handle = self
+            .find(&request.to_owned_message().sandbox_id)
+            .map_err(refuse)?;
+        Response::ok(rpc::ConsoleResponse {
+            content: handle.console().await.map_err(refuse)?,
+            ..Default::default()
+        })
+    }
+
+    async fn list_templates(
+        &self,
+        _: RequestContext,
+        _: ServiceRequest<'_, rpc::ListTemplatesRequest>,
+    ) -> ServiceResult<impl Encodable<rpc::ListTemplatesResponse> + Send + use<>> {
+        let templates = self.templates().await.map_err(refuse)?;
+        Response::ok(rpc::ListTemplatesResponse {
+            templates: templates
+                .into_iter()
+                .map(|template| rpc::Template {
+                    name: template.name.to_string(),
+                    size_bytes: template.allocated,
+                    created_at_unix_ms: i64::try_from(template.created_unix_ms).unwrap_or(i64::MAX),
+                    ..Default::default()
+                })
+                .collect(),
+            ..Default::default()
+        })
+    }
+
+    async fn delete_template(
+        &self,
+        _: RequestContext,
+        request: ServiceRequest<'_, rpc::DeleteTemplateRequest>,
+    ) -> ServiceResult<impl Encodable<rpc::DeleteTemplateResponse> + Send + use<>> {
+        self.delete_template(request.to_owned_message().name)
+            .await
+            .map_err(refuse)?;
+        Response::ok(rpc::DeleteTemplateResponse::default())
+    }
+
+    async fn health(
+        &self,
+        _: RequestContext,
+        _: ServiceRequest<'_, rpc::HealthRequest>,
+    ) -> ServiceResult<impl Encodable<rpc::HealthResponse> + Send + use<>> {
+        Response::ok(rpc::HealthResponse {
+            ready: self.check_ready().is_ok(),
+            instance_id: self.host.data.instance().to_string(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            isolation: self.host.vmm.isolation().as_str().to_owned(),
+            vmm: self.host.vmm.kind().as_str().to_owned(),
+            cpus: self.host.cpus,
+            memory_mb: self.host.promisable_mib(),
+            ..Default::default()
+        })
+    }
+
+    async fn shutdown(
+        &self,
+        _: RequestContext,
+        _: ServiceRequest<'_, rpc::ShutdownRequest>,
+    ) -> ServiceResult<impl Encodable<rpc::ShutdownResponse> + Send + use<>> {
+        let agent = self.clone();
+        let down = self
+            .tasks
+            .spawn(async move { agent.take_down().await })
+            .await;
+        let destroyed = down
+            .map_err(|error| ConnectError::internal(error.to_string()))?
+            .map_err(refuse)?;
+        Response::ok(rpc::ShutdownResponse {
+            destroyed,
+            ..Default::default()
+        })
+    }
+}
+
+async fn next_part(
+    requests: &mut InboundStream<rpc::WriteFileStreamRequest>,
+) -> Result<Option<Part>, ConnectError> {
+    match requests.next().await {
+        Some(message) => Ok(message?.to_owned_message().part),
+        None => Ok(None),
+    }
+}
+
+fn to_event(progress: Progress) -> rpc::ExecStreamResponse {
+    let data = |output| {
+        Event::from(rpc::exec_stream_response::Data {
+            output: Some(output),
+            ..Default::default()
+        })
+    };
+    let event = match progress {
+        Progress::Started { pid } => Event::from(rpc::exec_stream_response::Start {
+            pid,
+            ..Default::default()
+        }),
+        Progress::Stdout(bytes) => data(Output::Stdout(bytes.into())),
+        Progress::Stderr(bytes) => data(Output::Stderr(bytes.into())),
+        Progress::Ended {
+            exit_code,
+            error,
+            timed_out,
+        } => Event::from(rpc::exec_stream_response::End {
+            exit_code,
+            error,
+            timed_out,
+            ..Default::default()
+        }),
+    };
+    rpc::ExecStreamResponse {
+        event: Some(event),
+        ..Default::default()
+    }
+}
