@@ -107,15 +107,39 @@ fn bootstrap(
 /// Tells a failure of the recipe from one of Debian's packages or of the host.
 fn explain(error: program::Error, recipe: &Recipe, dir: &Path) -> Error {
     let explained = Error::program(dir)(error);
-    match &explained {
-        Error::Program(program::Error::Failed { said, .. }) => script::failure(said)
-            .map(|(command, said)| Error::RecipeCommand {
-                recipe: recipe.name.to_string(),
-                command,
-                said,
-            })
-            .unwrap_or(explained),
-        _ => explained,
+    let Error::Program(program::Error::Failed { said, status, .. }) = explained else {
+        return explained;
+    };
+    let name = recipe.name.to_string();
+    if let Some((command, said)) = script::failure(&said) {
+        return Error::RecipeCommand {
+            recipe: name,
+            command,
+            said,
+        };
+    }
+    if let Some((_, package)) = said.split_once("E: Unable to locate package ") {
+        let package = package.lines().next().unwrap_or(package);
+        return Error::BadRecipe {
+            recipe: name,
+            reason: format!("{} has no package {package}", recipe.suite),
+        };
+    }
+    Error::Program(program::Error::Failed {
+        program: "mmdebstrap".to_owned(),
+        status,
+        said: complaints(said),
+    })
+}
+
+/// The lines in which apt, dpkg and mmdebstrap complain; all that was said where there are none.
+fn complaints(said: String) -> String {
+    let complains = |line: &&str| line.starts_with("E: ") || line.starts_with("dpkg: error");
+    let lines: Vec<_> = said.lines().filter(complains).collect();
+    if lines.is_empty() {
+        said
+    } else {
+        lines.join("\n")
     }
 }
 
@@ -127,4 +151,47 @@ async fn packages(tree: &Path) -> Result<Vec<u8>> {
         .await
         .map_err(Error::program(tree))?;
     Ok(listed.stdout)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::ExitStatus;
+
+    fn explained(said: &str) -> Error {
+        let error = program::Error::Failed {
+            program: "setpriv".to_owned(),
+            status: ExitStatus::from_raw(25 << 8),
+            said: said.to_owned(),
+        };
+        let recipe = Recipe::parse("mine", "").unwrap();
+        explain(error, &recipe, Path::new("/cache"))
+    }
+
+    #[test]
+    fn a_package_that_is_not_there_is_the_recipes_mistake() {
+        let error =
+            explained("Setting up x\nE: Unable to locate package tre\nE: run_chroot failed\n");
+        assert!(matches!(error, Error::BadRecipe { .. }));
+        assert!(error.to_string().contains("no package tre"), "{error}");
+    }
+
+    #[test]
+    fn a_command_that_fails_is_named() {
+        let error = explained("wrenn: command 1 of 1\nno such file\nE: setup failed: x\n");
+        assert!(matches!(error, Error::RecipeCommand { .. }), "{error}");
+    }
+
+    #[test]
+    fn of_any_other_failure_the_complaints_are_told() {
+        let error = explained("Setting up x\nE: Sub-process failed\nI: main() received signal\n");
+        let Error::Program(error) = error else {
+            panic!("{error}");
+        };
+        let text = error.to_string();
+        assert!(text.starts_with("mmdebstrap failed"), "{text}");
+        assert!(text.ends_with(": E: Sub-process failed"), "{text}");
+        assert_eq!(complaints("killed".to_owned()), "killed");
+    }
 }
