@@ -1,7 +1,7 @@
 //! Files that share blocks: a clone costs a millisecond whatever its size, and only what is written afterwards takes room.
 
 use std::fs::{File, OpenOptions, Permissions};
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
@@ -38,21 +38,23 @@ pub fn clone_or_copy(from: &Path, to: &Path, mode: u32) -> io::Result<()> {
     filled
 }
 
-/// Whether files in this directory can share blocks, found out with two small files.
+/// Whether files in this directory can share blocks, found out with two small files that have no name.
 ///
 /// # Errors
 /// The directory cannot be written.
 pub fn supports_reflink(dir: &Path) -> io::Result<bool> {
-    use std::io::Write;
-
-    let mut source = unnamed(dir)?;
-    source.write_all(&[0x57; 4096])?;
-    let target = unnamed(dir)?;
-    match clone(&source, &target) {
+    match clone_unnamed(dir) {
         Ok(()) => Ok(true),
+        // A file system that has no unnamed files shares no blocks either, and says so in the same words.
         Err(error) if cannot_clone(&error) => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+fn clone_unnamed(dir: &Path) -> io::Result<()> {
+    let mut source = unnamed(dir)?;
+    source.write_all(&[0x57; 4096])?;
+    clone(&source, &unnamed(dir)?)
 }
 
 fn fill(source: &File, target: &File) -> io::Result<()> {
