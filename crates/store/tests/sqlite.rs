@@ -1,5 +1,7 @@
 //! The store on a real SQLite database.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says so")]
+
 use std::collections::BTreeMap;
 use std::path::Path;
 

@@ -1,0 +1,602 @@
+//! The control plane against a fake agent on a real socket and a real database.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says so")]
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use wrenn_control::{
+    Command, CommandEvent, ControlPlane, Deleted, Filter, Input, Limits, NewSandbox, Sandbox, Wait,
+};
+use wrenn_model::{ErrorKind, Fault, MiB, SandboxId, Status, Transition};
+use wrenn_testkit::agent::FakeAgent;
+
+struct Bench {
+    folder: tempfile::TempDir,
+    agent: FakeAgent,
+    plane: ControlPlane,
+}
+
+impl Bench {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let agent = FakeAgent::start(&folder.path().join("agent.sock")).unwrap();
+        let plane = open(&folder).await;
+        Self {
+            folder,
+            agent,
+            plane,
+        }
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.folder.path().join("agent.sock")
+    }
+
+    async fn create(&self) -> Sandbox {
+        self.plane
+            .sandboxes()
+            .create(NewSandbox::default(), Wait::Running)
+            .await
+            .unwrap()
+    }
+
+    async fn get(&self, id: &SandboxId) -> Sandbox {
+        self.plane.sandboxes().get(id).await.unwrap()
+    }
+
+    /// The server is killed and started again.
+    async fn reopen(&mut self) {
+        self.plane.close().await;
+        self.plane = open(&self.folder).await;
+    }
+
+    async fn until(&self, id: &SandboxId, what: impl Fn(&Sandbox) -> bool) -> Sandbox {
+        for _ in 0..200 {
+            let row = self.get(id).await;
+            if what(&row) {
+                return row;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("it stayed {:?}", self.get(id).await);
+    }
+}
+
+/// The sweeps of these tests are those that they ask for.
+async fn open(folder: &tempfile::TempDir) -> ControlPlane {
+    let limits = Limits {
+        sweep_every: Duration::from_secs(3600),
+        ..Limits::default()
+    };
+    ControlPlane::open(
+        &folder.path().join("wrenn.db"),
+        &folder.path().join("agent.sock"),
+        limits,
+    )
+    .await
+    .unwrap()
+}
+
+fn command(cmd: &str, args: &[&str]) -> Command {
+    Command {
+        cmd: cmd.into(),
+        args: args.iter().map(|arg| (*arg).to_owned()).collect(),
+        timeout_sec: 5,
+        ..Command::default()
+    }
+}
+
+#[tokio::test]
+async fn a_life() {
+    let bench = Bench::new().await;
+    let sandboxes = bench.plane.sandboxes();
+    let made = bench.create().await;
+    assert_eq!(
+        (made.status, made.transition, made.version),
+        (Status::Running, None, 2)
+    );
+    assert_eq!(
+        (made.vcpus, made.memory, made.timeout_sec),
+        (1, MiB(512), 300)
+    );
+    assert_eq!(made.isolation, "emulated");
+    assert!(made.started_at_ms.is_some() && !made.host_ip.is_empty());
+
+    sandboxes.ping(&made.id).await.unwrap();
+    let outcome = sandboxes
+        .exec(&made.id, command("echo", &["a", "b"]), None)
+        .await
+        .unwrap();
+    assert_eq!(
+        (outcome.stdout.as_slice(), outcome.exit_code),
+        (&b"a b\n"[..], 0)
+    );
+    assert!(sandboxes.console(&made.id).await.unwrap().starts_with(b"["));
+
+    assert_eq!(sandboxes.delete(&made.id).await.unwrap(), Deleted::Gone);
+    assert_eq!(bench.agent.count(), 0);
+    let gone = bench.get(&made.id).await;
+    assert_eq!(
+        (gone.status, gone.status_reason.as_str()),
+        (Status::Stopped, "destroyed on request")
+    );
+    assert_eq!(sandboxes.delete(&made.id).await.unwrap(), Deleted::Gone);
+    assert_eq!(
+        sandboxes.ping(&made.id).await.unwrap_err().kind,
+        ErrorKind::InvalidState
+    );
+    assert_eq!(
+        sandboxes
+            .delete(&SandboxId::random())
+            .await
+            .unwrap_err()
+            .kind,
+        ErrorKind::NotFound
+    );
+}
+
+#[tokio::test]
+async fn what_the_host_does_not_allow_leaves_no_trace() {
+    let bench = Bench::new().await;
+    for (new, kind) in [
+        (
+            NewSandbox {
+                template: Some("absent".parse().unwrap()),
+                ..Default::default()
+            },
+            ErrorKind::NotFound,
+        ),
+        (
+            NewSandbox {
+                vcpus: Some(5),
+                ..Default::default()
+            },
+            ErrorKind::InvalidRequest,
+        ),
+        (
+            NewSandbox {
+                memory: Some(MiB(9000)),
+                ..Default::default()
+            },
+            ErrorKind::InvalidRequest,
+        ),
+        (
+            NewSandbox {
+                memory: Some(MiB(1)),
+                ..Default::default()
+            },
+            ErrorKind::InvalidRequest,
+        ),
+        (
+            NewSandbox {
+                timeout_sec: Some(u32::MAX),
+                ..Default::default()
+            },
+            ErrorKind::InvalidRequest,
+        ),
+    ] {
+        let fault = bench
+            .plane
+            .sandboxes()
+            .create(new, Wait::Running)
+            .await
+            .unwrap_err();
+        assert_eq!(fault.kind, kind, "{fault}");
+    }
+    bench.agent.set(|knobs| knobs.recovering = true);
+    let fault = bench
+        .plane
+        .sandboxes()
+        .create(NewSandbox::default(), Wait::Running)
+        .await
+        .unwrap_err();
+    assert_eq!(fault.kind, ErrorKind::Unavailable);
+    bench.agent.stop();
+    let fault = bench
+        .plane
+        .sandboxes()
+        .create(NewSandbox::default(), Wait::Accepted)
+        .await
+        .unwrap_err();
+    assert_eq!(fault.kind, ErrorKind::Unavailable);
+    assert_eq!(
+        bench
+            .plane
+            .sandboxes()
+            .list(&Filter::default())
+            .await
+            .unwrap(),
+        []
+    );
+}
+
+#[tokio::test]
+async fn a_failed_create_is_an_error_that_says_why() {
+    let bench = Bench::new().await;
+    let full = Fault::new(ErrorKind::HostFull, "no memory left", "destroy some");
+    bench
+        .agent
+        .set(|knobs| knobs.create_fails = Some(full.clone()));
+    let told = bench
+        .plane
+        .sandboxes()
+        .create(NewSandbox::default(), Wait::Running)
+        .await
+        .unwrap_err();
+    assert_eq!((told.kind, told.message), (full.kind, full.message));
+    let rows = bench
+        .plane
+        .sandboxes()
+        .list(&Filter::default())
+        .await
+        .unwrap();
+    assert_eq!((rows[0].status, rows[0].transition), (Status::Error, None));
+    assert_eq!(rows[0].status_reason, "no memory left");
+    assert_eq!(
+        bench.plane.sandboxes().delete(&rows[0].id).await.unwrap(),
+        Deleted::Gone
+    );
+}
+
+#[tokio::test]
+async fn a_creator_that_goes_away_leaves_nothing() {
+    let bench = Bench::new().await;
+    bench
+        .agent
+        .set(|knobs| knobs.create_takes = Duration::from_secs(60));
+    let sandboxes = bench.plane.sandboxes();
+    let create = sandboxes.create(NewSandbox::default(), Wait::Running);
+    tokio::time::timeout(Duration::from_millis(300), create)
+        .await
+        .unwrap_err();
+    let row = bench
+        .plane
+        .sandboxes()
+        .list(&Filter::default())
+        .await
+        .unwrap()
+        .remove(0);
+    let gone = bench
+        .until(&row.id, |row| row.status == Status::Stopped)
+        .await;
+    assert_eq!(gone.status_reason, "its creator went away");
+    assert_eq!(bench.agent.count(), 0);
+}
+
+#[tokio::test]
+async fn a_creator_that_does_not_wait_finds_it_running() {
+    let bench = Bench::new().await;
+    bench
+        .agent
+        .set(|knobs| knobs.create_takes = Duration::from_millis(200));
+    let row = bench
+        .plane
+        .sandboxes()
+        .create(NewSandbox::default(), Wait::Accepted)
+        .await
+        .unwrap();
+    assert_eq!(
+        (row.status, row.transition),
+        (Status::Pending, Some(Transition::Starting))
+    );
+    // While it is being made, the reconciler leaves it alone.
+    bench.plane.reconcile().await.unwrap();
+    bench
+        .until(&row.id, |row| row.status == Status::Running)
+        .await;
+}
+
+#[tokio::test]
+async fn a_delete_overtakes_a_create() {
+    let bench = Bench::new().await;
+    bench
+        .agent
+        .set(|knobs| knobs.create_takes = Duration::from_millis(300));
+    let row = bench
+        .plane
+        .sandboxes()
+        .create(NewSandbox::default(), Wait::Accepted)
+        .await
+        .unwrap();
+    assert_eq!(
+        bench.plane.sandboxes().delete(&row.id).await.unwrap(),
+        Deleted::Gone
+    );
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(bench.agent.count(), 0);
+    assert_eq!(bench.get(&row.id).await.status, Status::Stopped);
+}
+
+#[tokio::test]
+async fn a_delete_without_the_host_is_finished_later() {
+    let mut bench = Bench::new().await;
+    let made = bench.create().await;
+    bench.agent.stop();
+    assert_eq!(
+        bench.plane.sandboxes().delete(&made.id).await.unwrap(),
+        Deleted::Accepted
+    );
+    let row = bench.get(&made.id).await;
+    assert_eq!(
+        (row.status, row.transition),
+        (Status::Running, Some(Transition::Stopping))
+    );
+    assert!(bench.plane.reconcile().await.is_err());
+    let socket = bench.socket();
+    bench.agent.restart(&socket).unwrap();
+    // The wish outlives the server too.
+    bench.reopen().await;
+    bench
+        .until(&made.id, |row| row.status == Status::Stopped)
+        .await;
+    assert_eq!(bench.agent.count(), 0);
+}
+
+#[tokio::test]
+async fn an_agent_that_is_away_or_recovering_changes_nothing() {
+    let mut bench = Bench::new().await;
+    let made = bench.create().await;
+    bench.agent.stop();
+    assert_eq!(
+        bench.plane.reconcile().await.unwrap_err().kind,
+        ErrorKind::Unavailable
+    );
+    assert_eq!(bench.get(&made.id).await, made);
+    let socket = bench.socket();
+    bench.agent.restart(&socket).unwrap();
+    bench.agent.set(|knobs| knobs.recovering = true);
+    assert!(bench.plane.reconcile().await.is_err());
+    assert_eq!(bench.get(&made.id).await, made);
+}
+
+#[tokio::test]
+async fn rows_follow_what_the_agent_has() {
+    let mut bench = Bench::new().await;
+    let (lost, failed, kept) = (
+        bench.create().await,
+        bench.create().await,
+        bench.create().await,
+    );
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    bench.agent.lose(lost.id.as_str());
+    let mut panicked = bench.agent.sandbox(failed.id.as_str()).unwrap();
+    (panicked.status, panicked.status_reason) =
+        ("error".into(), "the guest kernel panicked".into());
+    bench.agent.put(panicked);
+    bench.plane.reconcile().await.unwrap();
+    assert_eq!(bench.get(&lost.id).await.status, Status::Stopped);
+    let row = bench.get(&failed.id).await;
+    assert_eq!(
+        (row.status, row.status_reason.as_str()),
+        (Status::Error, "the guest kernel panicked")
+    );
+    assert_eq!(bench.get(&kept.id).await.status, Status::Running);
+
+    // A new database knows nothing, and loses nothing.
+    bench.plane.close().await;
+    for file in ["wrenn.db", "wrenn.db-wal", "wrenn.db-shm"] {
+        drop(std::fs::remove_file(bench.folder.path().join(file)));
+    }
+    bench.plane = open(&bench.folder).await;
+    bench.plane.reconcile().await.unwrap();
+    let rows = bench
+        .plane
+        .sandboxes()
+        .list(&Filter::default())
+        .await
+        .unwrap();
+    assert_eq!(rows.len(), 2);
+    assert_eq!(bench.get(&kept.id).await.host_ip, kept.host_ip);
+    assert_eq!(bench.agent.count(), 2);
+}
+
+#[tokio::test]
+async fn a_row_that_a_crash_left_pending_is_settled() {
+    let mut bench = Bench::new().await;
+    bench
+        .agent
+        .set(|knobs| knobs.create_takes = Duration::from_secs(60));
+    let row = bench
+        .plane
+        .sandboxes()
+        .create(NewSandbox::default(), Wait::Accepted)
+        .await
+        .unwrap();
+    while bench.agent.count() == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // The database as a killed server leaves it.
+    let copy = tempfile::tempdir().unwrap();
+    for file in ["wrenn.db", "wrenn.db-wal"] {
+        std::fs::copy(bench.folder.path().join(file), copy.path().join(file)).unwrap();
+    }
+    std::os::unix::fs::symlink(bench.socket(), copy.path().join("agent.sock")).unwrap();
+    bench.agent.lose(row.id.as_str());
+    bench.plane = open(&copy).await;
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    bench.plane.reconcile().await.unwrap();
+    let row = bench.get(&row.id).await;
+    assert_eq!((row.status, row.transition), (Status::Stopped, None));
+    assert_eq!(row.status_reason, "its creation was interrupted");
+}
+
+#[tokio::test]
+async fn a_get_tells_what_the_agent_knows() {
+    let bench = Bench::new().await;
+    let made = bench.create().await;
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    bench.plane.sandboxes().ping(&made.id).await.unwrap();
+    bench.plane.reconcile().await.unwrap();
+    assert!(bench.get(&made.id).await.last_active_at_ms > made.last_active_at_ms);
+
+    // Gone between two sweeps: the first call that meets it says so.
+    bench.agent.lose(made.id.as_str());
+    let fault = bench.plane.sandboxes().ping(&made.id).await.unwrap_err();
+    assert_eq!(fault.kind, ErrorKind::InvalidState);
+    assert_eq!(bench.get(&made.id).await.status, Status::Stopped);
+}
+
+#[tokio::test]
+async fn commands_stream_read_and_end_with_their_listener() {
+    let bench = Bench::new().await;
+    let made = bench.create().await;
+    let sandboxes = bench.plane.sandboxes();
+    let input = Input {
+        stdin: true,
+        detach: false,
+    };
+    let mut stream = sandboxes
+        .exec_stream(&made.id, command("cat", &[]), input)
+        .await
+        .unwrap();
+    let Some(CommandEvent::Start { pid }) = stream.next().await.unwrap() else {
+        panic!("no start")
+    };
+    let stdin = stream.input(pid);
+    stdin.send(b"hello".to_vec()).await.unwrap();
+    assert_eq!(
+        stream.next().await.unwrap(),
+        Some(CommandEvent::Stdout("hello".into()))
+    );
+    stdin.close().await.unwrap();
+    assert_eq!(
+        stream.next().await.unwrap(),
+        Some(CommandEvent::End {
+            exit_code: 0,
+            timed_out: false
+        })
+    );
+    assert_eq!(stream.next().await.unwrap(), None);
+
+    let mut stream = sandboxes
+        .exec_stream(&made.id, command("sleep", &["60"]), Input::default())
+        .await
+        .unwrap();
+    stream.next().await.unwrap();
+    assert_eq!(bench.agent.commands(), 1);
+    drop(stream);
+    for _ in 0..100 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        if bench.agent.commands() == 0 {
+            break;
+        }
+    }
+    assert_eq!(bench.agent.commands(), 0);
+
+    let mut stream = sandboxes
+        .exec_stream(&made.id, command("lost", &[]), Input::default())
+        .await
+        .unwrap();
+    stream.next().await.unwrap();
+    assert!(matches!(
+        stream.next().await.unwrap(),
+        Some(CommandEvent::Lost(_))
+    ));
+    let fault = sandboxes
+        .exec_stream(&made.id, command("absent", &[]), Input::default())
+        .await;
+    let fault = match fault {
+        Err(fault) => fault,
+        Ok(mut stream) => stream.next().await.unwrap_err(),
+    };
+    assert_eq!(fault.kind, ErrorKind::NotFound);
+}
+
+#[tokio::test]
+async fn stalled_listeners_hold_up_nobody() {
+    let bench = Bench::new().await;
+    let made = bench.create().await;
+    let mut stalled = Vec::new();
+    for _ in 0..300 {
+        let mut stream = bench
+            .plane
+            .sandboxes()
+            .exec_stream(&made.id, command("spew", &["4"]), Input::default())
+            .await
+            .unwrap();
+        stream.next().await.unwrap();
+        stalled.push(stream);
+    }
+    let ping = bench.plane.sandboxes();
+    tokio::time::timeout(Duration::from_secs(2), ping.ping(&made.id))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(bench.agent.commands(), 300);
+}
+
+#[tokio::test]
+async fn files_go_both_ways_and_half_of_one_counts_for_nothing() {
+    let bench = Bench::new().await;
+    let made = bench.create().await;
+    let sandboxes = bench.plane.sandboxes();
+    let mut upload = sandboxes
+        .write_file(&made.id, "/tmp/a", None)
+        .await
+        .unwrap();
+    upload.write(b"one ").await.unwrap();
+    upload.write(b"two").await.unwrap();
+    upload.complete().await.unwrap();
+    let mut file = sandboxes.read_file(&made.id, "/tmp/a", None).await.unwrap();
+    let mut content = Vec::new();
+    while let Some(chunk) = file.next().await.unwrap() {
+        content.extend(chunk);
+    }
+    assert_eq!(content, b"one two");
+
+    let mut upload = sandboxes
+        .write_file(&made.id, "/tmp/a", None)
+        .await
+        .unwrap();
+    upload.write(b"other").await.unwrap();
+    drop(upload);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(
+        bench.agent.file(made.id.as_str(), "/tmp/a").unwrap(),
+        "one two"
+    );
+
+    let fault = sandboxes
+        .read_file(&made.id, "/absent", None)
+        .await
+        .unwrap_err();
+    assert_eq!(fault.kind, ErrorKind::NotFound);
+    let mut upload = sandboxes.write_file(&made.id, "/tmp", None).await.unwrap();
+    let fault = loop {
+        if let Err(fault) = upload.write(&[0; 65536]).await {
+            break fault;
+        }
+    };
+    assert_eq!(fault.kind, ErrorKind::InvalidRequest, "{fault}");
+}
+
+#[tokio::test]
+async fn keys_let_in_those_who_have_them() {
+    let bench = Bench::new().await;
+    let key = wrenn_control::ApiKey::random();
+    let keys = bench.plane.keys();
+    assert_eq!(
+        keys.check(key.reveal()).await.unwrap_err().kind,
+        ErrorKind::Unauthorized
+    );
+    keys.register("first", &key).await.unwrap();
+    keys.register("again", &key).await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(&*keys.check(key.reveal()).await.unwrap(), "first");
+    }
+    assert!(keys.check("").await.is_err());
+}
+
+#[tokio::test]
+async fn after_the_end_nothing_begins() {
+    let bench = Bench::new().await;
+    let made = bench.create().await;
+    bench.plane.close().await;
+    let sandboxes = bench.plane.sandboxes();
+    assert_eq!(
+        sandboxes.delete(&made.id).await.unwrap_err().kind,
+        ErrorKind::Unavailable
+    );
+    assert_eq!(bench.agent.count(), 1, "sandboxes run on");
+}

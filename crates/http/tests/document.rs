@@ -1,0 +1,46 @@
+//! The checked-in document is the one that the handlers make.
+//!
+//! After a change of the API: `UPDATE_OPENAPI=1 cargo test -p wrenn-http --test document`.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says so")]
+
+use std::path::Path;
+
+#[test]
+fn the_checked_in_document_is_current() {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
+    for (name, text) in [
+        ("openapi.yaml", wrenn_http::document::yaml()),
+        ("openapi.json", wrenn_http::document::json()),
+    ] {
+        let file = docs.join(name);
+        if std::env::var_os("UPDATE_OPENAPI").is_some() {
+            std::fs::write(&file, text).unwrap();
+        }
+        let checked_in = std::fs::read_to_string(&file).unwrap_or_default();
+        assert!(
+            checked_in == text,
+            "docs/{name} is not current: UPDATE_OPENAPI=1 cargo test -p wrenn-http --test document"
+        );
+    }
+}
+
+#[test]
+fn it_is_openapi_3_1_and_says_how_every_operation_refuses() {
+    let document = wrenn_http::document::openapi();
+    let json: serde_json::Value = serde_json::from_str(wrenn_http::document::json()).unwrap();
+    assert!(json["openapi"].as_str().unwrap().starts_with("3.1"));
+    assert!(document.paths.paths.len() > 10);
+    for (path, item) in json["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            assert!(
+                operation["responses"]["default"]["content"]["application/json"].is_object(),
+                "{method} {path}"
+            );
+            assert!(
+                !operation["summary"].as_str().unwrap_or_default().is_empty(),
+                "{method} {path}"
+            );
+        }
+    }
+}

@@ -1,0 +1,332 @@
+//! Commands over a WebSocket.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says so")]
+
+mod common;
+
+use std::time::Duration;
+
+use common::Bench;
+use futures::{SinkExt as _, StreamExt as _};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+
+type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+async fn connect(bench: &Bench, id: &str, key: &str) -> Result<Socket, Error> {
+    let address = format!("ws://{}/v1/sandboxes/{id}/exec/stream", bench.address);
+    let mut request = address.into_client_request().unwrap();
+    request
+        .headers_mut()
+        .insert("x-api-key", key.parse().unwrap());
+    connect_async(request).await.map(|(socket, _)| socket)
+}
+
+struct Talk(Socket);
+
+impl Talk {
+    async fn start(bench: &Bench, id: &str, message: Value) -> Self {
+        let mut talk = Self(connect(bench, id, &bench.key).await.unwrap());
+        talk.say(message).await;
+        talk
+    }
+
+    async fn say(&mut self, message: Value) {
+        self.0
+            .send(Message::text(message.to_string()))
+            .await
+            .unwrap();
+    }
+
+    /// The next message of the server; `None` when it has closed.
+    async fn hear(&mut self) -> Option<Value> {
+        loop {
+            match tokio::time::timeout(Duration::from_secs(10), self.0.next())
+                .await
+                .unwrap()
+            {
+                Some(Ok(Message::Text(text))) => return Some(serde_json::from_str(&text).unwrap()),
+                Some(Ok(Message::Ping(_))) => {}
+                Some(Ok(Message::Close(_))) | None => return None,
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    async fn rest(mut self) -> Vec<Value> {
+        let mut all = Vec::new();
+        while let Some(message) = self.hear().await {
+            all.push(message);
+        }
+        all
+    }
+}
+
+async fn none_runs(bench: &Bench) {
+    for _ in 0..200 {
+        if bench.agent.commands() == 0 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("a command runs on");
+}
+
+#[tokio::test]
+async fn a_command_starts_prints_and_exits() {
+    let bench = Bench::new().await;
+    let id = bench.sandbox().await;
+    let mut talk = Talk::start(
+        &bench,
+        &id,
+        json!({"type": "start", "cmd": "echo", "args": ["hi"]}),
+    )
+    .await;
+    let start = talk.hear().await.unwrap();
+    assert_eq!(start["type"], "start");
+    assert!(start["pid"].as_u64().unwrap() > 0);
+    assert_eq!(
+        talk.rest().await,
+        [
+            json!({"type": "stdout", "data": "hi\n"}),
+            json!({"type": "exit", "exit_code": 0})
+        ]
+    );
+    let talk = Talk::start(&bench, &id, json!({"type": "start", "cmd": "false"})).await;
+    assert_eq!(
+        talk.rest().await[1],
+        json!({"type": "exit", "exit_code": 1})
+    );
+}
+
+#[tokio::test]
+async fn bytes_and_split_characters_come_through() {
+    let bench = Bench::new().await;
+    let id = bench.sandbox().await;
+    // The euro sign cut in two, and then something that is no text.
+    let talk = Talk::start(
+        &bench,
+        &id,
+        json!({"type": "start", "cmd": "hex", "args": ["61e282", "ac62", "ff"]}),
+    )
+    .await;
+    let said = talk.rest().await;
+    for stream in ["stdout", "stderr"] {
+        let pieces: Vec<&Value> = said
+            .iter()
+            .filter(|message| message["type"] == stream)
+            .collect();
+        assert_eq!(
+            pieces,
+            [
+                &json!({"type": stream, "data": "a"}),
+                &json!({"type": stream, "data": "€b"}),
+                &json!({"type": stream, "data_b64": "/w=="})
+            ]
+        );
+    }
+}
+
+#[tokio::test]
+async fn input_is_text_base64_or_binary_and_ends() {
+    let bench = Bench::new().await;
+    let id = bench.sandbox().await;
+    let mut talk = Talk::start(
+        &bench,
+        &id,
+        json!({"type": "start", "cmd": "cat", "stdin": true}),
+    )
+    .await;
+    talk.hear().await;
+    for (sent, heard) in [
+        (
+            Message::text(json!({"type": "stdin", "data": "one"}).to_string()),
+            json!({"type": "stdout", "data": "one"}),
+        ),
+        (
+            Message::text(json!({"type": "stdin", "data_b64": "/w=="}).to_string()),
+            json!({"type": "stdout", "data_b64": "/w=="}),
+        ),
+        (
+            Message::binary(&b"two"[..]),
+            json!({"type": "stdout", "data": "two"}),
+        ),
+    ] {
+        talk.0.send(sent).await.unwrap();
+        assert_eq!(talk.hear().await.unwrap(), heard);
+    }
+    talk.say(json!({"type": "close_stdin"})).await;
+    assert_eq!(talk.rest().await, [json!({"type": "exit", "exit_code": 0})]);
+}
+
+#[tokio::test]
+async fn a_signal_a_stop_and_a_hang_up_end_the_command() {
+    let bench = Bench::new().await;
+    let id = bench.sandbox().await;
+    let sleep = json!({"type": "start", "cmd": "sleep", "args": ["60"]});
+
+    let mut talk = Talk::start(&bench, &id, sleep.clone()).await;
+    talk.hear().await;
+    talk.say(json!({"type": "signal", "signal": 15})).await;
+    assert_eq!(
+        talk.rest().await,
+        [json!({"type": "exit", "exit_code": 143})]
+    );
+
+    let mut talk = Talk::start(&bench, &id, sleep.clone()).await;
+    talk.hear().await;
+    talk.say(json!({"type": "stop"})).await;
+    assert_eq!(talk.rest().await, Vec::<Value>::new());
+    none_runs(&bench).await;
+
+    let mut talk = Talk::start(&bench, &id, sleep.clone()).await;
+    talk.hear().await;
+    assert_eq!(bench.agent.commands(), 1);
+    drop(talk);
+    none_runs(&bench).await;
+
+    let mut detached = sleep;
+    detached["detach"] = json!(true);
+    let mut talk = Talk::start(&bench, &id, detached.clone()).await;
+    talk.hear().await;
+    drop(talk);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(bench.agent.commands(), 1, "it goes on alone");
+    let mut talk = Talk::start(&bench, &id, detached).await;
+    talk.hear().await;
+    talk.say(json!({"type": "stop"})).await;
+    talk.rest().await;
+    assert_eq!(
+        bench.agent.commands(),
+        1,
+        "and is stopped when it is told to"
+    );
+}
+
+#[tokio::test]
+async fn who_may_not_is_refused_before_the_upgrade() {
+    let bench = Bench::new().await;
+    let id = bench.sandbox().await;
+    let status = async |id: &str, key: &str| match connect(&bench, id, key).await {
+        Err(Error::Http(answer)) => answer.status().as_u16(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(status(&id, "wrong").await, 401);
+    assert_eq!(status("sb-aaaaaaaaaaaaaaaaaaaa", &bench.key).await, 404);
+    bench.delete(&format!("/v1/sandboxes/{id}")).await;
+    assert_eq!(status(&id, &bench.key).await, 409);
+}
+
+#[tokio::test]
+async fn nonsense_is_an_error_and_ends_the_command() {
+    let bench = Bench::new().await;
+    let id = bench.sandbox().await;
+    for first in [
+        json!({"type": "stdin", "data": "x"}),
+        json!({"type": "start"}),
+        json!({"type": "start", "cmd": ""}),
+        json!({"type": "start", "cmd": "true", "pty": {}}),
+        json!({"type": "start", "cmd": "true", "cwd": "tmp"}),
+        json!(7),
+    ] {
+        let said = Talk::start(&bench, &id, first.clone()).await.rest().await;
+        assert_eq!(
+            (said.len(), &said[0]["type"], &said[0]["code"]),
+            (1, &json!("error"), &json!("invalid_request")),
+            "{first}"
+        );
+    }
+    let said = Talk::start(&bench, &id, json!({"type": "start", "cmd": "absent"}))
+        .await
+        .rest()
+        .await;
+    assert_eq!(
+        (&said[0]["type"], &said[0]["code"]),
+        (&json!("error"), &json!("not_found"))
+    );
+    let said = Talk::start(&bench, &id, json!({"type": "start", "cmd": "lost"}))
+        .await
+        .rest()
+        .await;
+    assert_eq!(
+        (&said[1]["type"], &said[1]["data"]),
+        (&json!("error"), &json!("the sandbox was lost"))
+    );
+    for later in [
+        json!({"type": "stdin", "data": "x"}),
+        json!({"type": "start", "cmd": "true"}),
+        json!({"type": "signal", "signal": 99}),
+        json!({"type": "signal", "signal": 99.5}),
+    ] {
+        let mut talk = Talk::start(
+            &bench,
+            &id,
+            json!({"type": "start", "cmd": "sleep", "args": ["60"]}),
+        )
+        .await;
+        talk.hear().await;
+        talk.say(later.clone()).await;
+        let said = talk.rest().await;
+        assert_eq!(
+            (said.len(), &said[0]["code"]),
+            (1, &json!("invalid_request")),
+            "{later}"
+        );
+        none_runs(&bench).await;
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_is_waited_for_and_can_still_stop() {
+    let bench = Bench::new().await;
+    let id = bench.sandbox().await;
+    let mut talk = Talk::start(
+        &bench,
+        &id,
+        json!({"type": "start", "cmd": "spew", "args": ["100000"]}),
+    )
+    .await;
+    talk.hear().await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(bench.agent.commands(), 1, "it waits");
+    talk.say(json!({"type": "stop"})).await;
+    none_runs(&bench).await;
+
+    let talk = Talk::start(
+        &bench,
+        &id,
+        json!({"type": "start", "cmd": "spew", "args": ["32"]}),
+    )
+    .await;
+    let said = talk.rest().await;
+    let length: usize = said
+        .iter()
+        .filter_map(|message| message["data"].as_str())
+        .map(str::len)
+        .sum();
+    assert_eq!(length, 32 << 20);
+    assert_eq!(said.last().unwrap()["type"], "exit");
+}
+
+#[tokio::test]
+async fn a_server_that_stops_says_so() {
+    let bench = Bench::new().await;
+    let id = bench.sandbox().await;
+    let mut talk = Talk::start(
+        &bench,
+        &id,
+        json!({"type": "start", "cmd": "sleep", "args": ["60"]}),
+    )
+    .await;
+    talk.hear().await;
+    bench.closing.cancel();
+    let said = talk.rest().await;
+    assert_eq!(
+        (&said[0]["type"], &said[0]["code"]),
+        (&json!("error"), &json!("unavailable"))
+    );
+    none_runs(&bench).await;
+}
