@@ -2,8 +2,6 @@
 //!
 //! After a change of the API: `UPDATE_OPENAPI=1 cargo test -p wrenn-http --test document`.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on says so")]
-
 use std::path::Path;
 
 #[test]

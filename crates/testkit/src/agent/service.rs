@@ -1,0 +1,437 @@
+//! The contract, call by call.
+
+#![expect(
+    refining_impl_trait,
+    reason = "the generated trait asks for opaque types, which nobody here needs"
+)]
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use connectrpc::{
+    ConnectError, InboundStream, RequestContext, Response, ServiceRequest, ServiceResult,
+    ServiceStream,
+};
+use futures::{Stream, StreamExt as _, stream};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use wrenn_hostagent_api::__buffa::{oneof, view};
+use wrenn_hostagent_api::{self as rpc, HostAgentService};
+use wrenn_model::{ErrorKind, Fault};
+
+use super::command::{End, Running, known, run};
+use super::{CHUNK, Process, State, create, lock, refusal, refuse};
+
+pub(super) struct Service(pub(super) Arc<State>);
+
+type Events = ServiceStream<rpc::ExecStreamResponse>;
+
+fn event(event: impl Into<oneof::exec_stream_response::Event>) -> rpc::ExecStreamResponse {
+    rpc::ExecStreamResponse {
+        event: Some(event.into()),
+        ..Default::default()
+    }
+}
+
+impl HostAgentService for Service {
+    async fn create_sandbox(
+        &self,
+        _: RequestContext,
+        request: ServiceRequest<'_, rpc::CreateSandboxRequest>,
+    ) -> ServiceResult<rpc::CreateSandboxResponse> {
+        let knobs = self.0.knobs();
+        let request = request.to_owned_message();
+        if knobs.recovering {
+            return Err(refusal(ErrorKind::Unavailable, "the agent is recovering"));
+        }
+        if !lock(&self.0.templates).contains(&request.template) {
+            return Err(refusal(ErrorKind::NotFound, "there is no such template"));
+        }
+        let sandbox = if request.detached {
+            let state = Arc::clone(&self.0);
+            let task = tokio::spawn(async move { create(&state, request, knobs).await });
+            task.await
+                .map_err(|error| ConnectError::internal(error.to_string()))??
+        } else {
+            create(&self.0, request, knobs).await?
+        };
+        Response::ok(rpc::CreateSandboxResponse {
+            sandbox_id: sandbox.sandbox_id.clone(),
+            status: sandbox.status.clone(),
+            host_ip: sandbox.host_ip.clone(),
+            sandbox: sandbox.into(),
+            ..Default::default()
+        })
+    }
+
+    async fn destroy_sandbox(
+        &self,
+        _: RequestContext,
+        request: ServiceRequest<'_, rpc::DestroySandboxRequest>,
+    ) -> ServiceResult<rpc::DestroySandboxResponse> {
+        if let Some(fault) = self.0.knobs().destroy_fails {
+            return Err(refuse(&fault));
+        }
+        lock(&self.0.sandboxes).remove(request.sandbox_id);
+        Response::ok(rpc::DestroySandboxResponse::default())
+    }
+
+    async fn list_sandboxes(
+        &self,
+        _: RequestContext,
+        _: ServiceRequest<'_, rpc::ListSandboxesRequest>,
+    ) -> ServiceResult<rpc::ListSandboxesResponse> {
+        if self.0.knobs().recovering {
+            return Err(refusal(ErrorKind::Unavailable, "the agent is recovering"));
+        }
+        let sandboxes = lock(&self.0.sandboxes).values().cloned().collect();
+        Response::ok(rpc::ListSandboxesResponse {
+            sandboxes,
+            ..Default::default()
+        })
+    }
+
+    async fn ping(
+        &self,
+        _: RequestContext,
+        request: ServiceRequest<'_, rpc::PingRequest>,
+    ) -> ServiceResult<rpc::PingResponse> {
+        self.0.running(request.sandbox_id)?;
+        Response::ok(rpc::PingResponse::default())
+    }
+
+    async fn exec(
+        &self,
+        _: RequestContext,
+        request: ServiceRequest<'_, rpc::ExecRequest>,
+    ) -> ServiceResult<rpc::ExecResponse> {
+        let request = request.to_owned_message();
+        self.0.running(&request.sandbox_id)?;
+        known(&request.cmd)?;
+        let _running = Running::new(&self.0, 0);
+        let begun = Instant::now();
+        let (stdin, input) = mpsc::channel(1);
+        if let Some(bytes) = request.stdin {
+            drop(stdin.try_send(bytes));
+        }
+        drop(stdin);
+        let (out, mut printed) = mpsc::channel(16);
+        let mut answer = rpc::ExecResponse::default();
+        let limit = Duration::from_secs(u64::from(request.timeout_sec.max(1)));
+        let work = async {
+            let ended = run(&request.cmd, &request.args, input, &out).await;
+            drop(out);
+            ended
+        };
+        let collect = async {
+            while let Some((is_stderr, bytes)) = printed.recv().await {
+                if is_stderr {
+                    &mut answer.stderr
+                } else {
+                    &mut answer.stdout
+                }
+                .extend(bytes);
+            }
+        };
+        let outcome = tokio::time::timeout(limit, async { tokio::join!(work, collect).0 }).await;
+        match outcome {
+            Ok(Ok(end)) if end.error.is_empty() => answer.exit_code = end.exit_code,
+            Ok(_) => return Err(refusal(ErrorKind::AgentError, "the command was lost")),
+            Err(_) => (answer.exit_code, answer.timed_out) = (137, true),
+        }
+        answer.duration_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        Response::ok(answer)
+    }
+
+    async fn exec_stream(
+        &self,
+        _: RequestContext,
+        request: ServiceRequest<'_, rpc::ExecStreamRequest>,
+    ) -> ServiceResult<Events> {
+        let request = request.to_owned_message();
+        self.0.running(&request.sandbox_id)?;
+        known(&request.cmd)?;
+        let pid = self.0.next_pid.fetch_add(1, Ordering::SeqCst);
+        let (stdin, input) = mpsc::channel(16);
+        let signal = CancellationToken::new();
+        let process = Process {
+            input: request.stdin.then_some(stdin),
+            signal: signal.clone(),
+        };
+        lock(&self.0.inputs).insert(pid, process);
+        let running = Running::new(&self.0, pid);
+        let (out, printed) = mpsc::channel(4);
+        let (ended, end) = tokio::sync::oneshot::channel();
+        let detach = request.detach;
+        let work = async move {
+            let _running = running;
+            let code = tokio::select! {
+                outcome = run(&request.cmd, &request.args, input, &out) => {
+                    outcome.unwrap_or(End { exit_code: 141, error: "" })
+                }
+                () = signal.cancelled() => End { exit_code: 143, error: "" },
+            };
+            drop(out);
+            drop(ended.send(code));
+        };
+        // Without `detach` the command's future lives in the answer's stream, and ends with it.
+        let driver = if detach {
+            tokio::spawn(work);
+            stream::empty().left_stream()
+        } else {
+            stream::once(work)
+                .filter_map(|()| async { None })
+                .right_stream()
+        };
+        let data = ReceiverStream::new(printed).map(|(is_stderr, bytes)| {
+            let output = if is_stderr {
+                oneof::exec_stream_response::data::Output::Stderr(bytes)
+            } else {
+                oneof::exec_stream_response::data::Output::Stdout(bytes)
+            };
+            event(rpc::exec_stream_response::Data {
+                output: Some(output),
+                ..Default::default()
+            })
+        });
+        let start = stream::once(async move {
+            event(rpc::exec_stream_response::Start {
+                pid,
+                ..Default::default()
+            })
+        });
+        let end = stream::once(async move {
+            let end = end.await.unwrap_or(End {
+                exit_code: 0,
+                error: "the command was lost",
+            });
+            let (exit_code, error) = (end.exit_code, end.error.to_owned());
+            event(rpc::exec_stream_response::End {
+                exit_code,
+                error,
+                ..Default::default()
+            })
+        });
+        let events = start.chain(stream::select(driver, data)).chain(end);
+        Response::ok(Box::pin(events.map(Ok)) as Events)
+    }
+
+    async fn send_input(
+        &self,
+        _: RequestContext,
+        request: ServiceRequest<'_, rpc::SendInputRequest>,
+    ) -> ServiceResult<rpc::SendInputResponse> {
+        self.0.running(request.sandbox_id)?;
+        let input = lock(&self.0.inputs)
+            .get(&request.pid)
+            .and_then(|process| process.input.clone());
+        let input =
+            input.ok_or_else(|| refusal(ErrorKind::NotFound, "there is no such process"))?;
+        input
+            .send(request.data.to_vec())
+            .await
+            .map_err(|_| refusal(ErrorKind::NotFound, "it has ended"))?;
+        Response::ok(rpc::SendInputResponse::default())
+    }
+
+    async fn close_input(
+        &self,
+        _: RequestContext,
+        request: ServiceRequest<'_, rpc::CloseInputRequest>,
+    ) -> ServiceResult<rpc::CloseInputResponse> {
+        self.0.running(request.sandbox_id)?;
+        if let Some(process) = lock(&self.0.inputs).get_mut(&request.pid) {
+            process.input = None;
+        }
+        Response::ok(rpc::CloseInputResponse::default())
+    }
+
+    async fn send_signal(
+        &self,
+        _: RequestContext,
+        request: ServiceRequest<'_, rpc::SendSignalRequest>,
+    ) -> ServiceResult<rpc::SendSignalResponse> {
+        self.0.running(request.sandbox_id)?;
+        if let Some(process) = lock(&self.0.inputs).get(&request.pid) {
+            process.signal.cancel();
+        }
+        Response::ok(rpc::SendSignalResponse::default())
+    }
+
+    async fn write_file(
+        &self,
+        _: RequestContext,
+        request: ServiceRequest<'_, rpc::WriteFileRequest>,
+    ) -> ServiceResult<rpc::WriteFileResponse> {
+        self.0.running(request.sandbox_id)?;
+        self.0.write(
+            request.sandbox_id,
+            request.path,
+            Bytes::copy_from_slice(request.content),
+        )?;
+        Response::ok(rpc::WriteFileResponse::default())
+    }
+
+    async fn read_file(
+        &self,
+        _: RequestContext,
+        request: ServiceRequest<'_, rpc::ReadFileRequest>,
+    ) -> ServiceResult<rpc::ReadFileResponse> {
+        self.0.running(request.sandbox_id)?;
+        let content = self.0.content(request.sandbox_id, request.path)?.to_vec();
+        Response::ok(rpc::ReadFileResponse {
+            content,
+            ..Default::default()
+        })
+    }
+
+    async fn write_file_stream(
+        &self,
+        _: RequestContext,
+        mut requests: InboundStream<rpc::WriteFileStreamRequest>,
+    ) -> ServiceResult<rpc::WriteFileStreamResponse> {
+        use view::oneof::write_file_stream_request::Part;
+        let mut target = None;
+        let mut content = Vec::new();
+        while let Some(message) = requests.next().await {
+            let message = message?;
+            match (&message.view().part, &target) {
+                (Some(Part::Meta(meta)), None) => {
+                    self.0.running(meta.sandbox_id)?;
+                    // A folder is refused before the content has come.
+                    if meta.path == "/tmp" {
+                        return Err(refusal(ErrorKind::InvalidRequest, "this is a folder"));
+                    }
+                    target = Some((meta.sandbox_id.to_owned(), meta.path.to_owned()));
+                }
+                (Some(Part::Chunk(chunk)), Some((_, path))) if path != "/null" => {
+                    content.extend_from_slice(chunk);
+                }
+                (Some(Part::Chunk(_)), Some(_)) => {}
+                (Some(Part::Complete(true)), Some((id, path))) => {
+                    self.0.write(id, path, content.into())?;
+                    return Response::ok(rpc::WriteFileStreamResponse::default());
+                }
+                _ => {
+                    return Err(refusal(
+                        ErrorKind::InvalidRequest,
+                        "this part is out of order",
+                    ));
+                }
+            }
+        }
+        Err(refusal(ErrorKind::InvalidRequest, "the upload broke off"))
+    }
+
+    async fn read_file_stream(
+        &self,
+        _: RequestContext,
+        request: ServiceRequest<'_, rpc::ReadFileStreamRequest>,
+    ) -> ServiceResult<ServiceStream<rpc::ReadFileStreamResponse>> {
+        self.0.running(request.sandbox_id)?;
+        let zeros = request
+            .path
+            .strip_prefix("/zeros/")
+            .and_then(|number| number.parse::<usize>().ok());
+        let chunks: std::pin::Pin<Box<dyn Stream<Item = Vec<u8>> + Send>> = match zeros {
+            Some(mib) => Box::pin(stream::iter(0..mib * 16).map(|_| vec![0; CHUNK])),
+            None => {
+                let content = self.0.content(request.sandbox_id, request.path)?;
+                let chunks: Vec<_> = content.chunks(CHUNK).map(<[u8]>::to_vec).collect();
+                Box::pin(stream::iter(chunks))
+            }
+        };
+        let messages = chunks.map(|chunk| {
+            Ok(rpc::ReadFileStreamResponse {
+                chunk,
+                ..Default::default()
+            })
+        });
+        Response::ok(Box::pin(messages) as ServiceStream<_>)
+    }
+
+    async fn console(
+        &self,
+        _: RequestContext,
+        request: ServiceRequest<'_, rpc::ConsoleRequest>,
+    ) -> ServiceResult<rpc::ConsoleResponse> {
+        let _ = self.0.knobs();
+        if !lock(&self.0.sandboxes).contains_key(request.sandbox_id) {
+            return Err(refuse(&Fault::no_sandbox(request.sandbox_id)));
+        }
+        let content = b"[    0.000000] Linux version\n\xff\x1b[31m".to_vec();
+        Response::ok(rpc::ConsoleResponse {
+            content,
+            ..Default::default()
+        })
+    }
+
+    async fn list_templates(
+        &self,
+        _: RequestContext,
+        _: ServiceRequest<'_, rpc::ListTemplatesRequest>,
+    ) -> ServiceResult<rpc::ListTemplatesResponse> {
+        let _ = self.0.knobs();
+        let one = |name: &String| rpc::Template {
+            name: name.clone(),
+            size_bytes: 1 << 20,
+            created_at_unix_ms: 1_772_366_400_000,
+            ..Default::default()
+        };
+        let templates = lock(&self.0.templates).iter().map(one).collect();
+        Response::ok(rpc::ListTemplatesResponse {
+            templates,
+            ..Default::default()
+        })
+    }
+
+    async fn delete_template(
+        &self,
+        _: RequestContext,
+        request: ServiceRequest<'_, rpc::DeleteTemplateRequest>,
+    ) -> ServiceResult<rpc::DeleteTemplateResponse> {
+        let _ = self.0.knobs();
+        let mut templates = lock(&self.0.templates);
+        let before = templates.len();
+        templates.retain(|name| name != request.name);
+        if templates.len() == before {
+            return Err(refusal(ErrorKind::NotFound, "there is no such template"));
+        }
+        Response::ok(rpc::DeleteTemplateResponse::default())
+    }
+
+    async fn health(
+        &self,
+        _: RequestContext,
+        _: ServiceRequest<'_, rpc::HealthRequest>,
+    ) -> ServiceResult<rpc::HealthResponse> {
+        Response::ok(rpc::HealthResponse {
+            ready: !self.0.knobs().recovering,
+            instance_id: "abc123".into(),
+            version: "0.1.0".into(),
+            isolation: "emulated".into(),
+            vmm: "qemu".into(),
+            cpus: 4,
+            memory_mb: 8192,
+            ..Default::default()
+        })
+    }
+
+    async fn shutdown(
+        &self,
+        _: RequestContext,
+        _: ServiceRequest<'_, rpc::ShutdownRequest>,
+    ) -> ServiceResult<rpc::ShutdownResponse> {
+        let _ = self.0.knobs();
+        let mut sandboxes = lock(&self.0.sandboxes);
+        let destroyed = u32::try_from(sandboxes.len()).unwrap_or(u32::MAX);
+        sandboxes.clear();
+        Response::ok(rpc::ShutdownResponse {
+            destroyed,
+            ..Default::default()
+        })
+    }
+}
