@@ -35,3 +35,7 @@ pub struct Metrics {
     /// How large the root file system is, in bytes.
     pub disk_total: u64,
 }
+
+/// How the message begins when the user that a call names does not exist in the guest. As with E2B the code is that of a
+/// missing right (401, `unauthenticated`); this tells it from a wrong token.
+pub const UNKNOWN_USER: &str = "no user is called ";

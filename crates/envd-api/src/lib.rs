@@ -27,7 +27,7 @@ mod signature;
 pub use buffa_types::google::protobuf::Timestamp;
 pub use files::{FileEntry, FileKind};
 pub use generated::{filesystem, process};
-pub use http::{ErrorBody, Metrics};
+pub use http::{ErrorBody, Metrics, UNKNOWN_USER};
 pub use init::InitRequest;
 pub use secret::Secret;
 pub use signature::{Operation, sign};

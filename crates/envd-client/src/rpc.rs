@@ -1,0 +1,73 @@
+//! Calls of the Connect protocol, in its binary codec.
+
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use buffa::Message;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::request::Builder;
+use http::{HeaderValue, Method, Request};
+use wrenn_envd_api::{Secret, header};
+
+use crate::error::Error;
+use crate::message::{Messages, decode, enveloped};
+use crate::transport::{Transport, collect, url, whole};
+
+/// The largest answer of a call that is no stream.
+const MAX_ANSWER: usize = 4 << 20;
+
+/// Calls one method and reads its one answer.
+pub(crate) async fn unary<A: Message>(transport: &Transport, request: Builder, message: &impl Message) -> Result<A, Error> {
+    let request = request.header(CONTENT_TYPE, "application/proto").body(whole(message.encode_to_vec()));
+    let response = transport.send(request.map_err(|_| invalid())?).await?;
+    decode(&collect(response.into_body(), MAX_ANSWER).await?)
+}
+
+/// Calls one method whose answer is a stream.
+pub(crate) async fn stream(transport: &Transport, request: Builder, message: &impl Message) -> Result<Messages, Error> {
+    let request = request.header(CONTENT_TYPE, "application/connect+proto").body(whole(enveloped(message)));
+    let response = transport.send(request.map_err(|_| invalid())?).await?;
+    let kind = response.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    if kind != Some(b"application/connect+proto") {
+        return Err(Error::protocol("the answer is no Connect stream"));
+    }
+    Ok(Messages::new(response.into_body()))
+}
+
+/// A request for `method` of a service.
+pub(crate) fn call(token: Option<&Secret>, service: &str, method: &str) -> Builder {
+    let request = authorized(Request::builder().method(Method::POST).uri(url(&format!("/{service}/{method}"))), token);
+    request.header("connect-protocol-version", "1")
+}
+
+/// The request with the sandbox's token.
+pub(crate) fn authorized(request: Builder, token: Option<&Secret>) -> Builder {
+    match token {
+        Some(token) => request.header(header::ACCESS_TOKEN, token.expose()),
+        None => request,
+    }
+}
+
+/// The request as that of a user of the guest; `None` is root.
+pub(crate) fn as_user(request: Builder, user: Option<&str>) -> Builder {
+    let credentials = STANDARD.encode(format!("{}:", user.unwrap_or("root")));
+    request.header(AUTHORIZATION, format!("Basic {credentials}"))
+}
+
+/// The request with the time after which the guest agent ends the call.
+pub(crate) fn limited(request: Builder, limit: Option<Duration>) -> Builder {
+    match limit {
+        // Ten digits are what the protocol allows: 115 days.
+        Some(limit) => request.header(header::CONNECT_TIMEOUT, limit.as_millis().min(9_999_999_999).to_string()),
+        None => request,
+    }
+}
+
+/// The caller's own values made no valid request: a NUL byte in a path, say.
+pub(crate) fn invalid() -> Error {
+    Error::Refused {
+        code: crate::RefusedCode::InvalidArgument,
+        message: "a value cannot be sent in a header or path".to_owned(),
+    }
+}

@@ -1,0 +1,126 @@
+//! All commands that run.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use wrenn_envd_api::process::ProcessConfig;
+
+use super::cgroup::Groups;
+use super::followers::Event;
+use super::handle::{Killed, Process};
+use super::launch::{Command, LaunchError};
+use super::output::{Source, Watch};
+use super::reaper::Reaper;
+use super::spool::Spool;
+use crate::lock::lock;
+use crate::session::Session;
+
+/// The commands that run, by pid, and what it takes to make more.
+#[derive(Debug)]
+pub(crate) struct Processes {
+    running: Mutex<HashMap<u32, Arc<Process>>>,
+    pub(super) reaper: Arc<Reaper>,
+    groups: Groups,
+}
+
+/// A command with all that belongs to it here.
+#[derive(Debug)]
+pub(super) struct Launch {
+    pub(super) command: Command,
+    /// The command as the caller worded it, for lists.
+    pub(super) config: ProcessConfig,
+    pub(super) tag: Option<String>,
+    /// When it is killed.
+    pub(super) deadline: Option<Instant>,
+    pub(super) spools: [Option<Spool>; 2],
+}
+
+impl Processes {
+    /// An empty table.
+    pub(crate) fn new(reaper: Arc<Reaper>, groups: Groups) -> Arc<Self> {
+        Arc::new(Self { running: Mutex::default(), reaper, groups })
+    }
+
+    /// Starts a command; its first follower misses nothing. Blocks for as long as the kernel takes to execute the program.
+    ///
+    /// From here on the command is looked after, whether or not anybody waits for this call's answer.
+    pub(super) fn launch(
+        self: &Arc<Self>,
+        launch: Launch,
+        session: &Session,
+    ) -> Result<(Arc<Process>, mpsc::Receiver<Event>), LaunchError> {
+        let (prepared, pipes) = launch.command.prepare(session)?;
+        let group = Arc::new(self.groups.create().map_err(LaunchError::Prepare)?);
+        let made = self.reaper.spawn(|| prepared.spawn(&*group));
+        let (pid, exit) = match made {
+            Ok(made) => made,
+            Err(error) => {
+                self.groups.retire(group);
+                return Err(error);
+            }
+        };
+        let pid = pid.unsigned_abs();
+        let process = Arc::new(Process::new(pid, launch.tag, launch.config, group, pipes.stdin));
+        let events = process.followers.join();
+        lock(&self.running).insert(pid, Arc::clone(&process));
+        let [stdout, stderr] = launch.spools;
+        let watch = Watch {
+            process: Arc::clone(&process),
+            exit,
+            stdout: Source::new(pipes.stdout, stdout),
+            stderr: Source::new(pipes.stderr, stderr),
+        };
+        self.look_after(watch, launch.deadline);
+        Ok((process, events))
+    }
+
+    /// The running command that the caller means.
+    pub(super) fn by_pid(&self, pid: u32) -> Option<Arc<Process>> {
+        lock(&self.running).get(&pid).cloned()
+    }
+
+    /// The running command with this tag.
+    pub(super) fn by_tag(&self, tag: &str) -> Option<Arc<Process>> {
+        lock(&self.running).values().find(|process| process.tag.as_deref() == Some(tag)).cloned()
+    }
+
+    /// All of them, by pid.
+    pub(super) fn list(&self) -> Vec<Arc<Process>> {
+        let mut list: Vec<_> = lock(&self.running).values().cloned().collect();
+        list.sort_unstable_by_key(|process| process.pid);
+        list
+    }
+
+    /// Where the commands run.
+    pub(crate) fn groups(&self) -> &Groups {
+        &self.groups
+    }
+
+    fn look_after(self: &Arc<Self>, watch: Watch, deadline: Option<Instant>) {
+        if let Some(deadline) = deadline {
+            let (table, process) = (Arc::clone(self), Arc::clone(&watch.process));
+            tokio::spawn(async move {
+                tokio::select! {
+                    () = process.ended() => {}
+                    // A command that ended at this very moment is not there to be killed.
+                    () = tokio::time::sleep_until(deadline) => drop(process.kill(Killed::TimedOut, &table.reaper)),
+                }
+            });
+        }
+        let table = Arc::clone(self);
+        tokio::spawn(async move {
+            let process = Arc::clone(&watch.process);
+            watch.run(&table.groups, || table.forget(&process)).await;
+        });
+    }
+
+    /// Takes an ended command off the table, unless its pid already belongs to another.
+    fn forget(&self, process: &Arc<Process>) {
+        let mut running = lock(&self.running);
+        if running.get(&process.pid).is_some_and(|entry| Arc::ptr_eq(entry, process)) {
+            running.remove(&process.pid);
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! `POST /init`: the host makes this guest a sandbox of its own.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use wrenn_envd_api::{InitRequest, header};
+
+use super::Server;
+use super::answer::refuse;
+use crate::session::InitError;
+
+/// Checks the key, changes the machine, and only then the session: if the machine refuses, the caller tries again with the
+/// same key.
+pub(super) async fn init(State(server): State<Arc<Server>>, headers: HeaderMap, body: Bytes) -> Response {
+    let _one_at_a_time = server.initialising.lock().await;
+    let request: InitRequest = match parse(&body) {
+        Ok(request) => request,
+        Err(error) => return refuse(StatusCode::BAD_REQUEST, error.to_string()),
+    };
+    let key = headers.get(header::INIT_KEY).map(|key| key.as_bytes());
+    let session = match server.sessions.propose(&request, key) {
+        Ok(session) => session,
+        Err(error @ InitError::WrongKey) => return refuse(StatusCode::UNAUTHORIZED, error.to_string()),
+        Err(error @ InitError::NoSecrets) => return refuse(StatusCode::BAD_REQUEST, error.to_string()),
+    };
+    if let Err(error) = server.machine.apply(&request) {
+        return refuse(error.status(), crate::errors::chain(&error));
+    }
+    server.sessions.adopt(session);
+    StatusCode::NO_CONTENT.into_response()
+}
+
+/// An empty body asks for nothing.
+fn parse(body: &[u8]) -> serde_json::Result<InitRequest> {
+    if body.is_empty() { Ok(InitRequest::default()) } else { serde_json::from_slice(body) }
+}

@@ -1,0 +1,65 @@
+//! Takes connections and hands their requests to the router.
+
+use std::convert::Infallible;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+
+use crate::console;
+
+/// How many connections are open at once; further ones wait in the kernel's queue.
+const MAX_CONNECTIONS: usize = 512;
+
+/// How much of a request or answer is buffered. Uploads arrive in pieces of up to this size.
+const BUFFER: usize = 256 << 10;
+
+/// The most streams on one h2 connection.
+const MAX_STREAMS: u32 = 256;
+
+/// Serves until the listener breaks, which it never does as long as there are descriptors.
+pub(crate) async fn serve(listener: TcpListener, router: Router) -> Infallible {
+    let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    loop {
+        // The semaphore is never closed.
+        let place = Arc::clone(&room).acquire_owned().await.ok();
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                pause(&error).await;
+                continue;
+            }
+        };
+        let router = router.clone();
+        tokio::spawn(async move {
+            connection(stream, router).await;
+            drop(place);
+        });
+    }
+}
+
+async fn connection(stream: TcpStream, router: Router) {
+    // Small answers must not wait for the acknowledgement of the one before.
+    drop(stream.set_nodelay(true));
+    let mut server = auto::Builder::new(TokioExecutor::new());
+    // No time limit for a request's header: it would also close idle connections, which the host keeps for its next call.
+    server.http1().header_read_timeout(None).max_buf_size(BUFFER);
+    server
+        .http2()
+        .max_concurrent_streams(MAX_STREAMS)
+        .initial_stream_window_size(u32::try_from(BUFFER).ok());
+    // A connection that ends badly is its client's business.
+    drop(server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)).await);
+}
+
+/// Out of descriptors, most likely: others must close some first.
+async fn pause(error: &io::Error) {
+    console::log(format_args!("cannot accept a connection: {error}"));
+    tokio::time::sleep(Duration::from_millis(50)).await;
+}
