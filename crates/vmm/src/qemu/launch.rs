@@ -58,7 +58,7 @@ impl Job {
         cgroup: Cgroup,
         helper: &Path,
     ) -> Result<QemuMachine, Error> {
-        cgroup.create(self.limits())?;
+        cgroup.create(self.limits()?)?;
         let listener = self.prepare_dir()?;
         let (mut log, said) =
             Log::create(&self.vm, &self.dir).map_err(Error::io("the VMM's log"))?;
@@ -83,13 +83,15 @@ impl Job {
         }
     }
 
-    fn limits(&self) -> Limits {
-        let mib = u64::from(self.memory.0) + u64::from(args::TRANSLATED_MIB) + OWN_MIB;
-        Limits {
-            memory: mib << 20,
+    fn limits(&self) -> Result<Limits, Error> {
+        let own_mib = u64::from(args::TRANSLATED_MIB) + OWN_MIB;
+        // QEMU keeps what it booted from, for a reset.
+        let kept = size(&self.kernel)? + self.initrd.as_deref().map_or(Ok(0), size)?;
+        Ok(Limits {
+            memory: self.memory.bytes() + (own_mib << 20) + kept,
             cpu_milli: self.vcpus * 1000 + OWN_CPU_MILLI,
             pids: self.vcpus + args::DISK_THREADS + OWN_PIDS,
-        }
+        })
     }
 
     fn prepare_dir(&self) -> Result<UnixListener, Error> {
@@ -209,11 +211,6 @@ pub(super) fn check(job: &Job, max_vcpus: u32) -> Result<(), Error> {
     /// With one of the 512 remainders the guest hangs at its start.
     const INITRD_UNIT: u64 = 4096;
 
-    let size = |path: &Path| {
-        let meta = File::open(path).and_then(|file| file.metadata());
-        meta.map(|meta| meta.len())
-            .map_err(Error::io(format!("opening {}", path.display())))
-    };
     if job.vcpus == 0 || job.vcpus > max_vcpus {
         return Err(Error::Spec(format!(
             "{} virtual CPUs of at most {max_vcpus}",
@@ -239,4 +236,10 @@ pub(super) fn check(job: &Job, max_vcpus: u32) -> Result<(), Error> {
         size(&disk.overlay)?;
     }
     Ok(())
+}
+
+fn size(path: &Path) -> Result<u64, Error> {
+    let meta = File::open(path).and_then(|file| file.metadata());
+    meta.map(|meta| meta.len())
+        .map_err(Error::io(format!("opening {}", path.display())))
 }
