@@ -6,18 +6,17 @@ use crate::modules::Module;
 /// The initramfs of one kernel and guest agent.
 ///
 /// `/modules/order` names the files beside it, one a line, in the order of loading. `/dev/console` is there so that the
-/// kernel can open it for `/init`, and the empty directories are what `/init` mounts on.
+/// kernel can open it for `/init`; what else `/init` needs it makes itself.
 pub(crate) fn archive(envd: &[u8], modules: &[Module]) -> Vec<u8> {
     let mut archive = Archive::default();
-    for name in ["dev", "proc", "sys", "run", "sysroot", "modules"] {
-        archive.directory(name, 0o755);
-    }
+    archive.directory("dev", 0o755);
     archive.device("dev/console", 0o600, (5, 1));
     archive.file("init", 0o755, envd);
     let order: String = modules
         .iter()
         .map(|module| format!("{}.ko\n", module.name))
         .collect();
+    archive.directory("modules", 0o755);
     archive.file("modules/order", 0o444, order.as_bytes());
     for module in modules {
         let name = format!("modules/{}.ko", module.name);
