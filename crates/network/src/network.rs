@@ -202,8 +202,9 @@ impl Network {
                     .is_none_or(|alias| !keep.contains(alias))
             })
             .collect();
-        let deletions = doomed.iter().map(|link| self.links.delete(link.index));
-        let links_gone = stream::iter(deletions)
+        let indexes: Vec<_> = doomed.iter().map(|link| link.index).collect();
+        let links_gone = stream::iter(indexes)
+            .map(|index| self.links.delete(index))
             .buffer_unordered(SWEPT_AT_ONCE)
             .collect::<Vec<_>>()
             .await;

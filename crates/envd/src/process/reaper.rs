@@ -10,7 +10,7 @@ use std::thread;
 
 use nix::sys::signal::{SigSet, Signal};
 use rustix::io::Errno;
-use rustix::process::{WaitOptions, WaitStatus, waitpid};
+use rustix::process::{WaitOptions, WaitStatus, wait};
 use tokio::sync::oneshot;
 
 use crate::lock::lock;
@@ -81,7 +81,7 @@ impl Reaper {
     fn collect(&self) {
         let mut children = lock(&self.children);
         loop {
-            let (pid, status) = match waitpid(None, WaitOptions::NOHANG) {
+            let (pid, status) = match wait(WaitOptions::NOHANG) {
                 Ok(Some(ended)) => ended,
                 Err(Errno::INTR) => continue,
                 Ok(None) | Err(_) => return,
