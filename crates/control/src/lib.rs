@@ -1,7 +1,7 @@
 //! What should exist, and the way there: services over the store and the host's agent.
 //!
 //! The agent owns the truth about what exists, the store about what should. Every operation writes its intent into the
-//! store before it asks the agent, and its outcome afterwards; the [reconciler](mod@reconcile) makes the two meet when
+//! store before it asks the agent, and its outcome afterwards; the reconciler makes the two meet when
 //! something came in between. Nothing here knows HTTP, SQL or virtual machines.
 
 mod agent;
@@ -10,7 +10,7 @@ mod flight;
 mod keys;
 mod limits;
 mod plane;
-pub mod reconcile;
+mod reconcile;
 mod sandboxes;
 mod templates;
 

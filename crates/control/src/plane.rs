@@ -17,6 +17,8 @@ use crate::{Keys, Limits, Sandboxes, Templates};
 
 /// How long [`ControlPlane::close`] waits for operations that are under way.
 const GRACE: Duration = Duration::from_secs(10);
+/// How long [`ControlPlane::check`] waits for the agent.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What the services share.
 #[derive(Debug)]
@@ -101,10 +103,11 @@ impl ControlPlane {
             .check()
             .await
             .map_err(|error| store_fault(&error))?;
-        Ok(match self.core.agent.health().await {
-            Ok(health) if health.ready => AgentState::Ready,
-            Ok(_) => AgentState::Recovering,
-            Err(_) => AgentState::Unreachable,
+        let health = tokio::time::timeout(PATIENCE, self.core.agent.health()).await;
+        Ok(match health {
+            Ok(Ok(health)) if health.ready => AgentState::Ready,
+            Ok(Ok(_)) => AgentState::Recovering,
+            Ok(Err(_)) | Err(_) => AgentState::Unreachable,
         })
     }
 

@@ -600,3 +600,21 @@ async fn after_the_end_nothing_begins() {
     );
     assert_eq!(bench.agent.count(), 1, "sandboxes run on");
 }
+
+#[tokio::test]
+async fn an_agent_that_was_started_anew_is_found_by_idle_connections() {
+    let mut bench = Bench::new().await;
+    let made = bench.create().await;
+    let sandboxes = bench.plane.sandboxes();
+    futures::future::try_join_all((0..20).map(|_| sandboxes.ping(&made.id)))
+        .await
+        .unwrap();
+    let socket = bench.socket();
+    bench.agent.stop();
+    // A process takes longer to come back than a closed socket takes to show.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    bench.agent.restart(&socket).unwrap();
+    for _ in 0..40 {
+        sandboxes.ping(&made.id).await.unwrap();
+    }
+}

@@ -1,6 +1,6 @@
 //! The API as a caller meets it.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on says so")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so")]
 
 mod common;
 

@@ -1,6 +1,6 @@
 //! Files over HTTP: forms in every order, large ones, broken ones.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on says so")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so")]
 
 mod common;
 

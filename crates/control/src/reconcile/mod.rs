@@ -5,7 +5,7 @@
 //! and so is a row that changed after the agent was looked at.
 
 mod observe;
-pub mod rules;
+pub(crate) mod rules;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -114,7 +114,7 @@ pub(crate) async fn settle(
             let _flight = core.flights.begin(&row.id);
             match core.agent.destroy(&row.id).await {
                 Ok(()) => {
-                    let mut gone = rules::stopped(&row, rules::DESTROYED, now_ms());
+                    let mut gone = rules::stopped(&row, &row.status_reason, now_ms());
                     if core
                         .store
                         .update(&mut gone)

@@ -17,17 +17,17 @@ use wrenn_model::{MiB, SandboxId, Status, Transition};
 use wrenn_store::Sandbox;
 
 /// Why a sandbox that a caller destroyed is stopped.
-pub const DESTROYED: &str = "destroyed on request";
+pub(crate) const DESTROYED: &str = "destroyed on request";
 /// Why a sandbox stopped whose creation came to no end.
-pub const INTERRUPTED: &str = "its creation was interrupted";
+pub(crate) const INTERRUPTED: &str = "its creation was interrupted";
 /// Why a sandbox stopped that its host has no more.
-pub const GONE: &str = "its host has it no more";
+pub(crate) const GONE: &str = "its host has it no more";
 /// Why a paused sandbox failed that its host has no more.
-pub const PAUSE_LOST: &str = "its host has lost its pause";
+pub(crate) const PAUSE_LOST: &str = "its host has lost its pause";
 
 /// What to do about a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Action {
+pub(crate) enum Action {
     /// It is as it should be, or nobody can say.
     Nothing,
     /// Write this instead.
@@ -37,13 +37,12 @@ pub enum Action {
 }
 
 /// The rules.
-#[must_use]
-pub fn decide(row: &Sandbox, seen: Option<&rpc::Sandbox>, now_ms: i64) -> Action {
+pub(crate) fn decide(row: &Sandbox, seen: Option<&rpc::Sandbox>, now_ms: i64) -> Action {
     let become_ = |new| Action::Become(Box::new(new));
     let stopping = row.transition == Some(Transition::Stopping);
     match (row.status, seen) {
         (Status::Stopped | Status::Error, None) if !stopping => Action::Nothing,
-        (_, None) if stopping => become_(stopped(row, DESTROYED, now_ms)),
+        (_, None) if stopping => become_(stopped(row, &row.status_reason, now_ms)),
         (Status::Pending, None) => become_(stopped(row, INTERRUPTED, now_ms)),
         (Status::Paused, None) => become_(Sandbox {
             status: Status::Error,
@@ -88,8 +87,7 @@ pub(crate) fn refresh(row: &mut Sandbox, seen: &rpc::Sandbox) {
 }
 
 /// The row of a sandbox that is no more.
-#[must_use]
-pub fn stopped(row: &Sandbox, reason: &str, now_ms: i64) -> Sandbox {
+pub(crate) fn stopped(row: &Sandbox, reason: &str, now_ms: i64) -> Sandbox {
     Sandbox {
         status: Status::Stopped,
         transition: None,
@@ -102,8 +100,7 @@ pub fn stopped(row: &Sandbox, reason: &str, now_ms: i64) -> Sandbox {
 }
 
 /// The row of a sandbox that only the agent knows. `None` while it is in transition, or when it makes no sense.
-#[must_use]
-pub fn adopted(id: &SandboxId, seen: &rpc::Sandbox, now_ms: i64) -> Option<Sandbox> {
+pub(crate) fn adopted(id: &SandboxId, seen: &rpc::Sandbox, now_ms: i64) -> Option<Sandbox> {
     if !seen.transition.is_empty() {
         return None;
     }

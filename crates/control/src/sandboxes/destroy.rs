@@ -39,7 +39,7 @@ impl Sandboxes {
         };
         match self.core.agent.destroy(&id).await {
             Ok(()) => {
-                let mut gone = rules::stopped(&row, rules::DESTROYED, now_ms());
+                let mut gone = rules::stopped(&row, &row.status_reason, now_ms());
                 // Another delete may have written it first.
                 self.core
                     .store
@@ -67,6 +67,7 @@ impl Sandboxes {
                 return Ok(Some(row));
             }
             row.transition = Some(Transition::Stopping);
+            rules::DESTROYED.clone_into(&mut row.status_reason);
             row.last_updated_ms = now_ms();
             if self
                 .core

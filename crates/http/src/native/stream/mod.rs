@@ -2,6 +2,7 @@
 
 mod session;
 mod text;
+mod words;
 
 use axum::extract::State;
 use axum::extract::ws::WebSocketUpgrade;
