@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use buffa::{EnumValue, MessageField};
+use buffa::{EnumValue, Message, MessageField};
 use bytes::Bytes;
 use futures::Stream;
 use http::header::CONTENT_TYPE;
@@ -106,15 +106,13 @@ impl EnvdClient {
             stdin: Some(start.stdin),
             ..Default::default()
         };
-        let messages = within(CALL, stream(&self.transport, request, &message)).await?;
-        Ok(ProcessStream::new(messages, until))
+        self.follow(request, &message, until).await
     }
 
     /// Follows a command that runs already, from now on.
     pub async fn connect(&self, pid: u32) -> Result<ProcessStream, Error> {
         let message = ConnectRequest { process: selector(pid), ..Default::default() };
-        let messages = within(CALL, stream(&self.transport, self.process("Connect"), &message)).await?;
-        Ok(ProcessStream::new(messages, None))
+        self.follow(self.process("Connect"), &message, None).await
     }
 
     /// The commands that run.
@@ -173,10 +171,24 @@ impl EnvdClient {
             result = sent => result,
             () = progress.stalled() => Err(Error::TimedOut),
         };
+        progress.end();
         match progress.failure() {
             Some(error) => Err(Error::Content(error)),
             None => result,
         }
+    }
+
+    async fn follow(
+        &self,
+        request: Builder,
+        message: &impl Message,
+        until: Option<Instant>,
+    ) -> Result<ProcessStream, Error> {
+        within(CALL, async {
+            let messages = stream(&self.transport, request, message).await?;
+            ProcessStream::begin(messages, until).await
+        })
+        .await
     }
 
     fn process(&self, method: &str) -> Builder {

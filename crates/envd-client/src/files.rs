@@ -77,6 +77,8 @@ struct State {
     guest_since: Option<Instant>,
     /// Why the source gave up.
     failed: Option<io::Error>,
+    /// Nobody waits for the upload any more.
+    over: bool,
 }
 
 impl<S> Upload<S> {
@@ -90,6 +92,9 @@ impl<S: Stream<Item = io::Result<Bytes>>> Stream for Upload<S> {
     type Item = io::Result<Frame<Bytes>>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.progress.is_over() {
+            return Poll::Ready(Some(Err(io::ErrorKind::ConnectionAborted.into())));
+        }
         let polled = self.source.as_mut().poll_next(cx);
         self.progress.change(|state| state.guest_since = polled.is_ready().then(Instant::now));
         polled.map(|item| {
@@ -115,6 +120,17 @@ impl Progress {
                 return;
             }
         }
+    }
+
+    /// The call has ended, perhaps with a refusal while content was still being sent: no more is taken from the source.
+    pub(crate) fn end(&self) {
+        self.change(|state| state.over = true);
+    }
+
+    fn is_over(&self) -> bool {
+        let mut over = false;
+        self.change(|state| over = state.over);
+        over
     }
 
     /// Why the source gave up, if it did.

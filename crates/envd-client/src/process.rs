@@ -95,14 +95,20 @@ impl From<wire::ProcessInfo> for ProcessInfo {
 /// Follows a command. Dropping it only stops following: the command goes on.
 #[derive(Debug)]
 pub struct ProcessStream {
+    /// The first event, which was waited for to know that the call was not refused.
+    ahead: Option<ProcessEvent>,
     messages: Option<Messages>,
     until: Option<Instant>,
 }
 
 impl ProcessStream {
     /// Reads `messages`, at the longest until `until`: a guest whose agent does not keep the time limit is not waited for.
-    pub(crate) fn new(messages: Messages, until: Option<Instant>) -> Self {
-        Self { messages: Some(messages), until }
+    ///
+    /// Errors: the first message is a refusal.
+    pub(crate) async fn begin(messages: Messages, until: Option<Instant>) -> Result<Self, Error> {
+        let mut stream = Self { ahead: None, messages: Some(messages), until };
+        stream.ahead = stream.next().await?;
+        Ok(stream)
     }
 
     /// The next event; `None` after the end. Nothing is lost when the future is dropped.
@@ -110,6 +116,9 @@ impl ProcessStream {
     /// Errors: [`Error::TimedOut`] when the command was killed because its time was over, after all that it had written was
     /// told; others when the guest's answer broke off or is malformed. After an error there is nothing more.
     pub async fn next(&mut self) -> Result<Option<ProcessEvent>, Error> {
+        if let Some(event) = self.ahead.take() {
+            return Ok(Some(event));
+        }
         let Some(messages) = &mut self.messages else {
             return Ok(None);
         };

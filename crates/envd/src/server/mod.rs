@@ -3,6 +3,7 @@
 pub(crate) mod answer;
 mod gate;
 mod init;
+mod linger;
 mod listen;
 mod metrics;
 mod routes;

@@ -13,7 +13,7 @@ use wrenn_envd_api::Metrics;
 use wrenn_envd_api::filesystem::FilesystemExt;
 use wrenn_envd_api::process::ProcessExt;
 
-use super::{Server, answer, gate, init};
+use super::{Server, answer, gate, init, linger};
 use crate::files;
 use crate::filesystem::FilesystemService;
 use crate::process::ProcessService;
@@ -43,6 +43,7 @@ pub(crate) fn router(server: &Arc<Server>) -> Router {
         .with_state(Arc::clone(server))
         .fallback_service(services(server))
         .layer(middleware::from_fn_with_state(Arc::clone(server), gate::gate))
+        .layer(middleware::from_fn(linger::linger))
 }
 
 /// The Connect services. Nothing is compressed: the bytes go no further than the host.

@@ -114,6 +114,8 @@ unsafe fn become_program(
         for (target, source) in (0..).zip(image.stdio) {
             libc::dup2(source.as_raw_fd(), target);
         }
+        // Whatever this agent was started with is not for its commands.
+        libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC);
         libc::setsid();
         let mut none = std::mem::zeroed();
         libc::sigemptyset(&raw mut none);
