@@ -18,7 +18,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         None => build()?,
     };
     if !binary.is_file() {
-        return Err(format!("WRENN_ENVD: there is no guest agent at {}", binary.display()).into());
+        return Err(format!(
+            "WRENN_ENVD: there is no guest agent at {}",
+            binary.display()
+        )
+        .into());
     }
     println!("cargo:rerun-if-changed={}", binary.display());
     println!("cargo:rustc-env=WRENN_ENVD={}", binary.display());
@@ -30,18 +34,28 @@ fn build() -> Result<PathBuf, Box<dyn Error>> {
         .join("../..")
         .canonicalize()?;
     for source in SOURCES {
-        println!("cargo:rerun-if-changed={}", workspace.join(source).display());
+        println!(
+            "cargo:rerun-if-changed={}",
+            workspace.join(source).display()
+        );
     }
     let target = workspace.join("target/guest");
     let status = cargo()?
         .current_dir(&workspace)
-        .args(["build", "--locked", "--package=wrenn-envd", "--profile=guest"])
+        .args([
+            "build",
+            "--locked",
+            "--package=wrenn-envd",
+            "--profile=guest",
+        ])
         .arg(format!("--target={TARGET}"))
         .env("CARGO_TARGET_DIR", &target)
         .env("RUSTFLAGS", "-C target-feature=+crt-static")
         .status()?;
     if !status.success() {
-        return Err(format!("the guest agent did not build ({status}); its messages are above").into());
+        return Err(
+            format!("the guest agent did not build ({status}); its messages are above").into(),
+        );
     }
     Ok(target.join(TARGET).join("guest/wrenn-envd"))
 }
@@ -52,11 +66,26 @@ fn cargo() -> Result<Command, env::VarError> {
     let mut cargo = Command::new(env::var("CARGO")?);
     for (name, _) in env::vars_os() {
         let name = name.to_string_lossy();
-        let inherited = ["CARGO_PKG_", "CARGO_CFG_", "CARGO_FEATURE_", "CARGO_MANIFEST_", "RUSTC_", "DEP_"]
-            .iter()
-            .any(|prefix| name.starts_with(prefix))
-            || ["CARGO_ENCODED_RUSTFLAGS", "RUSTC", "RUSTDOC", "OUT_DIR", "TARGET", "HOST", "PROFILE"]
-                .contains(&&*name);
+        let inherited = [
+            "CARGO_PKG_",
+            "CARGO_CFG_",
+            "CARGO_FEATURE_",
+            "CARGO_MANIFEST_",
+            "RUSTC_",
+            "DEP_",
+        ]
+        .iter()
+        .any(|prefix| name.starts_with(prefix))
+            || [
+                "CARGO_ENCODED_RUSTFLAGS",
+                "RUSTC",
+                "RUSTDOC",
+                "OUT_DIR",
+                "TARGET",
+                "HOST",
+                "PROFILE",
+            ]
+            .contains(&&*name);
         if inherited {
             cargo.env_remove(&*name);
         }

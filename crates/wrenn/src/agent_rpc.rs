@@ -9,6 +9,8 @@ use wrenn_hostagent_api as rpc;
 
 /// How long a question may take.
 const SHORT: Duration = Duration::from_secs(10);
+/// Between two questions whether the agent is ready.
+const PAUSE: Duration = Duration::from_millis(20);
 /// How long all sandboxes together may take to end.
 const SHUTDOWN: Duration = Duration::from_secs(300);
 
@@ -36,6 +38,18 @@ impl AgentRpc {
             .health_with_options(rpc::HealthRequest::default(), options)
             .await?;
         Ok(answer.into_owned())
+    }
+
+    /// What the host is and has, once its recovery has ended, however long that takes.
+    pub(crate) async fn ready(&self) -> rpc::HealthResponse {
+        loop {
+            match self.health().await {
+                Ok(health) if health.ready => return health,
+                Ok(_) => {}
+                Err(error) => tracing::debug!(%error, "the agent does not answer yet"),
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
     }
 
     /// How many sandboxes run.

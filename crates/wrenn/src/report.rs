@@ -95,8 +95,17 @@ fn as_document(error: &anyhow::Error) -> String {
     .to_string()
 }
 
+/// What is behind the failure, without what has been said already.
 fn causes(error: &anyhow::Error) -> Vec<String> {
-    error.chain().skip(1).map(ToString::to_string).collect()
+    let mut said = error.to_string();
+    let mut causes = Vec::new();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !said.contains(&cause) {
+            said.push_str(&cause);
+            causes.push(cause);
+        }
+    }
+    causes
 }
 
 fn remedy(error: &anyhow::Error) -> Option<String> {

@@ -8,6 +8,7 @@
 mod bad_input;
 mod cli;
 mod exec;
+mod faults;
 mod files;
 mod harness;
 mod lifecycle;

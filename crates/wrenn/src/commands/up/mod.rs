@@ -11,6 +11,10 @@ mod address;
 mod banner;
 mod plane;
 
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::path::Path;
+
 use anyhow::{Context, Result};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -28,6 +32,7 @@ pub(crate) async fn run(globals: &Globals, args: &UpArgs) -> Result<()> {
     address::check(args)?;
     let mut signals = Signals::new()?;
     let data = install::data_dir(globals)?;
+    let dir = data.path().to_owned();
     let listener = address::bind(args.addr).await?;
     let address = listener.local_addr()?;
     let agent = tokio::select! {
@@ -38,23 +43,16 @@ pub(crate) async fn run(globals: &Globals, args: &UpArgs) -> Result<()> {
     let shutdown = CancellationToken::new();
     let tasks = TaskTracker::new();
     let socket = serve_agent(&agent, &shutdown, &tasks);
-    let plane = plane::open(&globals.dir).await?;
+    let plane = plane::open(&dir).await?;
     let serving = tasks.spawn(plane::serve(plane, listener, shutdown.clone()));
-    agent.recovered().await;
-    let rpc = AgentRpc::new(&globals.dir);
-    let isolation = rpc.health().await?.isolation;
-    banner::serving(address, &globals.dir, &isolation, globals.json)?;
-
-    let by_signal = tokio::select! {
-        () = signals.wait() => true,
-        () = agent.down() => false,
+    let rpc = AgentRpc::new(&dir);
+    let left = tokio::select! {
+        biased;
+        () = signals.wait() => rpc.running().await.unwrap_or(0),
+        () = agent.down() => 0,
         ended = serving => return ended?.context("the API is not served any more"),
         ended = socket => return ended?.context("the agent does not serve any more"),
-    };
-    let left = if by_signal {
-        rpc.running().await.unwrap_or(0)
-    } else {
-        0
+        refused = announce(&rpc, address, &dir, globals.json) => match refused? {},
     };
     shutdown.cancel();
     tasks.close();
@@ -65,8 +63,20 @@ pub(crate) async fn run(globals: &Globals, args: &UpArgs) -> Result<()> {
     if globals.json {
         Ok(())
     } else {
-        banner::stopped(left, &globals.dir)
+        banner::stopped(left, &dir)
     }
+}
+
+/// Says that Wrenn serves, once it does; then there is nothing left to say.
+async fn announce(
+    rpc: &AgentRpc,
+    address: SocketAddr,
+    dir: &Path,
+    json: bool,
+) -> Result<Infallible> {
+    let health = rpc.ready().await;
+    banner::serving(address, dir, &health.isolation, json)?;
+    std::future::pending().await
 }
 
 /// All that a sandbox needs is there when this returns; what is missing is made.

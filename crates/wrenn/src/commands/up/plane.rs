@@ -36,7 +36,12 @@ pub(super) async fn serve(
     listener: TcpListener,
     shutdown: CancellationToken,
 ) -> Result<()> {
-    wrenn_http::serve(listener, wrenn_http::router(plane.clone()), shutdown).await?;
+    wrenn_http::serve(
+        listener,
+        wrenn_http::router(plane.clone(), shutdown.clone()),
+        shutdown,
+    )
+    .await?;
     plane.close().await;
     Ok(())
 }

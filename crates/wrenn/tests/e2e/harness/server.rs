@@ -37,8 +37,19 @@ impl Server {
 
     /// Starts `wrenn up` on the same data directory.
     pub(crate) fn resume(&mut self) {
+        self.resume_with("");
+    }
+
+    /// The same with faults armed, as `WRENN_FAILPOINTS` takes them.
+    pub(crate) fn resume_with(&mut self, failpoints: &str) {
         assert!(self.running.is_none());
-        self.running = Some(Running::start(&self.data()));
+        self.running = Some(Running::start(&self.data(), failpoints));
+    }
+
+    /// Waits for its end; a server that aborts by an armed fault.
+    pub(crate) fn dies(&mut self) {
+        let (status, _) = self.running.take().unwrap().end();
+        assert!(!status.success(), "the server ended well");
     }
 
     pub(crate) fn data(&self) -> PathBuf {
@@ -120,7 +131,7 @@ impl Drop for Server {
 }
 
 impl Running {
-    fn start(data: &Path) -> Self {
+    fn start(data: &Path, failpoints: &str) -> Self {
         std::fs::create_dir_all(data).unwrap();
         let log = std::fs::File::create(log(data)).unwrap();
         let mut child = wrenn(data)
@@ -132,6 +143,7 @@ impl Running {
                 "--log",
                 "info,wrenn=debug",
             ])
+            .env("WRENN_FAILPOINTS", failpoints)
             .stdout(Stdio::piped())
             .stderr(log)
             .spawn()

@@ -1,0 +1,99 @@
+//! A creation that fails at any of its steps, or whose Wrenn dies in it, leaves nothing; and what runs beside it runs on.
+//! The steps are the executor's own list.
+
+use std::time::Duration;
+
+use wrenn_agent::{CREATE, Step};
+use wrenn_client::api::CreateSandbox;
+use wrenn_client::{Client, Error};
+use wrenn_testkit::leaks::{Scope, Snapshot};
+
+use crate::harness::{MEMORY, Server, TestSandbox, until};
+
+fn steps() -> impl Iterator<Item = Step> {
+    CREATE.iter().copied().flatten().copied()
+}
+
+fn request() -> CreateSandbox {
+    CreateSandbox {
+        memory_mb: Some(MEMORY),
+        ..CreateSandbox::default()
+    }
+}
+
+/// All that the instance has in the kernel and in its store.
+fn scope(server: &Server) -> Scope {
+    let instance = std::fs::read_to_string(server.data().join("instance")).unwrap();
+    Scope::everything()
+        .only(instance.trim())
+        .folder(server.data().join("store/sandboxes"))
+}
+
+async fn uptime(client: &Client, neighbour: &TestSandbox) -> f64 {
+    let shell = crate::harness::shell("cut -d' ' -f1 /proc/uptime");
+    let done = client.exec(&neighbour.id, &shell).await.unwrap();
+    done.stdout.trim().parse().unwrap()
+}
+
+/// Nothing is pending any more, and only the neighbour runs.
+async fn settled(client: &Client, neighbour: &TestSandbox) {
+    until("settled sandboxes", Duration::from_secs(60), || async {
+        let all = client.sandboxes().await.unwrap();
+        let settled = all.iter().all(|sandbox| {
+            sandbox.transition.is_none()
+                && (sandbox.id == neighbour.id || sandbox.status == "error")
+        });
+        settled.then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_creation_is_undone_at_every_step() {
+    let mut server = Server::start();
+    let neighbour = TestSandbox::create(&server.client()).await;
+    let mut last = uptime(&server.client(), &neighbour).await;
+    let scope = scope(&server);
+    let before = Snapshot::take(&scope);
+
+    for step in steps() {
+        server.terminate();
+        server.resume_with(&format!("{}=error", step.name()));
+        let client = server.client();
+        let refused = client.create_sandbox(&request()).await.unwrap_err();
+        let Error::Api(refused) = refused else {
+            panic!("{step:?}: {refused}");
+        };
+        assert_eq!(refused.code, "agent_error", "{step:?}: {refused}");
+        assert!(refused.message.contains(step.name()), "{step:?}: {refused}");
+        before.assert_nothing_new(&scope);
+        settled(&client, &neighbour).await;
+        let now = uptime(&client, &neighbour).await;
+        assert!(now > last, "the neighbour was disturbed at {step:?}");
+        last = now;
+    }
+}
+
+#[tokio::test]
+async fn a_death_at_every_step_is_recovered_from() {
+    let mut server = Server::start();
+    let neighbour = TestSandbox::create(&server.client()).await;
+    let mut last = uptime(&server.client(), &neighbour).await;
+    let scope = scope(&server);
+    let before = Snapshot::take(&scope);
+
+    for step in steps() {
+        server.terminate();
+        server.resume_with(&format!("{}=abort", step.name()));
+        let broken = server.client().create_sandbox(&request()).await;
+        assert!(broken.is_err(), "{step:?}");
+        server.dies();
+        server.resume();
+        let client = server.client();
+        settled(&client, &neighbour).await;
+        before.assert_nothing_new(&scope);
+        let now = uptime(&client, &neighbour).await;
+        assert!(now > last, "the neighbour was disturbed at {step:?}");
+        last = now;
+    }
+}
