@@ -15,10 +15,10 @@ mod inside;
 mod wire;
 
 use std::convert::Infallible;
-use std::fs;
-use std::io;
+use std::fs::File;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
@@ -131,7 +131,7 @@ fn prepare(socket: &OwnedFd) -> io::Result<Infallible> {
         inherit(fd.as_fd())?;
     }
     for door in &spec.cgroup {
-        fs::write(door, "0").map_err(doing("joining", door))?;
+        join(door).map_err(doing("joining", door))?;
     }
     nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWPID)?;
     match fork_sibling()? {
@@ -143,10 +143,15 @@ fn prepare(socket: &OwnedFd) -> io::Result<Infallible> {
     }
 }
 
+fn join(door: &Path) -> io::Result<()> {
+    // Not fs::write: where the group is gone, no file is to be made.
+    File::options().write(true).open(door)?.write_all(b"0")
+}
+
 /// Says in an error what was being done, and with what.
 fn doing<'a, E: Into<io::Error>>(
     what: &'a str,
-    path: &'a std::path::Path,
+    path: &'a Path,
 ) -> impl FnOnce(E) -> io::Error + 'a {
     move |error| {
         let error = error.into();

@@ -1,4 +1,5 @@
 //! Real virtual machines: their life, their ends, and that nothing of them stays behind. Wants root and a guest kernel.
+#![expect(clippy::unwrap_used, reason = "a test's helpers are tests")]
 
 mod lab;
 
@@ -211,7 +212,10 @@ async fn what_is_half_made_is_listed_and_removed() {
     let machine = lab.start(&spec).await;
     // All that is known of it is lost, as after a crash before its identity was written.
     drop(machine);
-    assert_eq!(lab.qemu.leftovers().await.unwrap(), [spec.vm.clone()]);
+    assert_eq!(
+        lab.qemu.leftovers().await.unwrap(),
+        std::slice::from_ref(&spec.vm)
+    );
     assert_eq!(processes_of(spec.uid).len(), 1);
     lab.qemu.remove(&spec.vm, &spec.dir).await.unwrap();
     lab.assert_gone(&spec).await;

@@ -1,0 +1,318 @@
+//! The jail, with a shell in the VMM's place: what it sees of the host, and what the host sees of it. Wants root.
+#![expect(clippy::unwrap_used, reason = "a test's helpers are tests")]
+
+use std::fs::{self, File};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+use wrenn_sys::cgroup::{Cgroup, Hierarchies, Limits};
+use wrenn_sys::process::Exit;
+use wrenn_vmm::Error;
+use wrenn_vmm::jail::{Access, Device, JailSpec, Jailed, Launch, Link, Mount};
+
+/// A user that nobody is.
+const UID: u32 = 1_900_042;
+
+/// What the shell may try.
+const TOOLS: [&str; 15] = [
+    "sh", "cat", "chmod", "chroot", "head", "hostname", "id", "ifconfig", "kill", "mkdir", "mknod",
+    "mount", "rm", "sleep", "touch",
+];
+
+/// A jail to be, with a shell in it.
+struct Cell {
+    dir: TempDir,
+    cgroup: Cgroup,
+    spec: JailSpec,
+}
+
+impl Cell {
+    fn new(script: &str) -> Self {
+        static NUMBER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let parent = format!("wrenn-jailtest-{}-{number}", std::process::id());
+        let cgroup = Hierarchies::find().unwrap().group(&parent, "vm");
+        cgroup
+            .create(Limits {
+                memory: 64 << 20,
+                cpu_milli: 1000,
+                pids: 8,
+            })
+            .unwrap();
+        let dir = TempDir::new().unwrap();
+        fs::create_dir(dir.path().join("root")).unwrap();
+        for name in ["secret", "own"] {
+            fs::write(dir.path().join(name), name).unwrap();
+        }
+        std::os::unix::fs::chown(dir.path().join("own"), Some(UID), Some(UID)).unwrap();
+        let mount = |from: PathBuf, to: &str, access| Mount {
+            from,
+            to: to.into(),
+            access,
+        };
+        let link = Link {
+            at: "lib/link".into(),
+            target: "/vm/read".into(),
+        };
+        let tool = |name: &&str| Link {
+            at: format!("bin/{name}").into(),
+            target: "busybox".into(),
+        };
+        let spec = JailSpec {
+            cgroup: cgroup.doors(),
+            root: dir.path().join("root"),
+            mounts: vec![
+                mount("/bin/busybox".into(), "bin/busybox", Access::Execute),
+                mount("/bin/busybox".into(), "vm/no-program", Access::Read),
+                mount(dir.path().join("secret"), "vm/read", Access::Read),
+                mount(dir.path().join("own"), "vm/write", Access::Write),
+            ],
+            links: TOOLS.iter().map(tool).chain([link]).collect(),
+            devices: vec![Device::Null, Device::Urandom],
+            uid: UID,
+            program: "/bin/sh".into(),
+            args: vec!["-c".into(), script.into()],
+            env: vec![("ONLY".into(), "this".into())],
+        };
+        Self { dir, cgroup, spec }
+    }
+
+    async fn start(&self, fds: &[OwnedFd]) -> Result<Jailed, Error> {
+        let helper = helper();
+        let fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
+        let log = File::create(self.log()).unwrap().into();
+        Launch {
+            helper: &helper,
+            spec: &self.spec,
+            fds: &fds,
+            log,
+        }
+        .start()
+        .await
+    }
+
+    fn log(&self) -> PathBuf {
+        self.dir.path().join("log")
+    }
+
+    /// Runs it to its end and returns what it said.
+    async fn run(&self) -> (Exit, String) {
+        let jailed = self.start(&[]).await.unwrap();
+        let exit = jailed.process.ended().await;
+        self.end().await;
+        (exit, fs::read_to_string(self.log()).unwrap())
+    }
+
+    async fn end(&self) {
+        self.cgroup.end(Duration::from_secs(5)).await.unwrap();
+    }
+}
+
+fn helper() -> PathBuf {
+    let own = std::env::current_exe().unwrap();
+    own.parent()
+        .unwrap()
+        .parent()
+        .unwrap()
+        .join("examples/jail")
+}
+
+#[tokio::test]
+async fn the_jail_shows_what_was_given_and_nothing_else() {
+    let cell = Cell::new(
+        "for f in /* /vm/* /dev/* /lib/*; do echo $f; done; hostname; id -u; id -g; id -G; echo pid $$; env; ulimit -c; \
+         cat /lib/link; echo; head -c 4 /dev/urandom > /dev/null && echo random",
+    );
+    let (exit, said) = cell.run().await;
+    assert_eq!(exit, Exit::Code(0), "{said}");
+    let lines: Vec<_> = said.lines().collect();
+    let (files, rest) = lines.split_at(12);
+    assert_eq!(
+        files,
+        [
+            "/bin",
+            "/dev",
+            "/lib",
+            "/vm",
+            "/vm/no-program",
+            "/vm/read",
+            "/vm/write",
+            "/dev/null",
+            "/dev/urandom",
+            "/lib/link",
+            "vm",
+            &UID.to_string(),
+        ]
+    );
+    let uid = UID.to_string();
+    assert_eq!(rest[..3], [&*uid, &*uid, "pid 1"]);
+    assert!(
+        rest.contains(&"ONLY=this") && !said.contains("CARGO"),
+        "{said}"
+    );
+    assert_eq!(rest[rest.len() - 3..], ["0", "secret", "random"]);
+}
+
+#[tokio::test]
+async fn nothing_can_be_changed_but_the_own_file() {
+    let cell = Cell::new(
+        "t() { \"$@\" 2>/dev/null && echo \"$1 $2 worked\"; }\n\
+         t touch /new; t touch /vm/new; t rm /vm/read; t mkdir /dev/x; t mknod /vm/node b 8 0; t chmod 777 /vm/read\n\
+         t sh -c 'echo x > /vm/read'; t /vm/no-program true; t mount -t tmpfs x /vm; t chroot /; t kill -9 -1\n\
+         t sh -c 'echo x > /bin/busybox'; t hostname evil; t ifconfig lo up\n\
+         t touch /vm/write; echo changed > /vm/write; echo end",
+    );
+    let (exit, said) = cell.run().await;
+    assert_eq!(said, "touch /vm/write worked\nend\n");
+    assert_eq!(exit, Exit::Code(0));
+    assert_eq!(
+        fs::read_to_string(cell.dir.path().join("own")).unwrap(),
+        "changed\n"
+    );
+    assert_eq!(
+        fs::read_to_string(cell.dir.path().join("secret")).unwrap(),
+        "secret"
+    );
+}
+
+#[tokio::test]
+async fn the_host_sees_a_process_without_any_power() {
+    let (socket, other) = UnixStream::pair().unwrap();
+    let cell = Cell::new("sleep 600 & wait");
+    let jailed = cell.start(&[socket.into()]).await.unwrap();
+    let pid = jailed.process.pid();
+    let read = |name: &str| fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap();
+    let status = read("status");
+    for line in [
+        format!("Uid:\t{UID}\t{UID}\t{UID}\t{UID}\n"),
+        format!("Gid:\t{UID}\t{UID}\t{UID}\t{UID}\n"),
+        "Groups:\t \n".into(),
+        format!("PPid:\t{}\n", std::process::id()),
+        format!("NSpid:\t{pid}\t1\n"),
+        format!("NSsid:\t{pid}\t1\n"),
+        "CapInh:\t0000000000000000\n".into(),
+        "CapPrm:\t0000000000000000\n".into(),
+        "CapEff:\t0000000000000000\n".into(),
+        "CapBnd:\t0000000000000000\n".into(),
+        "CapAmb:\t0000000000000000\n".into(),
+        "NoNewPrivs:\t1\n".into(),
+    ] {
+        assert!(status.contains(&line), "{line:?} is not in {status}");
+    }
+    for kind in ["mnt", "pid", "ipc", "uts", "net", "cgroup"] {
+        let of = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/{kind}")).unwrap();
+        assert_ne!(of(&pid.to_string()), of("self"), "{kind}");
+    }
+    let links = read("net/dev")
+        .lines()
+        .skip(2)
+        .map(|line| line.trim().to_owned())
+        .collect::<Vec<_>>();
+    assert!(links.len() == 1 && links[0].starts_with("lo:"), "{links:?}");
+    let mounts = read("mountinfo");
+    assert_eq!(mounts.lines().count(), 5, "{mounts}");
+    assert!(
+        !fs::read_to_string("/proc/self/mountinfo")
+            .unwrap()
+            .contains(cell.dir.path().to_str().unwrap())
+    );
+    let mut open: Vec<_> = fs::read_dir(format!("/proc/{pid}/fd"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    open.sort();
+    assert_eq!(open, ["0", "1", "2", "3"]);
+    assert_eq!(
+        fs::metadata(format!("/proc/{pid}/fd/0")).unwrap().rdev(),
+        fs::metadata("/dev/null").unwrap().rdev()
+    );
+
+    // Its first process takes all others along.
+    jailed.process.kill().unwrap();
+    assert_eq!(jailed.process.ended().await, Exit::Signal(9));
+    cell.end().await;
+    drop(other);
+}
+
+#[tokio::test]
+async fn a_jail_that_can_not_be_made_says_why_and_leaves_nobody() {
+    type Change = fn(&mut JailSpec);
+    let broken: [(&str, Change); 6] = [
+        ("root", |spec| {
+            spec.uid = 0;
+        }),
+        ("running /absent", |spec| {
+            spec.program = "/absent".into();
+        }),
+        ("running /vm/no-program", |spec| {
+            spec.program = "/vm/no-program".into();
+        }),
+        ("no place in a jail", |spec| {
+            spec.mounts[0].to = "../../etc/passwd".into();
+        }),
+        ("mounting /absent", |spec| {
+            spec.mounts[0].from = "/absent".into();
+        }),
+        ("joining /absent", |spec| {
+            spec.cgroup = vec!["/absent".into()];
+        }),
+    ];
+    for (expected, change) in broken {
+        let mut cell = Cell::new("true");
+        change(&mut cell.spec);
+        let error = cell.start(&[]).await.expect_err(expected);
+        assert!(
+            matches!(&error, Error::Jail(why) if why.contains(expected)),
+            "{error}, not {expected}"
+        );
+        assert_eq!(fs::read_dir(&cell.spec.root).unwrap().count(), 0);
+        cell.end().await;
+        assert!(!cell.cgroup.exists());
+        assert_no_child().await;
+    }
+}
+
+#[tokio::test]
+async fn a_helper_that_is_no_helper_is_an_error() {
+    let cell = Cell::new("true");
+    let log = || File::create(cell.log()).unwrap().into();
+    let launch = |helper| Launch {
+        helper,
+        spec: &cell.spec,
+        fds: &[],
+        log: log(),
+    };
+    let error = launch(Path::new("/absent")).start().await.unwrap_err();
+    assert!(matches!(error, Error::Io { .. }), "{error}");
+    let error = launch(Path::new("/bin/true")).start().await.unwrap_err();
+    assert!(
+        matches!(error, Error::Jail(_) | Error::Io { .. }),
+        "{error}"
+    );
+    cell.end().await;
+}
+
+/// A child that failed before it became anything is reaped soon.
+async fn assert_no_child() {
+    let began = Instant::now();
+    let me = format!("PPid:\t{}\n", std::process::id());
+    let is_copy = |pid: &str| {
+        fs::read_to_string(format!("/proc/{pid}/status"))
+            .is_ok_and(|status| status.contains(&me) && status.starts_with("Name:\tjail"))
+    };
+    loop {
+        let children = fs::read_dir("/proc").unwrap().flatten();
+        let left = children
+            .filter(|entry| entry.file_name().to_str().is_some_and(is_copy))
+            .count();
+        if left == 0 {
+            return;
+        }
+        assert!(began.elapsed() < Duration::from_secs(5), "{left} are left");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
