@@ -18,77 +18,37 @@ fn main() -> Result<(), Box<dyn Error>> {
         None => build()?,
     };
     if !binary.is_file() {
-        return Err(format!(
-            "WRENN_ENVD: there is no guest agent at {}",
-            binary.display()
-        )
-        .into());
+        let absent = format!("there is no guest agent at {}", binary.display());
+        return Err(absent.into());
     }
     println!("cargo:rerun-if-changed={}", binary.display());
     println!("cargo:rustc-env=WRENN_ENVD={}", binary.display());
     Ok(())
 }
 
+#[expect(clippy::disallowed_methods, reason = "a build script has no other way")]
 fn build() -> Result<PathBuf, Box<dyn Error>> {
     let workspace = Path::new(&env::var("CARGO_MANIFEST_DIR")?)
         .join("../..")
         .canonicalize()?;
     for source in SOURCES {
-        println!(
-            "cargo:rerun-if-changed={}",
-            workspace.join(source).display()
-        );
+        let source = workspace.join(source);
+        println!("cargo:rerun-if-changed={}", source.display());
     }
     let target = workspace.join("target/guest");
-    let status = cargo()?
+    let status = Command::new(env::var("CARGO")?)
         .current_dir(&workspace)
-        .args([
-            "build",
-            "--locked",
-            "--package=wrenn-envd",
-            "--profile=guest",
-        ])
+        .args(["build", "--locked", "--package=wrenn-envd"])
         .arg(format!("--target={TARGET}"))
+        .arg("--profile=guest")
         .env("CARGO_TARGET_DIR", &target)
         .env("RUSTFLAGS", "-C target-feature=+crt-static")
+        // What cargo set for the build of this crate would win over the flags, and lint instead of compile.
+        .env_remove("CARGO_ENCODED_RUSTFLAGS")
+        .env_remove("RUSTC_WORKSPACE_WRAPPER")
         .status()?;
     if !status.success() {
-        return Err(
-            format!("the guest agent did not build ({status}); its messages are above").into(),
-        );
+        return Err("the guest agent did not build; its messages are above".into());
     }
     Ok(target.join(TARGET).join("guest/wrenn-envd"))
-}
-
-/// The cargo that runs us, without what it set for this crate alone.
-#[expect(clippy::disallowed_methods, reason = "a build script has no other way")]
-fn cargo() -> Result<Command, env::VarError> {
-    let mut cargo = Command::new(env::var("CARGO")?);
-    for (name, _) in env::vars_os() {
-        let name = name.to_string_lossy();
-        let inherited = [
-            "CARGO_PKG_",
-            "CARGO_CFG_",
-            "CARGO_FEATURE_",
-            "CARGO_MANIFEST_",
-            "RUSTC_",
-            "DEP_",
-        ]
-        .iter()
-        .any(|prefix| name.starts_with(prefix))
-            || [
-                "CARGO_ENCODED_RUSTFLAGS",
-                "RUSTC",
-                "RUSTDOC",
-                "OUT_DIR",
-                "TARGET",
-                "HOST",
-                "PROFILE",
-            ]
-            .contains(&&*name);
-        if inherited {
-            cargo.env_remove(&*name);
-        }
-    }
-    Ok(cargo)
 }
