@@ -65,14 +65,15 @@ impl HostRules<'_> {
         batch
     }
 
-    /// A slot sends from its own address; nobody else sends from or to the instance's ranges.
+    /// A slot sends from its own two addresses; nobody else sends from or to the instance's ranges.
     fn guard(&self) -> Vec<Rule> {
         let veth = self.ranges.veth.subnet();
         let reachable = self.ranges.reachable.subnet();
         vec![
-            self.from_slots().source_not(veth).drop(),
             self.from_slots().source_is_elsewhere().drop(),
-            self.from_slots().accept(),
+            self.from_slots().source(veth).accept(),
+            self.from_slots().source(reachable).accept(),
+            self.from_slots().drop(),
             rule().from(Interface::Named("lo")).accept(),
             rule().source(veth).drop(),
             rule().source(reachable).drop(),
@@ -98,7 +99,10 @@ impl HostRules<'_> {
 
     /// From slots through the host: to the resolver, to the public internet by an uplink, nowhere else.
     fn outbound(&self) -> Vec<Rule> {
-        let mut rules = vec![rule().state(state::INVALID).drop()];
+        let mut rules = vec![
+            rule().state(state::INVALID).drop(),
+            rule().source_not(self.ranges.veth.subnet()).drop(),
+        ];
         rules.extend(self.questions());
         rules.extend(denied::rules());
         for uplink in self.uplinks {

@@ -73,15 +73,20 @@ async fn names_are_asked_of_the_gateway() {
     let bed = Bed::make().await;
     let one = bed.inhabited().await;
     let dns = Service::dns(INTERNET).unwrap();
-    let answer = one.guest.ask_udp((GATEWAY_ADDRESS, 53), QUESTION).unwrap();
+    let answer = one
+        .guest
+        .ask_udp((GATEWAY_ADDRESS, 53), QUESTION, LONG)
+        .unwrap();
     assert!(answer.ends_with(&INTERNET.octets()));
     assert_eq!(dns.callers()[0].ip(), HOST);
-    one.guest.ask_udp((RESOLVER, 53), QUESTION).unwrap_err();
     one.guest
-        .ask_udp((one.slot.plan().veth_host, 53), QUESTION)
+        .ask_udp((RESOLVER, 53), QUESTION, SHORT)
         .unwrap_err();
     one.guest
-        .ask_udp((GATEWAY_ADDRESS, 54), QUESTION)
+        .ask_udp((one.slot.plan().veth_host, 53), QUESTION, SHORT)
+        .unwrap_err();
+    one.guest
+        .ask_udp((GATEWAY_ADDRESS, 54), QUESTION, SHORT)
         .unwrap_err();
     assert_eq!(dns.callers().len(), 1);
     drop((dns, one));
@@ -94,9 +99,12 @@ async fn a_resolver_on_the_host_itself_is_asked_too_and_nothing_else_there() {
     let bed = Bed::make_with(|config| config.resolvers = vec![HOST]).await;
     let one = bed.inhabited().await;
     let dns = Service::udp(own, |question| Some(question.to_vec())).unwrap();
-    let answer = one.guest.ask_udp((GATEWAY_ADDRESS, 53), QUESTION).unwrap();
+    let answer = one
+        .guest
+        .ask_udp((GATEWAY_ADDRESS, 53), QUESTION, LONG)
+        .unwrap();
     assert_eq!(answer, QUESTION);
-    one.guest.ask_udp((HOST, 53), QUESTION).unwrap_err();
+    one.guest.ask_udp((HOST, 53), QUESTION, SHORT).unwrap_err();
     assert_eq!(dns.callers().len(), 1);
     drop((dns, one));
     bed.close().await;
@@ -126,9 +134,9 @@ async fn udp_answers_come_back() {
     const PORT: u16 = 4106;
     let bed = Bed::make().await;
     let one = bed.inhabited().await;
-    let outside = Service::udp_echo(PORT).unwrap();
+    let outside = Service::udp_echo(INTERNET, PORT).unwrap();
     assert_eq!(
-        one.guest.ask_udp((INTERNET, PORT), b"ping").unwrap(),
+        one.guest.ask_udp((INTERNET, PORT), b"ping", LONG).unwrap(),
         b"ping"
     );
     assert_eq!(outside.callers()[0].ip(), HOST);

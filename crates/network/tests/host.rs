@@ -1,0 +1,68 @@
+//! What an instance changes of the host itself. One test alone, since these settings belong to all instances.
+
+mod bed;
+
+use std::io::Read;
+use std::net::{Ipv4Addr, TcpListener};
+
+use bed::{Bed, LONG};
+use nix::sys::socket::{getsockopt, sockopt};
+use wrenn_testkit::world::{self, INTERNET};
+
+const SWITCH: &str = "/proc/sys/net/ipv4/ip_forward";
+
+fn forwards() -> bool {
+    std::fs::read_to_string(SWITCH).unwrap().trim() == "1"
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test changes the world around the product"
+)]
+fn set_uplink_mtu(mtu: u16) {
+    let arguments = ["link", "set", "uplink", "mtu", &mtu.to_string()];
+    assert!(
+        std::process::Command::new("ip")
+            .args(arguments)
+            .status()
+            .unwrap()
+            .success()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn forwarding_and_segment_sizes_are_the_hosts() {
+    world::require();
+    std::fs::write(SWITCH, "0").unwrap();
+    let (first, second) = (Bed::make().await, Bed::make().await);
+    assert!(forwards());
+    first.close().await;
+    assert!(forwards(), "another instance needs it");
+    second.close().await;
+    assert!(!forwards(), "it was off before the first came");
+
+    std::fs::write(SWITCH, "1").unwrap();
+    Bed::make().await.close().await;
+    assert!(forwards(), "it was on before");
+
+    narrow_uplinks_make_small_segments().await;
+}
+
+/// What the guest and its peer agree on fits through the uplink, though the guest knows nothing of it.
+async fn narrow_uplinks_make_small_segments() {
+    const PORT: u16 = 4301;
+    const MTU: u16 = 1400;
+    set_uplink_mtu(MTU);
+    let bed = Bed::make().await;
+    let one = bed.inhabited().await;
+    let listener = world::outside(|| TcpListener::bind((Ipv4Addr::UNSPECIFIED, PORT))).unwrap();
+    let mut stream = one.guest.connect((INTERNET, PORT), LONG).unwrap();
+    let (accepted, _) = listener.accept().unwrap();
+    let segment = getsockopt(&accepted, sockopt::TcpMaxSeg).unwrap();
+    assert!(segment <= u32::from(MTU) - 40, "{segment}");
+    drop(accepted);
+    assert_eq!(stream.read(&mut [0; 1]).unwrap(), 0);
+    drop(one);
+    bed.close().await;
+    set_uplink_mtu(1500);
+}
