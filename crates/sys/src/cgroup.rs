@@ -498,7 +498,7 @@ mod tests {
         let status = std::process::Command::new("sh")
             .args([
                 "-c",
-                &format!("{join} head -c 128M /dev/zero | tail -c 64M >/dev/null"),
+                &format!("{join} head -c 134217728 /dev/zero | tail -c 67108864 >/dev/null"),
             ])
             .status()
             .unwrap();
