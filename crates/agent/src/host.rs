@@ -141,12 +141,17 @@ impl Host {
             initrd,
         };
         progress.step("looking at the machine: QEMU, KVM, network");
+        let cache = config.cache.clone();
+        blocking(move || std::fs::create_dir_all(cache))
+            .await
+            .map_err(cannot("the cache cannot be made"))?;
         let vmm = Qemu::open(QemuConfig {
             instance: data.instance().clone(),
             helper: config.helper.clone(),
             probe_kernel: boot.kernel.clone(),
             // Generations will link the builds that they need: links do not leave a file system.
             state_dir: volume.root().to_owned(),
+            verdict_dir: config.cache.clone(),
             ..QemuConfig::default()
         })
         .await

@@ -59,8 +59,10 @@ pub struct QemuConfig {
     pub accel: Accel,
     /// The guest kernel with which KVM is tried.
     pub probe_kernel: PathBuf,
-    /// A folder of root's for VMM builds and for the verdict about KVM. From where it lies programs can be run.
+    /// A folder of root's for VMM builds. From where it lies programs can be run.
     pub state_dir: PathBuf,
+    /// A folder of root's for the verdict about KVM. Installations on one machine may share it.
+    pub verdict_dir: PathBuf,
 }
 
 impl Default for QemuConfig {
@@ -73,6 +75,7 @@ impl Default for QemuConfig {
             accel: Accel::Auto,
             probe_kernel: PathBuf::new(),
             state_dir: PathBuf::new(),
+            verdict_dir: PathBuf::new(),
         }
     }
 }
@@ -118,7 +121,7 @@ impl Qemu {
         if self.config.accel == Accel::Tcg {
             return Ok(Isolation::Emulated);
         }
-        let verdict = kvm::probe(self, &self.config.probe_kernel, &self.config.state_dir).await?;
+        let verdict = kvm::probe(self, &self.config).await?;
         match (verdict, self.config.accel) {
             (Ok(()), _) => Ok(Isolation::Kvm),
             (Err(why), Accel::Kvm) => Err(Error::NoKvm { why }),

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 use wrenn_model::{Isolation, MiB, VmId};
 use wrenn_sys::{durable, process};
 
-use super::Qemu;
+use super::{Qemu, QemuConfig};
 use super::launch::Job;
 use crate::{Error, Machine, RunState, Vmm};
 
@@ -26,7 +26,7 @@ const POLL: Duration = Duration::from_millis(100);
 const MEMORY: MiB = MiB(128);
 /// Nobody's: it has no files and lives for seconds.
 const UID: u32 = 65534;
-/// In the state folder.
+/// In the folder for it.
 const VERDICT: &str = "kvm-probe.json";
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,19 +40,18 @@ struct Verdict {
 /// `Ok` when a guest works under KVM; else why not.
 pub(super) async fn probe(
     qemu: &Qemu,
-    kernel: &Path,
-    state_dir: &Path,
+    config: &QemuConfig,
 ) -> Result<Result<(), String>, Error> {
     if let Err(error) = File::options().read(true).write(true).open(DEVICE) {
         return Ok(Err(format!("{DEVICE}: {error}")));
     }
     let boot_id = process::boot_id().map_err(Error::io("reading the boot id"))?;
     let build = qemu.build.hash.clone();
-    let path = state_dir.join(VERDICT);
+    let path = config.verdict_dir.join(VERDICT);
     if let Some(known) = read(&path).filter(|v| v.boot_id == boot_id && v.build == build) {
         return Ok(known.fails.map_or(Ok(()), Err));
     }
-    let fails = try_guest(qemu, kernel, state_dir)
+    let fails = try_guest(qemu, &config.probe_kernel, &config.state_dir)
         .await
         .err()
         .map(|error| error.to_string());

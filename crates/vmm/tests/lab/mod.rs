@@ -66,6 +66,7 @@ impl Lab {
             accel,
             probe_kernel: guest::kernel(),
             state_dir: state_dir(),
+            verdict_dir: state_dir(),
             ..QemuConfig::default()
         };
         let _alone = OPENING.lock().await;
