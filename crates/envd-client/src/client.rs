@@ -7,16 +7,17 @@ use std::time::Duration;
 use buffa::{EnumValue, Message, MessageField};
 use bytes::Bytes;
 use futures::Stream;
+use http::Request;
 use http::header::CONTENT_TYPE;
 use http::request::Builder;
-use http::Request;
 use http_body_util::{BodyExt, StreamBody};
 use tokio::time::Instant;
 use wrenn_envd_api::process::process_input::Input;
 use wrenn_envd_api::process::process_selector::Selector;
 use wrenn_envd_api::process::{
-    CloseStdinRequest, CloseStdinResponse, ConnectRequest, ListRequest, ListResponse, ProcessConfig, ProcessInput,
-    ProcessSelector, SendInputRequest, SendInputResponse, SendSignalRequest, SendSignalResponse, StartRequest,
+    CloseStdinRequest, CloseStdinResponse, ConnectRequest, ListRequest, ListResponse,
+    ProcessConfig, ProcessInput, ProcessSelector, SendInputRequest, SendInputResponse,
+    SendSignalRequest, SendSignalResponse, StartRequest,
 };
 use wrenn_envd_api::{InitRequest, Metrics, Secret, header};
 
@@ -53,24 +54,33 @@ impl EnvdClient {
     /// [`init`](Self::init) will be answered.
     #[must_use]
     pub fn new(connector: Arc<dyn Connector>) -> Self {
-        Self { transport: Transport::new(connector), token: None }
+        Self {
+            transport: Transport::new(connector),
+            token: None,
+        }
     }
 
     /// This client with the token that `/init` gave the guest.
     #[must_use]
     pub fn with_token(self, token: String) -> Self {
-        Self { token: Some(token.into()), ..self }
+        Self {
+            token: Some(token.into()),
+            ..self
+        }
     }
 
     /// Whether the agent answers at all, within this time.
     pub async fn health(&self, limit: Duration) -> Result<(), Error> {
-        self.plain(limit, Request::get(url("/health")), whole("")).await.map(drop)
+        self.plain(limit, Request::get(url("/health")), whole(""))
+            .await
+            .map(drop)
     }
 
     /// Makes the guest a sandbox of its own. `key` is what the last such call gave as `next_init_key`; the first call after
     /// a boot needs none.
     pub async fn init(&self, request: &InitRequest, key: Option<&str>) -> Result<(), Error> {
-        let body = serde_json::to_vec(request).map_err(|error| Error::protocol(&error.to_string()))?;
+        let body =
+            serde_json::to_vec(request).map_err(|error| Error::protocol(&error.to_string()))?;
         let mut post = Request::post(url("/init")).header(CONTENT_TYPE, "application/json");
         if let Some(key) = key {
             post = post.header(header::INIT_KEY, key);
@@ -80,7 +90,9 @@ impl EnvdClient {
 
     /// What the guest uses.
     pub async fn metrics(&self) -> Result<Metrics, Error> {
-        let body = self.plain(CALL, Request::get(url("/metrics")), whole("")).await?;
+        let body = self
+            .plain(CALL, Request::get(url("/metrics")), whole(""))
+            .await?;
         serde_json::from_slice(&body).map_err(|error| Error::protocol(&error.to_string()))
     }
 
@@ -89,11 +101,18 @@ impl EnvdClient {
     /// Errors: [`Error::Refused`] with `NotFound` or `PermissionDenied` about the program, `InvalidArgument` about the
     /// directory or user.
     pub async fn start(&self, start: Start) -> Result<ProcessStream, Error> {
-        let until = start.timeout.and_then(|limit| Instant::now().checked_add(limit.saturating_add(GRACE)));
-        let mut request = limited(as_user(self.process("Start"), start.user.as_deref()), start.timeout);
+        let until = start
+            .timeout
+            .and_then(|limit| Instant::now().checked_add(limit.saturating_add(GRACE)));
+        let mut request = limited(
+            as_user(self.process("Start"), start.user.as_deref()),
+            start.timeout,
+        );
         if let Some(spool) = &start.spool {
             let prefix = spool.prefix.to_str().ok_or_else(invalid)?;
-            request = request.header(header::SPOOL, prefix).header(header::SPOOL_AFTER, spool.after);
+            request = request
+                .header(header::SPOOL, prefix)
+                .header(header::SPOOL_AFTER, spool.after);
         }
         let message = StartRequest {
             process: MessageField::some(ProcessConfig {
@@ -111,38 +130,56 @@ impl EnvdClient {
 
     /// Follows a command that runs already, from now on.
     pub async fn connect(&self, pid: u32) -> Result<ProcessStream, Error> {
-        let message = ConnectRequest { process: selector(pid), ..Default::default() };
+        let message = ConnectRequest {
+            process: selector(pid),
+            ..Default::default()
+        };
         self.follow(self.process("Connect"), &message, None).await
     }
 
     /// The commands that run.
     pub async fn processes(&self) -> Result<Vec<ProcessInfo>, Error> {
         let message = ListRequest::default();
-        let list: ListResponse = within(CALL, unary(&self.transport, self.process("List"), &message)).await?;
+        let list: ListResponse =
+            within(CALL, unary(&self.transport, self.process("List"), &message)).await?;
         Ok(list.processes.into_iter().map(ProcessInfo::from).collect())
     }
 
     /// Writes to a command's standard input; waits while the command does not read. At most 4 MiB at once.
     pub async fn send_input(&self, pid: u32, data: Bytes) -> Result<(), Error> {
-        let input = ProcessInput { input: Some(Input::Stdin(data.into())), ..Default::default() };
-        let message =
-            SendInputRequest { process: selector(pid), input: MessageField::some(input), ..Default::default() };
+        let input = ProcessInput {
+            input: Some(Input::Stdin(data.into())),
+            ..Default::default()
+        };
+        let message = SendInputRequest {
+            process: selector(pid),
+            input: MessageField::some(input),
+            ..Default::default()
+        };
         let sent = unary::<SendInputResponse>(&self.transport, self.process("SendInput"), &message);
         within(INPUT, sent).await.map(drop)
     }
 
     /// Closes a command's standard input, after what was sent before.
     pub async fn close_stdin(&self, pid: u32) -> Result<(), Error> {
-        let message = CloseStdinRequest { process: selector(pid), ..Default::default() };
-        let closed = unary::<CloseStdinResponse>(&self.transport, self.process("CloseStdin"), &message);
+        let message = CloseStdinRequest {
+            process: selector(pid),
+            ..Default::default()
+        };
+        let closed =
+            unary::<CloseStdinResponse>(&self.transport, self.process("CloseStdin"), &message);
         within(INPUT, closed).await.map(drop)
     }
 
     /// Sends a signal, by its number, 1 to 31: SIGKILL to all that the command started, any other to its process group.
     pub async fn signal(&self, pid: u32, signal: i32) -> Result<(), Error> {
-        let message =
-            SendSignalRequest { process: selector(pid), signal: EnumValue::from(signal), ..Default::default() };
-        let sent = unary::<SendSignalResponse>(&self.transport, self.process("SendSignal"), &message);
+        let message = SendSignalRequest {
+            process: selector(pid),
+            signal: EnumValue::from(signal),
+            ..Default::default()
+        };
+        let sent =
+            unary::<SendSignalResponse>(&self.transport, self.process("SendSignal"), &message);
         within(CALL, sent).await.map(drop)
     }
 
@@ -150,22 +187,33 @@ impl EnvdClient {
     pub async fn read_file(&self, path: &str, user: Option<&str>) -> Result<FileStream, Error> {
         let request = as_user(self.authorized(Request::get(url(&file_url(path)?))), user);
         let request = request.body(whole("")).map_err(|_| invalid())?;
-        within(CALL, self.transport.send(request)).await.map(FileStream::new)
+        within(CALL, self.transport.send(request))
+            .await
+            .map(FileStream::new)
     }
 
     /// Writes a file that then belongs to root or to `user`, with the directories on its way; one that stands there is
     /// replaced once the new one has come in whole. An error of `content`, or dropping the future, leaves the old one.
-    pub async fn write_file<S>(&self, path: &str, user: Option<&str>, content: S) -> Result<(), Error>
+    pub async fn write_file<S>(
+        &self,
+        path: &str,
+        user: Option<&str>,
+        content: S,
+    ) -> Result<(), Error>
     where
         S: Stream<Item = io::Result<Bytes>> + Send + 'static,
     {
         let request = as_user(self.authorized(Request::post(url(&file_url(path)?))), user);
         let request = request.header(CONTENT_TYPE, "application/octet-stream");
         let (upload, progress) = Upload::new(content);
-        let request = request.body(StreamBody::new(upload).boxed_unsync()).map_err(|_| invalid())?;
+        let request = request
+            .body(StreamBody::new(upload).boxed_unsync())
+            .map_err(|_| invalid())?;
         let sent = async {
             let response = self.transport.send(request).await?;
-            within(CALL, collect(response.into_body(), MAX_JSON)).await.map(drop)
+            within(CALL, collect(response.into_body(), MAX_JSON))
+                .await
+                .map(drop)
         };
         let result = tokio::select! {
             result = sent => result,
@@ -202,10 +250,16 @@ impl EnvdClient {
     /// A plain HTTP call with a small answer.
     async fn plain(&self, limit: Duration, request: Builder, body: Body) -> Result<Bytes, Error> {
         let request = self.authorized(request).body(body).map_err(|_| invalid())?;
-        within(limit, async { collect(self.transport.send(request).await?.into_body(), MAX_JSON).await }).await
+        within(limit, async {
+            collect(self.transport.send(request).await?.into_body(), MAX_JSON).await
+        })
+        .await
     }
 }
 
 fn selector(pid: u32) -> MessageField<ProcessSelector, buffa::Inline<ProcessSelector>> {
-    MessageField::some(ProcessSelector { selector: Some(Selector::Pid(pid)), ..Default::default() })
+    MessageField::some(ProcessSelector {
+        selector: Some(Selector::Pid(pid)),
+        ..Default::default()
+    })
 }

@@ -94,7 +94,9 @@ impl RefusedCode {
             StatusCode::FORBIDDEN => Self::PermissionDenied,
             StatusCode::NOT_FOUND => Self::NotFound,
             StatusCode::CONFLICT => Self::AlreadyExists,
-            StatusCode::PAYLOAD_TOO_LARGE | StatusCode::INSUFFICIENT_STORAGE => Self::ResourceExhausted,
+            StatusCode::PAYLOAD_TOO_LARGE | StatusCode::INSUFFICIENT_STORAGE => {
+                Self::ResourceExhausted
+            }
             StatusCode::NOT_IMPLEMENTED => Self::Unimplemented,
             StatusCode::SERVICE_UNAVAILABLE => Self::Unavailable,
             status if status.is_client_error() => Self::InvalidArgument,
@@ -129,7 +131,10 @@ impl Error {
 
 /// `text` as it may be shown and logged: capped, control characters replaced.
 pub(crate) fn printable(text: &str) -> String {
-    text.chars().take(MAX_MESSAGE).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    text.chars()
+        .take(MAX_MESSAGE)
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect()
 }
 
 #[cfg(test)]
@@ -154,7 +159,10 @@ mod tests {
             (507, RefusedCode::ResourceExhausted),
             (302, RefusedCode::Unknown),
         ] {
-            assert_eq!(RefusedCode::from_status(StatusCode::from_u16(status).unwrap()), code);
+            assert_eq!(
+                RefusedCode::from_status(StatusCode::from_u16(status).unwrap()),
+                code
+            );
         }
     }
 }

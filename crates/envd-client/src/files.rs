@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::Stream;
-use http::header::CONTENT_LENGTH;
 use http::Response;
+use http::header::CONTENT_LENGTH;
 use http_body_util::BodyExt;
 use hyper::body::{Frame, Incoming};
 
@@ -33,7 +33,10 @@ impl FileStream {
     pub(crate) fn new(response: Response<Incoming>) -> Self {
         let size = response.headers().get(CONTENT_LENGTH);
         let size = size.and_then(|size| size.to_str().ok()?.parse().ok());
-        Self { body: response.into_body(), size }
+        Self {
+            body: response.into_body(),
+            size,
+        }
     }
 
     /// How long the guest says it is. The content that follows is no longer, and a shorter one is an error.
@@ -84,7 +87,13 @@ struct State {
 impl<S> Upload<S> {
     pub(crate) fn new(source: S) -> (Self, Progress) {
         let progress = Progress::default();
-        (Self { source: Box::pin(source), progress: progress.clone() }, progress)
+        (
+            Self {
+                source: Box::pin(source),
+                progress: progress.clone(),
+            },
+            progress,
+        )
     }
 }
 
@@ -96,7 +105,8 @@ impl<S: Stream<Item = io::Result<Bytes>>> Stream for Upload<S> {
             return Poll::Ready(Some(Err(io::ErrorKind::ConnectionAborted.into())));
         }
         let polled = self.source.as_mut().poll_next(cx);
-        self.progress.change(|state| state.guest_since = polled.is_ready().then(Instant::now));
+        self.progress
+            .change(|state| state.guest_since = polled.is_ready().then(Instant::now));
         polled.map(|item| {
             item.map(|piece| {
                 piece.map(Frame::data).map_err(|error| {
@@ -115,7 +125,10 @@ impl Progress {
         loop {
             tokio::time::sleep(WATCH).await;
             let mut stalled = false;
-            self.change(|state| stalled = state.guest_since.is_some_and(|since| since.elapsed() > STALL));
+            self.change(|state| {
+                let since = state.guest_since;
+                stalled = since.is_some_and(|since| since.elapsed() > STALL);
+            });
             if stalled {
                 return;
             }
@@ -151,12 +164,17 @@ impl Progress {
 pub(crate) fn file_url(path: &str) -> Result<String, Error> {
     if !path.starts_with('/') || path.contains('\0') {
         let message = "the path must be absolute".to_owned();
-        return Err(Error::Refused { code: RefusedCode::InvalidArgument, message });
+        return Err(Error::Refused {
+            code: RefusedCode::InvalidArgument,
+            message,
+        });
     }
     let mut url = "/files?path=".to_owned();
     for byte in path.bytes() {
         match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'-' | b'_' | b'.' | b'~' => url.push(char::from(byte)),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'-' | b'_' | b'.' | b'~' => {
+                url.push(char::from(byte));
+            }
             // Writing to a string cannot fail.
             other => drop(write!(url, "%{other:02X}")),
         }
@@ -170,7 +188,10 @@ mod tests {
 
     #[test]
     fn paths_are_escaped() {
-        assert_eq!(file_url("/a b/é&?#+%").unwrap(), "/files?path=/a%20b/%C3%A9%26%3F%23%2B%25");
+        assert_eq!(
+            file_url("/a b/é&?#+%").unwrap(),
+            "/files?path=/a%20b/%C3%A9%26%3F%23%2B%25"
+        );
         assert!(file_url("a").is_err());
         assert!(file_url("").is_err());
         assert!(file_url("/a\0").is_err());

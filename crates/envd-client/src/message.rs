@@ -45,7 +45,10 @@ pub(crate) struct Messages {
 
 impl Messages {
     pub(crate) fn new(body: Incoming) -> Self {
-        Self { body, buffer: BytesMut::new() }
+        Self {
+            body,
+            buffer: BytesMut::new(),
+        }
     }
 
     /// The next message; `None` after a good end. Nothing is lost when the future is dropped.
@@ -55,11 +58,17 @@ impl Messages {
                 return match flags {
                     0 => Ok(Some(message)),
                     END => ended(&message).map(|()| None),
-                    flags if flags & COMPRESSED != 0 => Err(Error::protocol("a compressed message that nobody asked for")),
+                    flags if flags & COMPRESSED != 0 => Err(Error::protocol(
+                        "a compressed message that nobody asked for",
+                    )),
                     _ => Err(Error::protocol("unknown flags of a message")),
                 };
             }
-            let frame = self.body.frame().await.ok_or_else(|| Error::protocol("the stream has no end message"))?;
+            let frame = self
+                .body
+                .frame()
+                .await
+                .ok_or_else(|| Error::protocol("the stream has no end message"))?;
             if let Ok(data) = frame.map_err(Error::from_transport)?.into_data() {
                 self.buffer.extend_from_slice(&data);
             }
@@ -102,7 +111,8 @@ fn ended(message: &[u8]) -> Result<(), Error> {
     struct End {
         error: Option<Refusal>,
     }
-    let end: End = serde_json::from_slice(message).map_err(|error| Error::protocol(&error.to_string()))?;
+    let end: End =
+        serde_json::from_slice(message).map_err(|error| Error::protocol(&error.to_string()))?;
     match end.error {
         None => Ok(()),
         Some(refusal) => Err(refusal.into_error(http::StatusCode::INTERNAL_SERVER_ERROR)),

@@ -88,7 +88,12 @@ pub struct ProcessInfo {
 impl From<wire::ProcessInfo> for ProcessInfo {
     fn from(info: wire::ProcessInfo) -> Self {
         let config = info.config.as_option().cloned().unwrap_or_default();
-        Self { pid: info.pid, cmd: config.cmd, args: config.args, tag: info.tag }
+        Self {
+            pid: info.pid,
+            cmd: config.cmd,
+            args: config.args,
+            tag: info.tag,
+        }
     }
 }
 
@@ -106,7 +111,11 @@ impl ProcessStream {
     ///
     /// Errors: the first message is a refusal.
     pub(crate) async fn begin(messages: Messages, until: Option<Instant>) -> Result<Self, Error> {
-        let mut stream = Self { ahead: None, messages: Some(messages), until };
+        let mut stream = Self {
+            ahead: None,
+            messages: Some(messages),
+            until,
+        };
         stream.ahead = stream.next().await?;
         Ok(stream)
     }
@@ -124,7 +133,9 @@ impl ProcessStream {
         };
         let next = next_event(messages);
         let result = match self.until {
-            Some(until) => timeout_at(until, next).await.unwrap_or(Err(Error::TimedOut)),
+            Some(until) => timeout_at(until, next)
+                .await
+                .unwrap_or(Err(Error::TimedOut)),
             None => next.await,
         };
         match &result {
@@ -167,7 +178,11 @@ fn told(event: Event) -> Option<ProcessEvent> {
             Output::Pty(_) => None,
         },
         Event::End(end) => {
-            let signal = if end.exited { None } else { signal::from_status(&end.status) };
+            let signal = if end.exited {
+                None
+            } else {
+                signal::from_status(&end.status)
+            };
             Some(ProcessEvent::End {
                 exit_code: signal.map_or(end.exit_code, |signal| 128 + signal),
                 exited: end.exited,

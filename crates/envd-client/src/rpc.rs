@@ -18,17 +18,32 @@ use crate::transport::{Transport, collect, url, whole};
 const MAX_ANSWER: usize = 4 << 20;
 
 /// Calls one method and reads its one answer.
-pub(crate) async fn unary<A: Message>(transport: &Transport, request: Builder, message: &impl Message) -> Result<A, Error> {
-    let request = request.header(CONTENT_TYPE, "application/proto").body(whole(message.encode_to_vec()));
+pub(crate) async fn unary<A: Message>(
+    transport: &Transport,
+    request: Builder,
+    message: &impl Message,
+) -> Result<A, Error> {
+    let request = request
+        .header(CONTENT_TYPE, "application/proto")
+        .body(whole(message.encode_to_vec()));
     let response = transport.send(request.map_err(|_| invalid())?).await?;
     decode(&collect(response.into_body(), MAX_ANSWER).await?)
 }
 
 /// Calls one method whose answer is a stream.
-pub(crate) async fn stream(transport: &Transport, request: Builder, message: &impl Message) -> Result<Messages, Error> {
-    let request = request.header(CONTENT_TYPE, "application/connect+proto").body(whole(enveloped(message)));
+pub(crate) async fn stream(
+    transport: &Transport,
+    request: Builder,
+    message: &impl Message,
+) -> Result<Messages, Error> {
+    let request = request
+        .header(CONTENT_TYPE, "application/connect+proto")
+        .body(whole(enveloped(message)));
     let response = transport.send(request.map_err(|_| invalid())?).await?;
-    let kind = response.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let kind = response
+        .headers()
+        .get(CONTENT_TYPE)
+        .map(HeaderValue::as_bytes);
     if kind != Some(b"application/connect+proto") {
         return Err(Error::protocol("the answer is no Connect stream"));
     }
@@ -37,7 +52,12 @@ pub(crate) async fn stream(transport: &Transport, request: Builder, message: &im
 
 /// A request for `method` of a service.
 pub(crate) fn call(token: Option<&Secret>, service: &str, method: &str) -> Builder {
-    let request = authorized(Request::builder().method(Method::POST).uri(url(&format!("/{service}/{method}"))), token);
+    let request = authorized(
+        Request::builder()
+            .method(Method::POST)
+            .uri(url(&format!("/{service}/{method}"))),
+        token,
+    );
     request.header("connect-protocol-version", "1")
 }
 
@@ -59,7 +79,10 @@ pub(crate) fn as_user(request: Builder, user: Option<&str>) -> Builder {
 pub(crate) fn limited(request: Builder, limit: Option<Duration>) -> Builder {
     match limit {
         // Ten digits are what the protocol allows: 115 days.
-        Some(limit) => request.header(header::CONNECT_TIMEOUT, limit.as_millis().min(9_999_999_999).to_string()),
+        Some(limit) => request.header(
+            header::CONNECT_TIMEOUT,
+            limit.as_millis().min(9_999_999_999).to_string(),
+        ),
         None => request,
     }
 }

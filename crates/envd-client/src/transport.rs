@@ -53,8 +53,16 @@ impl Transport {
 
     /// Sends a request; anything but a success is an error. Waits for the answer's header as long as the caller does.
     pub(crate) async fn send(&self, request: Request<Body>) -> Result<Response<Incoming>, Error> {
-        let response = self.0.request(request).await.map_err(Error::from_transport)?;
-        if response.status().is_success() { Ok(response) } else { Err(refusal(response).await) }
+        let response = self
+            .0
+            .request(request)
+            .await
+            .map_err(Error::from_transport)?;
+        if response.status().is_success() {
+            Ok(response)
+        } else {
+            Err(refusal(response).await)
+        }
     }
 }
 
@@ -65,7 +73,9 @@ pub(crate) fn url(path_and_query: &str) -> String {
 
 /// A body that is there already.
 pub(crate) fn whole(bytes: impl Into<Bytes>) -> Body {
-    Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
+    Full::new(bytes.into())
+        .map_err(|never| match never {})
+        .boxed_unsync()
 }
 
 /// Reads an answer of at most `limit` bytes.
@@ -84,8 +94,13 @@ pub(crate) async fn collect(mut body: Incoming, limit: usize) -> Result<Bytes, E
 }
 
 /// Bounds the time that a call takes.
-pub(crate) async fn within<T>(limit: Duration, call: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    tokio::time::timeout(limit, call).await.unwrap_or(Err(Error::TimedOut))
+pub(crate) async fn within<T>(
+    limit: Duration,
+    call: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    tokio::time::timeout(limit, call)
+        .await
+        .unwrap_or(Err(Error::TimedOut))
 }
 
 /// What a refusal says: in a Connect answer `code` is a name, in a plain one the status once more.
@@ -103,18 +118,30 @@ impl Refusal {
         if name == Some("deadline_exceeded") {
             return Error::TimedOut;
         }
-        let code = name.and_then(RefusedCode::from_name).unwrap_or_else(|| RefusedCode::from_status(status));
+        let code = name
+            .and_then(RefusedCode::from_name)
+            .unwrap_or_else(|| RefusedCode::from_status(status));
         // The host chose the user; its token was right.
-        let unknown_user = code == RefusedCode::Unauthenticated && self.message.starts_with(UNKNOWN_USER);
-        let code = if unknown_user { RefusedCode::InvalidArgument } else { code };
-        Error::Refused { code, message: printable(&self.message) }
+        let unknown_user =
+            code == RefusedCode::Unauthenticated && self.message.starts_with(UNKNOWN_USER);
+        let code = if unknown_user {
+            RefusedCode::InvalidArgument
+        } else {
+            code
+        };
+        Error::Refused {
+            code,
+            message: printable(&self.message),
+        }
     }
 }
 
 async fn refusal(response: Response<Incoming>) -> Error {
     let status = response.status();
     match collect(response.into_body(), MAX_ERROR).await {
-        Ok(body) => serde_json::from_slice::<Refusal>(&body).unwrap_or_default().into_error(status),
+        Ok(body) => serde_json::from_slice::<Refusal>(&body)
+            .unwrap_or_default()
+            .into_error(status),
         Err(error) => error,
     }
 }

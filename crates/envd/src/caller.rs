@@ -23,11 +23,19 @@ pub(crate) enum UserError {
 /// The user that the call names, by basic authentication or in its query; else the session's default user.
 ///
 /// The name is all that counts: whoever has the token may be anybody.
-pub(crate) fn user(headers: &HeaderMap, query: Option<&str>, session: &Session) -> Result<User, UserError> {
+pub(crate) fn user(
+    headers: &HeaderMap,
+    query: Option<&str>,
+    session: &Session,
+) -> Result<User, UserError> {
     let accounts = Accounts::read().map_err(UserError::Accounts)?;
-    let named = basic_user(headers).or_else(|| query.map(str::to_owned)).filter(|name| !name.is_empty());
+    let named = basic_user(headers)
+        .or_else(|| query.map(str::to_owned))
+        .filter(|name| !name.is_empty());
     let name = named.as_deref().unwrap_or(&session.default_user);
-    accounts.user(name).ok_or_else(|| UserError::Unknown(name.to_owned()))
+    accounts
+        .user(name)
+        .ok_or_else(|| UserError::Unknown(name.to_owned()))
 }
 
 fn basic_user(headers: &HeaderMap) -> Option<String> {
@@ -37,7 +45,11 @@ fn basic_user(headers: &HeaderMap) -> Option<String> {
         return None;
     }
     let text = String::from_utf8(STANDARD.decode(credentials.trim()).ok()?).ok()?;
-    Some(text.split_once(':').map_or(text.as_str(), |(name, _)| name).to_owned())
+    Some(
+        text.split_once(':')
+            .map_or(text.as_str(), |(name, _)| name)
+            .to_owned(),
+    )
 }
 
 #[cfg(test)]

@@ -45,9 +45,21 @@ impl Machine {
     /// Checks all that the request asks of the machine, then does it. The entropy comes first: whatever is drawn from the
     /// generator afterwards must differ between two clones.
     pub(crate) fn apply(self, request: &InitRequest) -> Result<(), MachineError> {
-        let entropy = request.entropy.as_ref().map(|text| decode(text.expose())).transpose()?;
-        let machine_id = request.machine_id.as_deref().map(checked_machine_id).transpose()?;
-        let hostname = request.hostname.as_deref().map(checked_hostname).transpose()?;
+        let entropy = request
+            .entropy
+            .as_ref()
+            .map(|text| decode(text.expose()))
+            .transpose()?;
+        let machine_id = request
+            .machine_id
+            .as_deref()
+            .map(checked_machine_id)
+            .transpose()?;
+        let hostname = request
+            .hostname
+            .as_deref()
+            .map(checked_hostname)
+            .transpose()?;
         if self == Self::Shared {
             return Ok(());
         }
@@ -74,7 +86,9 @@ pub(crate) fn set_hostname(name: &str) -> io::Result<()> {
     fs::write("/etc/hostname", format!("{name}\n"))?;
     fs::write(
         "/etc/hosts",
-        format!("127.0.0.1\tlocalhost\n127.0.1.1\t{name}\n::1\tlocalhost ip6-localhost ip6-loopback\n"),
+        format!(
+            "127.0.0.1\tlocalhost\n127.0.1.1\t{name}\n::1\tlocalhost ip6-localhost ip6-loopback\n"
+        ),
     )
 }
 
@@ -95,7 +109,9 @@ fn set_clock(time: &Timestamp) -> io::Result<()> {
 }
 
 fn decode(text: &str) -> Result<Vec<u8>, MachineError> {
-    let bytes = STANDARD.decode(text).map_err(|_| MachineError::Invalid("entropy is not base64"))?;
+    let bytes = STANDARD
+        .decode(text)
+        .map_err(|_| MachineError::Invalid("entropy is not base64"))?;
     if bytes.is_empty() || bytes.len() > entropy::MAX_LEN {
         return Err(MachineError::Invalid("entropy must be 1 to 512 bytes"));
     }
@@ -107,7 +123,9 @@ fn checked_machine_id(id: &str) -> Result<&str, MachineError> {
     if id.len() == 32 && id.chars().all(is_digit) {
         Ok(id)
     } else {
-        Err(MachineError::Invalid("machineId must be 32 lower case hex digits"))
+        Err(MachineError::Invalid(
+            "machineId must be 32 lower case hex digits",
+        ))
     }
 }
 
@@ -115,7 +133,11 @@ fn checked_machine_id(id: &str) -> Result<&str, MachineError> {
 fn checked_hostname(name: &str) -> Result<&str, MachineError> {
     let is_label = |label: &str| {
         let inner = |c: char| c.is_ascii_alphanumeric() || c == '-';
-        !label.is_empty() && label.len() <= 63 && label.chars().all(inner) && !label.starts_with('-') && !label.ends_with('-')
+        !label.is_empty()
+            && label.len() <= 63
+            && label.chars().all(inner)
+            && !label.starts_with('-')
+            && !label.ends_with('-')
     };
     if name.len() <= 64 && name.split('.').all(is_label) {
         Ok(name)
@@ -131,18 +153,51 @@ mod tests {
     #[test]
     fn wrong_values_are_told_before_anything_changes() {
         let wrong = [
-            InitRequest { entropy: Some("!".into()), ..InitRequest::default() },
-            InitRequest { entropy: Some("".into()), ..InitRequest::default() },
-            InitRequest { entropy: Some(STANDARD.encode([0; 513]).into()), ..InitRequest::default() },
-            InitRequest { machine_id: Some("0".repeat(31)), ..InitRequest::default() },
-            InitRequest { machine_id: Some("G".repeat(32)), ..InitRequest::default() },
-            InitRequest { hostname: Some("a b".to_owned()), ..InitRequest::default() },
-            InitRequest { hostname: Some("-a".to_owned()), ..InitRequest::default() },
-            InitRequest { hostname: Some("a".repeat(65)), ..InitRequest::default() },
-            InitRequest { hostname: Some(String::new()), ..InitRequest::default() },
+            InitRequest {
+                entropy: Some("!".into()),
+                ..InitRequest::default()
+            },
+            InitRequest {
+                entropy: Some("".into()),
+                ..InitRequest::default()
+            },
+            InitRequest {
+                entropy: Some(STANDARD.encode([0; 513]).into()),
+                ..InitRequest::default()
+            },
+            InitRequest {
+                machine_id: Some("0".repeat(31)),
+                ..InitRequest::default()
+            },
+            InitRequest {
+                machine_id: Some("G".repeat(32)),
+                ..InitRequest::default()
+            },
+            InitRequest {
+                hostname: Some("a b".to_owned()),
+                ..InitRequest::default()
+            },
+            InitRequest {
+                hostname: Some("-a".to_owned()),
+                ..InitRequest::default()
+            },
+            InitRequest {
+                hostname: Some("a".repeat(65)),
+                ..InitRequest::default()
+            },
+            InitRequest {
+                hostname: Some(String::new()),
+                ..InitRequest::default()
+            },
         ];
         for request in wrong {
-            assert!(matches!(Machine::Shared.apply(&request), Err(MachineError::Invalid(_))), "{request:?}");
+            assert!(
+                matches!(
+                    Machine::Shared.apply(&request),
+                    Err(MachineError::Invalid(_))
+                ),
+                "{request:?}"
+            );
         }
         let right = InitRequest {
             entropy: Some(STANDARD.encode([7; 512]).into()),

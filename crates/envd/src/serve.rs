@@ -29,7 +29,9 @@ pub(crate) fn run(args: impl Iterator<Item = String>) -> Result<(), Box<dyn Erro
     let groups = Groups::new(options.cgroup)?;
     let processes = Processes::new(reaper, groups);
     let server = Server::new(processes, Machine::Shared);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
         let listener = TcpListener::bind(options.listen).await?;
         println!("{}", listener.local_addr()?);
@@ -55,12 +57,18 @@ fn parse(mut args: impl Iterator<Item = String>) -> Option<Options> {
     while let Some(name) = args.next() {
         let value = args.next()?;
         match name.as_str() {
-            "--listen" => listen = value.parse().ok().filter(|address: &SocketAddr| address.ip().is_loopback()),
+            "--listen" => {
+                let address: Option<SocketAddr> = value.parse().ok();
+                listen = address.filter(|address| address.ip().is_loopback());
+            }
             "--cgroup" => cgroup = Some(PathBuf::from(value)),
             _ => return None,
         }
     }
-    Some(Options { listen: listen?, cgroup: cgroup? })
+    Some(Options {
+        listen: listen?,
+        cgroup: cgroup?,
+    })
 }
 
 #[cfg(test)]

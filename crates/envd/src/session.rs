@@ -43,7 +43,11 @@ impl Sessions {
 
     /// Checks that the caller may call `/init`, and says what the session would become. The first call after a boot needs no
     /// key: no process of a user has run yet.
-    pub(crate) fn propose(&self, request: &InitRequest, key: Option<&[u8]>) -> Result<Session, InitError> {
+    pub(crate) fn propose(
+        &self,
+        request: &InitRequest,
+        key: Option<&[u8]>,
+    ) -> Result<Session, InitError> {
         let Some(current) = self.current() else {
             return Session::first(request).ok_or(InitError::NoSecrets);
         };
@@ -87,7 +91,9 @@ impl Session {
             init_key: or(secret(&request.next_init_key).as_ref(), &self.init_key),
             env: or(request.env_vars.as_ref(), &self.env),
             default_user: or(given(&request.default_user).as_ref(), &self.default_user),
-            default_workdir: given(&request.default_workdir).map(PathBuf::from).or_else(|| self.default_workdir.clone()),
+            default_workdir: given(&request.default_workdir)
+                .map(PathBuf::from)
+                .or_else(|| self.default_workdir.clone()),
             sandbox_id: or(request.sandbox_id.as_ref(), &self.sandbox_id),
             template_id: or(request.template_id.as_ref(), &self.template_id),
         }
@@ -99,14 +105,21 @@ mod tests {
     use super::*;
 
     fn request(token: &str, key: &str) -> InitRequest {
-        InitRequest { access_token: Some(token.into()), next_init_key: Some(key.into()), ..InitRequest::default() }
+        InitRequest {
+            access_token: Some(token.into()),
+            next_init_key: Some(key.into()),
+            ..InitRequest::default()
+        }
     }
 
     #[test]
     fn the_first_call_must_bring_both_secrets() {
         let sessions = Sessions::default();
         for request in [InitRequest::default(), request("t", ""), request("", "k")] {
-            assert_eq!(sessions.propose(&request, None).unwrap_err(), InitError::NoSecrets);
+            assert_eq!(
+                sessions.propose(&request, None).unwrap_err(),
+                InitError::NoSecrets
+            );
         }
         assert!(sessions.propose(&request("t", "k"), None).is_ok());
     }
@@ -116,11 +129,24 @@ mod tests {
         let sessions = Sessions::default();
         sessions.adopt(sessions.propose(&request("t", "one"), None).unwrap());
         for key in [None, Some(&b"two"[..]), Some(b"")] {
-            assert_eq!(sessions.propose(&request("u", "two"), key).unwrap_err(), InitError::WrongKey);
+            assert_eq!(
+                sessions.propose(&request("u", "two"), key).unwrap_err(),
+                InitError::WrongKey
+            );
         }
-        sessions.adopt(sessions.propose(&request("u", "two"), Some(b"one")).unwrap());
-        assert!(sessions.propose(&InitRequest::default(), Some(b"one")).is_err());
-        let kept = sessions.propose(&InitRequest::default(), Some(b"two")).unwrap();
+        sessions.adopt(
+            sessions
+                .propose(&request("u", "two"), Some(b"one"))
+                .unwrap(),
+        );
+        assert!(
+            sessions
+                .propose(&InitRequest::default(), Some(b"one"))
+                .is_err()
+        );
+        let kept = sessions
+            .propose(&InitRequest::default(), Some(b"two"))
+            .unwrap();
         assert!(kept.token.matches(b"u"));
         assert!(kept.init_key.matches(b"two"));
     }

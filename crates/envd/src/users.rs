@@ -30,35 +30,49 @@ pub(crate) struct Accounts {
 impl Accounts {
     /// Reads the files anew: a command may just have added a user. An absent file is an empty one.
     pub(crate) fn read() -> io::Result<Self> {
-        Ok(Self { passwd: read("/etc/passwd")?, group: read("/etc/group")? })
+        Ok(Self {
+            passwd: read("/etc/passwd")?,
+            group: read("/etc/group")?,
+        })
     }
 
     /// The user of this name. `root` exists even where no file says so.
     pub(crate) fn user(&self, name: &str) -> Option<User> {
-        let found = lines::<7>(&self.passwd).find(|fields| fields[0] == name).and_then(|fields| {
-            let gid = fields[3].parse().ok()?;
-            Some(User {
-                name: name.to_owned(),
-                uid: fields[2].parse().ok()?,
-                gid,
-                home: PathBuf::from(if fields[5].is_empty() { "/" } else { fields[5] }),
-                shell: if fields[6].is_empty() { "/bin/sh" } else { fields[6] }.to_owned(),
-                groups: self.groups_of(name, gid),
-            })
-        });
+        let found = lines::<7>(&self.passwd)
+            .find(|fields| fields[0] == name)
+            .and_then(|fields| {
+                let gid = fields[3].parse().ok()?;
+                Some(User {
+                    name: name.to_owned(),
+                    uid: fields[2].parse().ok()?,
+                    gid,
+                    home: PathBuf::from(if fields[5].is_empty() { "/" } else { fields[5] }),
+                    shell: if fields[6].is_empty() {
+                        "/bin/sh"
+                    } else {
+                        fields[6]
+                    }
+                    .to_owned(),
+                    groups: self.groups_of(name, gid),
+                })
+            });
         found.or_else(|| (name == "root").then(root))
     }
 
     /// The name of a user id.
     pub(crate) fn user_name(&self, uid: u32) -> Option<&str> {
         let uid = uid.to_string();
-        lines::<7>(&self.passwd).find(|fields| fields[2] == uid).map(|fields| fields[0])
+        lines::<7>(&self.passwd)
+            .find(|fields| fields[2] == uid)
+            .map(|fields| fields[0])
     }
 
     /// The name of a group id.
     pub(crate) fn group_name(&self, gid: u32) -> Option<&str> {
         let gid = gid.to_string();
-        lines::<4>(&self.group).find(|fields| fields[2] == gid).map(|fields| fields[0])
+        lines::<4>(&self.group)
+            .find(|fields| fields[2] == gid)
+            .map(|fields| fields[0])
     }
 
     fn groups_of(&self, name: &str, own: u32) -> Vec<u32> {

@@ -1,4 +1,8 @@
 //! File content through the real agent.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a helper that fails is a test that fails"
+)]
 
 mod common;
 
@@ -48,17 +52,32 @@ async fn content_goes_in_and_comes_out_again() {
     let (_agent, client) = Agent::initialised().await;
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a b/ü/file");
-    client.write_file(path.to_str().unwrap(), None, pieces(300)).await.unwrap();
+    client
+        .write_file(path.to_str().unwrap(), None, pieces(300))
+        .await
+        .unwrap();
     assert_eq!(fs::read(&path).unwrap(), content(300));
     assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o644);
-    let mut stream = client.read_file(path.to_str().unwrap(), None).await.unwrap();
+    let mut stream = client
+        .read_file(path.to_str().unwrap(), None)
+        .await
+        .unwrap();
     assert_eq!(stream.size(), Some(30_000_000));
     drop(stream.next().await.unwrap());
     drop(stream);
     assert_eq!(read(&client, &path).await.unwrap(), content(300));
-    client.write_file(path.to_str().unwrap(), None, pieces(0)).await.unwrap();
+    client
+        .write_file(path.to_str().unwrap(), None, pieces(0))
+        .await
+        .unwrap();
     assert_eq!(read(&client, &path).await.unwrap(), b"");
-    assert!(!read(&client, Path::new("/proc/self/status")).await.unwrap().is_empty(), "size 0, but not empty");
+    assert!(
+        !read(&client, Path::new("/proc/self/status"))
+            .await
+            .unwrap()
+            .is_empty(),
+        "size 0, but not empty"
+    );
 }
 
 #[tokio::test]
@@ -66,10 +85,22 @@ async fn a_file_belongs_to_its_user_and_keeps_its_permissions() {
     let (_agent, client) = Agent::initialised().await;
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("sub/file");
-    client.write_file(path.to_str().unwrap(), Some("daemon"), pieces(1)).await.unwrap();
-    assert_eq!((fs::metadata(&path).unwrap().uid(), fs::metadata(path.parent().unwrap()).unwrap().uid()), (1, 1));
+    client
+        .write_file(path.to_str().unwrap(), Some("daemon"), pieces(1))
+        .await
+        .unwrap();
+    assert_eq!(
+        (
+            fs::metadata(&path).unwrap().uid(),
+            fs::metadata(path.parent().unwrap()).unwrap().uid()
+        ),
+        (1, 1)
+    );
     fs::set_permissions(&path, fs::Permissions::from_mode(0o4755)).unwrap();
-    client.write_file(path.to_str().unwrap(), None, pieces(1)).await.unwrap();
+    client
+        .write_file(path.to_str().unwrap(), None, pieces(1))
+        .await
+        .unwrap();
     let metadata = fs::metadata(&path).unwrap();
     assert_eq!((metadata.uid(), metadata.mode() & 0o7777), (0, 0o4755));
 }
@@ -82,15 +113,23 @@ async fn a_broken_upload_leaves_the_old_file() {
     fs::write(&path, "old").unwrap();
     let alone = || fs::read_dir(dir.path()).unwrap().count() == 1;
 
-    let broken = pieces(50).chain(futures::stream::iter([Err(io::Error::other("the caller hung up"))]));
-    let result = client.write_file(path.to_str().unwrap(), None, broken).await;
+    let broken = pieces(50).chain(futures::stream::iter([Err(io::Error::other(
+        "the caller hung up",
+    ))]));
+    let result = client
+        .write_file(path.to_str().unwrap(), None, broken)
+        .await;
     assert!(matches!(result, Err(Error::Content(_))), "{result:?}");
     eventually("the unfinished file is gone", alone).await;
     assert_eq!(fs::read(&path).unwrap(), b"old");
 
     let endless = pieces(50).chain(futures::stream::pending());
     let upload = client.write_file(path.to_str().unwrap(), None, endless);
-    assert!(tokio::time::timeout(Duration::from_millis(300), upload).await.is_err());
+    assert!(
+        tokio::time::timeout(Duration::from_millis(300), upload)
+            .await
+            .is_err()
+    );
     eventually("the unfinished file is gone", alone).await;
     assert_eq!(fs::read(&path).unwrap(), b"old");
 }
@@ -111,12 +150,29 @@ async fn wrong_paths_are_refused() {
         ("", RefusedCode::InvalidArgument),
         (&long, RefusedCode::InvalidArgument),
     ] {
-        assert_eq!(refused(client.read_file(path, None).await), code, "reading {path}");
+        assert_eq!(
+            refused(client.read_file(path, None).await),
+            code,
+            "reading {path}"
+        );
     }
-    for path in ["/etc", "/", "/dev/null", "relative", &long, file.join("below").to_str().unwrap()] {
-        assert_eq!(refused(client.write_file(path, None, pieces(1)).await), RefusedCode::InvalidArgument, "writing {path}");
+    for path in [
+        "/etc",
+        "/",
+        "/dev/null",
+        "relative",
+        &long,
+        file.join("below").to_str().unwrap(),
+    ] {
+        assert_eq!(
+            refused(client.write_file(path, None, pieces(1)).await),
+            RefusedCode::InvalidArgument,
+            "writing {path}"
+        );
     }
-    let unknown = client.read_file(file.to_str().unwrap(), Some("no-such-user")).await;
+    let unknown = client
+        .read_file(file.to_str().unwrap(), Some("no-such-user"))
+        .await;
     assert_eq!(refused(unknown), RefusedCode::InvalidArgument);
 }
 
@@ -127,7 +183,14 @@ impl Tiny {
     fn mount() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let flags = nix::mount::MsFlags::empty();
-        nix::mount::mount(Some("none"), dir.path(), Some("tmpfs"), flags, Some("size=1m")).unwrap();
+        nix::mount::mount(
+            Some("none"),
+            dir.path(),
+            Some("tmpfs"),
+            flags,
+            Some("size=1m"),
+        )
+        .unwrap();
         Self(dir)
     }
 }
@@ -144,10 +207,15 @@ async fn a_full_disk_is_told() {
     let tiny = Tiny::mount();
     let path = tiny.0.path().join("file");
     fs::write(&path, "old").unwrap();
-    let result = client.write_file(path.to_str().unwrap(), None, pieces(300)).await;
+    let result = client
+        .write_file(path.to_str().unwrap(), None, pieces(300))
+        .await;
     assert_eq!(refused(result), RefusedCode::ResourceExhausted);
     assert_eq!(fs::read(&path).unwrap(), b"old");
-    eventually("the unfinished file is gone", || fs::read_dir(tiny.0.path()).unwrap().count() == 1).await;
+    eventually("the unfinished file is gone", || {
+        fs::read_dir(tiny.0.path()).unwrap().count() == 1
+    })
+    .await;
 }
 
 /// Sends a form as E2B's clients do; the status and body of the answer.
@@ -167,7 +235,9 @@ async fn post_form(agent: &Agent, query: &str, form: &str) -> (u16, String) {
 }
 
 fn part(name: &str, file_name: &str, content: &str) -> String {
-    format!("--B\r\ncontent-disposition: form-data; name=\"{name}\"; filename=\"{file_name}\"\r\n\r\n{content}\r\n")
+    format!(
+        "--B\r\ncontent-disposition: form-data; name=\"{name}\"; filename=\"{file_name}\"\r\n\r\n{content}\r\n"
+    )
 }
 
 #[tokio::test]
@@ -175,18 +245,55 @@ async fn forms_bring_one_file_or_several() {
     let (agent, _client) = Agent::initialised().await;
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| format!("{}/{name}", dir.path().display());
-    let form = format!("{}{}--B--\r\n", part("file", &at("a"), "one"), part("file", &at("b/c"), "two"));
+    let form = format!(
+        "{}{}--B--\r\n",
+        part("file", &at("a"), "one"),
+        part("file", &at("b/c"), "two")
+    );
     let (status, body) = post_form(&agent, "", &form).await;
     assert_eq!(status, 200, "{body}");
-    let entry = |name: &str, path: String| format!(r#"{{"name":"{name}","path":"{path}","type":"file"}}"#);
-    assert_eq!(body, format!("[{},{}]", entry("a", at("a")), entry("c", at("b/c"))));
-    assert_eq!((fs::read_to_string(at("a")).unwrap(), fs::read_to_string(at("b/c")).unwrap()), ("one".into(), "two".into()));
+    let entry =
+        |name: &str, path: String| format!(r#"{{"name":"{name}","path":"{path}","type":"file"}}"#);
+    assert_eq!(
+        body,
+        format!("[{},{}]", entry("a", at("a")), entry("c", at("b/c")))
+    );
+    assert_eq!(
+        (
+            fs::read_to_string(at("a")).unwrap(),
+            fs::read_to_string(at("b/c")).unwrap()
+        ),
+        ("one".into(), "two".into())
+    );
 
     let query = format!("?path={}", at("d"));
-    assert_eq!(post_form(&agent, &query, &format!("{}--B--\r\n", part("file", "ignored", "x"))).await.0, 200);
-    assert_eq!(post_form(&agent, &query, &form).await.0, 400, "one path, two files");
-    assert_eq!(post_form(&agent, "", &format!("{}--B--\r\n", part("other", "x", "x"))).await.0, 400);
-    assert_eq!(post_form(&agent, "", &format!("{}--B--\r\n", part("file", "", "x"))).await.0, 400);
+    assert_eq!(
+        post_form(
+            &agent,
+            &query,
+            &format!("{}--B--\r\n", part("file", "ignored", "x"))
+        )
+        .await
+        .0,
+        200
+    );
+    assert_eq!(
+        post_form(&agent, &query, &form).await.0,
+        400,
+        "one path, two files"
+    );
+    assert_eq!(
+        post_form(&agent, "", &format!("{}--B--\r\n", part("other", "x", "x")))
+            .await
+            .0,
+        400
+    );
+    assert_eq!(
+        post_form(&agent, "", &format!("{}--B--\r\n", part("file", "", "x")))
+            .await
+            .0,
+        400
+    );
     let (status, _) = post_form(&agent, "", &part("file", &at("cut"), "x")).await;
     assert_eq!(status, 400, "no end");
     assert!(!Path::new(&at("cut")).exists());

@@ -1,4 +1,8 @@
 //! Commands, through the real agent and the host's client.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a helper that fails is a test that fails"
+)]
 
 mod common;
 
@@ -7,7 +11,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use common::{Agent, collect, eventually, is_alive, run, sh};
-use wrenn_envd_client::{EnvdClient, Error, ProcessEvent, ProcessStream, RefusedCode, Spool, Start};
+use wrenn_envd_client::{
+    EnvdClient, Error, ProcessEvent, ProcessStream, RefusedCode, Spool, Start,
+};
 
 /// The pid in a stream's first event.
 async fn pid(stream: &mut ProcessStream) -> u32 {
@@ -20,7 +26,9 @@ async fn pid(stream: &mut ProcessStream) -> u32 {
 /// The next piece of standard output, as a number.
 async fn printed(stream: &mut ProcessStream) -> u32 {
     match stream.next().await.unwrap() {
-        Some(ProcessEvent::Stdout(data)) => std::str::from_utf8(&data).unwrap().trim().parse().unwrap(),
+        Some(ProcessEvent::Stdout(data)) => {
+            std::str::from_utf8(&data).unwrap().trim().parse().unwrap()
+        }
         other => panic!("no output: {other:?}"),
     }
 }
@@ -36,10 +44,16 @@ fn refused(result: Result<ProcessStream, Error>) -> RefusedCode {
 async fn exit_codes_and_both_streams_come_through() {
     let (_agent, client) = Agent::initialised().await;
     let output = run(&client, "echo out; echo err >&2; exit 3").await;
-    assert_eq!((output.text(), &output.stderr[..], output.exit_code), ("out\n", &b"err\n"[..], 3));
+    assert_eq!(
+        (output.text(), &output.stderr[..], output.exit_code),
+        ("out\n", &b"err\n"[..], 3)
+    );
     assert_eq!(output.status, "exit status 3");
     let output = run(&client, "kill -SEGV $$").await;
-    assert_eq!((output.exit_code, output.status.as_str()), (139, "signal: segmentation fault"));
+    assert_eq!(
+        (output.exit_code, output.status.as_str()),
+        (139, "signal: segmentation fault")
+    );
     let output = run(&client, "true").await;
     assert_eq!((output.exit_code, output.stdout.len()), (0, 0));
 }
@@ -47,15 +61,26 @@ async fn exit_codes_and_both_streams_come_through() {
 #[tokio::test]
 async fn the_environment_is_the_sandboxs_own() {
     let (_agent, client) = Agent::initialised().await;
-    let mut start = Start { cmd: "env".to_owned(), cwd: Some("/tmp".to_owned()), ..Start::default() };
+    let mut start = Start {
+        cmd: "env".to_owned(),
+        cwd: Some("/tmp".to_owned()),
+        ..Start::default()
+    };
     start.envs = BTreeMap::from([("MINE".to_owned(), "yes".to_owned())]);
     let output = collect(client.start(start).await.unwrap()).await.unwrap();
-    let env: BTreeMap<&str, &str> = output.text().lines().filter_map(|line| line.split_once('=')).collect();
+    let env: BTreeMap<&str, &str> = output
+        .text()
+        .lines()
+        .filter_map(|line| line.split_once('='))
+        .collect();
     let expected = [
         ("HOME", "/root"),
         ("LOGNAME", "root"),
         ("MINE", "yes"),
-        ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
+        (
+            "PATH",
+            "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        ),
         ("SHELL", "/bin/bash"),
         ("USER", "root"),
         ("WRENN_SANDBOX", "true"),
@@ -68,7 +93,9 @@ async fn the_environment_is_the_sandboxs_own() {
 #[tokio::test]
 async fn a_command_runs_as_its_user_in_its_home_and_own_session() {
     let (_agent, client) = Agent::initialised().await;
-    let mut start = sh("id -un; id -G; pwd; echo $$; ps -o sid= -p $$; ls -l /proc/self/fd | wc -l; echo again > /dev/stdout");
+    let mut start = sh(
+        "id -un; id -G; pwd; echo $$; ps -o sid= -p $$; ls -l /proc/self/fd | wc -l; echo again > /dev/stdout",
+    );
     start.user = Some("daemon".to_owned());
     let output = collect(client.start(start).await.unwrap()).await.unwrap();
     let lines: Vec<&str> = output.text().lines().map(str::trim).collect();
@@ -91,15 +118,34 @@ async fn what_cannot_run_is_refused_with_its_reason() {
     for (asked, code) in [
         (start("no-such-program", None, None), RefusedCode::NotFound),
         (start("/no/such/program", None, None), RefusedCode::NotFound),
-        (start("/etc/passwd", None, None), RefusedCode::PermissionDenied),
+        (
+            start("/etc/passwd", None, None),
+            RefusedCode::PermissionDenied,
+        ),
         (start("", None, None), RefusedCode::InvalidArgument),
-        (start("true", Some("/none"), None), RefusedCode::InvalidArgument),
-        (start("true", Some("/etc/passwd"), None), RefusedCode::InvalidArgument),
-        (start("true", Some("/root"), Some("daemon")), RefusedCode::PermissionDenied),
-        (start("true", None, Some("no-such-user")), RefusedCode::InvalidArgument),
+        (
+            start("true", Some("/none"), None),
+            RefusedCode::InvalidArgument,
+        ),
+        (
+            start("true", Some("/etc/passwd"), None),
+            RefusedCode::InvalidArgument,
+        ),
+        (
+            start("true", Some("/root"), Some("daemon")),
+            RefusedCode::PermissionDenied,
+        ),
+        (
+            start("true", None, Some("no-such-user")),
+            RefusedCode::InvalidArgument,
+        ),
         (start("a\0b", None, None), RefusedCode::InvalidArgument),
     ] {
-        assert_eq!(refused(client.start(asked.clone()).await), code, "{asked:?}");
+        assert_eq!(
+            refused(client.start(asked.clone()).await),
+            code,
+            "{asked:?}"
+        );
     }
     assert!(client.processes().await.unwrap().is_empty());
 }
@@ -107,13 +153,20 @@ async fn what_cannot_run_is_refused_with_its_reason() {
 #[tokio::test]
 async fn input_reaches_the_command_until_it_is_closed() {
     let (_agent, client) = Agent::initialised().await;
-    let start = Start { cmd: "cat".to_owned(), stdin: true, ..Start::default() };
+    let start = Start {
+        cmd: "cat".to_owned(),
+        stdin: true,
+        ..Start::default()
+    };
     let mut stream = client.start(start).await.unwrap();
     let pid = pid(&mut stream).await;
     let big = Bytes::from(vec![b'x'; 1 << 20]);
     let (sent, output) = tokio::join!(
         async {
-            client.send_input(pid, Bytes::from_static(b"hello ")).await.unwrap();
+            client
+                .send_input(pid, Bytes::from_static(b"hello "))
+                .await
+                .unwrap();
             client.send_input(pid, big.clone()).await.unwrap();
             client.close_stdin(pid).await
         },
@@ -124,7 +177,13 @@ async fn input_reaches_the_command_until_it_is_closed() {
     assert_eq!(output.stdout.len(), 6 + big.len());
     assert!(output.stdout.starts_with(b"hello x"));
     let late = client.send_input(pid, Bytes::from_static(b"x")).await;
-    assert!(matches!(late, Err(Error::Refused { code: RefusedCode::NotFound, .. })));
+    assert!(matches!(
+        late,
+        Err(Error::Refused {
+            code: RefusedCode::NotFound,
+            ..
+        })
+    ));
 }
 
 #[tokio::test]
@@ -136,14 +195,25 @@ async fn without_input_a_command_reads_an_end_of_file() {
 #[tokio::test]
 async fn signals_reach_the_process_group() {
     let (_agent, client) = Agent::initialised().await;
-    let mut stream = client.start(sh("trap 'echo caught; exit 7' INT; echo 1; sleep 60 & wait")).await.unwrap();
+    let mut stream = client
+        .start(sh(
+            "trap 'echo caught; exit 7' INT; echo 1; sleep 60 & wait",
+        ))
+        .await
+        .unwrap();
     let pid = pid(&mut stream).await;
     printed(&mut stream).await;
     client.signal(pid, libc_sigint()).await.unwrap();
     let output = collect(stream).await.unwrap();
     assert_eq!((output.text(), output.exit_code), ("caught\n", 7));
     let wrong = client.signal(pid, 2).await;
-    assert!(matches!(wrong, Err(Error::Refused { code: RefusedCode::NotFound, .. })));
+    assert!(matches!(
+        wrong,
+        Err(Error::Refused {
+            code: RefusedCode::NotFound,
+            ..
+        })
+    ));
 }
 
 fn libc_sigint() -> i32 {
@@ -160,7 +230,10 @@ async fn a_kill_takes_everything_with_it() {
     assert!(is_alive(grandchild));
     client.signal(pid, 9).await.unwrap();
     let output = collect(stream).await.unwrap();
-    assert_eq!((output.exit_code, output.status.as_str()), (137, "signal: killed"));
+    assert_eq!(
+        (output.exit_code, output.status.as_str()),
+        (137, "signal: killed")
+    );
     assert!(!is_alive(grandchild), "killed before the end is told");
 }
 
@@ -174,10 +247,20 @@ async fn a_time_limit_kills_everything_and_keeps_the_output() {
     pid(&mut stream).await;
     let grandchild = printed(&mut stream).await;
     assert!(matches!(stream.next().await, Err(Error::TimedOut)));
-    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        began.elapsed()
+    );
     assert!(!is_alive(grandchild));
     assert!(matches!(stream.next().await, Ok(None)));
-    let groups = || std::fs::read_dir(&agent.cgroup).unwrap().flatten().filter(|entry| entry.path().is_dir()).count();
+    let groups = || {
+        std::fs::read_dir(&agent.cgroup)
+            .unwrap()
+            .flatten()
+            .filter(|entry| entry.path().is_dir())
+            .count()
+    };
     run(&client, "true").await;
     eventually("all control groups are gone", || groups() <= 1).await;
 }
@@ -211,7 +294,10 @@ async fn what_runs_in_the_background_neither_delays_the_end_nor_dies_of_it() {
 #[tokio::test]
 async fn a_slow_reader_holds_the_command_back() {
     let (_agent, client) = Agent::initialised().await;
-    let mut stream = client.start(sh("yes | head -c 300000000; echo done >&2")).await.unwrap();
+    let mut stream = client
+        .start(sh("yes | head -c 300000000; echo done >&2"))
+        .await
+        .unwrap();
     let pid = pid(&mut stream).await;
     let written = || {
         let io = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
@@ -236,8 +322,12 @@ fn resident(address: &std::net::SocketAddr) -> usize {
         .map(|fields| fields[9].to_owned())
         .unwrap();
     let holds = |pid: &str| {
-        let fds = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-        fds.filter_map(|fd| std::fs::read_link(fd.path()).ok()).any(|to| to.as_os_str() == format!("socket:[{inode}]").as_str())
+        let fds = std::fs::read_dir(format!("/proc/{pid}/fd"))
+            .into_iter()
+            .flatten()
+            .flatten();
+        fds.filter_map(|fd| std::fs::read_link(fd.path()).ok())
+            .any(|to| to.as_os_str() == format!("socket:[{inode}]").as_str())
     };
     let pid = std::fs::read_dir("/proc")
         .unwrap()
@@ -252,7 +342,10 @@ fn resident(address: &std::net::SocketAddr) -> usize {
 #[tokio::test]
 async fn a_command_outlives_its_stream_and_is_taken_up_again() {
     let (_agent, client) = Agent::initialised().await;
-    let mut stream = client.start(sh("while sleep 0.05; do echo tick; done")).await.unwrap();
+    let mut stream = client
+        .start(sh("while sleep 0.05; do echo tick; done"))
+        .await
+        .unwrap();
     let pid = pid(&mut stream).await;
     drop(stream);
     tokio::time::sleep(Duration::from_millis(300)).await;
@@ -260,8 +353,14 @@ async fn a_command_outlives_its_stream_and_is_taken_up_again() {
     assert_eq!(list.iter().map(|info| info.pid).collect::<Vec<_>>(), [pid]);
     assert_eq!((list[0].cmd.as_str(), list[0].args.len()), ("/bin/sh", 2));
     let mut again = client.connect(pid).await.unwrap();
-    assert_eq!(again.next().await.unwrap(), Some(ProcessEvent::Start { pid }));
-    assert_eq!(again.next().await.unwrap(), Some(ProcessEvent::Stdout(Bytes::from_static(b"tick\n"))));
+    assert_eq!(
+        again.next().await.unwrap(),
+        Some(ProcessEvent::Start { pid })
+    );
+    assert_eq!(
+        again.next().await.unwrap(),
+        Some(ProcessEvent::Stdout(Bytes::from_static(b"tick\n")))
+    );
     client.signal(pid, 15).await.unwrap();
     assert_eq!(collect(again).await.unwrap().exit_code, 143);
     assert_eq!(refused(client.connect(pid).await), RefusedCode::NotFound);
@@ -273,12 +372,18 @@ async fn output_that_is_too_long_stands_whole_in_a_file() {
     let dir = tempfile::tempdir().unwrap();
     let spooled = async |script: &str, name: &str| {
         let mut start = sh(script);
-        start.spool = Some(Spool { prefix: dir.path().join(name), after: 8 << 20 });
+        start.spool = Some(Spool {
+            prefix: dir.path().join(name),
+            after: 8 << 20,
+        });
         collect(client.start(start).await.unwrap()).await.unwrap()
     };
     let output = spooled("seq 1 2000000; seq 1 1000 >&2", "long").await;
     assert!(output.stdout.len() > 8 << 20);
-    assert_eq!(std::fs::read(dir.path().join("long.stdout")).unwrap(), output.stdout);
+    assert_eq!(
+        std::fs::read(dir.path().join("long.stdout")).unwrap(),
+        output.stdout
+    );
     assert!(!dir.path().join("long.stderr").exists());
     spooled("seq 1 500000", "short").await;
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
@@ -289,7 +394,10 @@ async fn a_hundred_commands_at_once() {
     let (_agent, client) = Agent::initialised().await;
     let one = async |client: EnvdClient, number: i32| {
         let output = run(&client, &format!("echo {number}; exit {}", number % 7)).await;
-        assert_eq!((output.text().trim().parse(), output.exit_code), (Ok(number), number % 7));
+        assert_eq!(
+            (output.text().trim().parse(), output.exit_code),
+            (Ok(number), number % 7)
+        );
     };
     futures::future::join_all((0..100).map(|number| one(client.clone(), number))).await;
     assert!(client.processes().await.unwrap().is_empty());
@@ -300,5 +408,8 @@ async fn orphans_are_collected() {
     let (_agent, client) = Agent::initialised().await;
     let output = run(&client, "(sleep 0.1 & echo $!)").await;
     let orphan: u32 = output.text().trim().parse().unwrap();
-    eventually("the orphan is not even a zombie", || !std::path::Path::new(&format!("/proc/{orphan}")).exists()).await;
+    eventually("the orphan is not even a zombie", || {
+        !std::path::Path::new(&format!("/proc/{orphan}")).exists()
+    })
+    .await;
 }

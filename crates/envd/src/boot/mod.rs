@@ -40,12 +40,17 @@ pub(crate) fn run() -> Result<(), Box<dyn Error>> {
     block_sigchld()?;
     let processes = Processes::new(Reaper::start()?, Groups::new(PathBuf::from(COMMANDS))?);
     let server = Server::new(processes, Machine::Own);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let end = runtime.block_on(async {
         let mut signals = shutdown::Signals::new()?;
         let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, guest::PORT));
         let listener = TcpListener::bind(address).await?;
-        console::log(format_args!("serving {} ms after the kernel's start of init", start.elapsed().as_millis()));
+        console::log(format_args!(
+            "serving {} ms after the kernel's start of init",
+            start.elapsed().as_millis()
+        ));
         Ok::<_, std::io::Error>(tokio::select! {
             never = serve(listener, router(&server)) => match never {},
             end = signals.asked() => end,
@@ -56,13 +61,13 @@ pub(crate) fn run() -> Result<(), Box<dyn Error>> {
 
 /// Names the guest and connects it. One that lacks something here can still be used and looked into.
 fn configure() {
-    let steps: [(&str, fn() -> std::io::Result<()>); 3] = [
-        ("host name", || machine::set_hostname(guest::HOSTNAME)),
-        ("network", network::configure),
-        ("resolver", network::write_resolver),
+    let steps = [
+        ("host name", machine::set_hostname(guest::HOSTNAME)),
+        ("network", network::configure()),
+        ("resolver", network::write_resolver()),
     ];
-    for (name, step) in steps {
-        if let Err(error) = step() {
+    for (name, result) in steps {
+        if let Err(error) = result {
             console::log(format_args!("{name}: {error}"));
         }
     }

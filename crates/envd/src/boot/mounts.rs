@@ -35,22 +35,52 @@ const SAFEST: MsFlags = SAFE.union(MsFlags::MS_NOEXEC);
 
 /// What is needed to find the root device; moved into the image later.
 const EARLY: [Mount; 3] = [
-    Mount { kind: "devtmpfs", target: "/dev", flags: MsFlags::MS_NOSUID, options: "mode=0755" },
-    Mount { kind: "proc", target: "/proc", flags: SAFEST, options: "" },
-    Mount { kind: "sysfs", target: "/sys", flags: SAFEST, options: "" },
+    Mount {
+        kind: "devtmpfs",
+        target: "/dev",
+        flags: MsFlags::MS_NOSUID,
+        options: "mode=0755",
+    },
+    Mount {
+        kind: "proc",
+        target: "/proc",
+        flags: SAFEST,
+        options: "",
+    },
+    Mount {
+        kind: "sysfs",
+        target: "/sys",
+        flags: SAFEST,
+        options: "",
+    },
 ];
 
 /// What programs expect beside.
 const LATE: [Mount; 4] = [
-    Mount { kind: "tmpfs", target: "/run", flags: SAFE, options: "mode=0755" },
+    Mount {
+        kind: "tmpfs",
+        target: "/run",
+        flags: SAFE,
+        options: "mode=0755",
+    },
     Mount {
         kind: "devpts",
         target: "/dev/pts",
         flags: MsFlags::MS_NOSUID.union(MsFlags::MS_NOEXEC),
         options: "mode=0620,gid=5,ptmxmode=0666",
     },
-    Mount { kind: "tmpfs", target: "/dev/shm", flags: SAFE, options: "mode=1777" },
-    Mount { kind: "cgroup2", target: "/sys/fs/cgroup", flags: SAFEST, options: "nsdelegate,memory_recursiveprot" },
+    Mount {
+        kind: "tmpfs",
+        target: "/dev/shm",
+        flags: SAFE,
+        options: "mode=1777",
+    },
+    Mount {
+        kind: "cgroup2",
+        target: "/sys/fs/cgroup",
+        flags: SAFEST,
+        options: "nsdelegate,memory_recursiveprot",
+    },
 ];
 
 /// Names in /dev that are links into /proc.
@@ -70,11 +100,23 @@ pub(super) fn early() -> io::Result<()> {
 pub(super) fn switch_root() -> io::Result<()> {
     wait_for(Path::new(guest::ROOT_DEVICE))?;
     fs::create_dir_all(NEW_ROOT)?;
-    mount(Some(guest::ROOT_DEVICE), NEW_ROOT, Some("ext4"), MsFlags::MS_NOATIME, None::<&str>)?;
+    mount(
+        Some(guest::ROOT_DEVICE),
+        NEW_ROOT,
+        Some("ext4"),
+        MsFlags::MS_NOATIME,
+        None::<&str>,
+    )?;
     for early in &EARLY {
         let target = format!("{NEW_ROOT}{}", early.target);
         fs::create_dir_all(&target)?;
-        mount(Some(early.target), target.as_str(), None::<&str>, MsFlags::MS_MOVE, None::<&str>)?;
+        mount(
+            Some(early.target),
+            target.as_str(),
+            None::<&str>,
+            MsFlags::MS_MOVE,
+            None::<&str>,
+        )?;
     }
     chdir(NEW_ROOT)?;
     mount(Some("."), "/", None::<&str>, MsFlags::MS_MOVE, None::<&str>)?;
@@ -101,7 +143,13 @@ impl Mount {
     fn make(&self) -> io::Result<()> {
         fs::create_dir_all(self.target)?;
         let options = Some(self.options).filter(|options| !options.is_empty());
-        Ok(mount(Some(self.kind), self.target, Some(self.kind), self.flags, options)?)
+        Ok(mount(
+            Some(self.kind),
+            self.target,
+            Some(self.kind),
+            self.flags,
+            options,
+        )?)
     }
 }
 
@@ -109,7 +157,10 @@ fn wait_for(device: &Path) -> io::Result<()> {
     let start = Instant::now();
     while !device.exists() {
         if start.elapsed() > DEVICE_WAIT {
-            return Err(io::Error::new(io::ErrorKind::NotFound, format!("{} did not appear", device.display())));
+            return Err(io::Error::new(
+                io::ErrorKind::NotFound,
+                format!("{} did not appear", device.display()),
+            ));
         }
         thread::sleep(DEVICE_POLL);
     }

@@ -17,7 +17,10 @@ pub(super) fn configure() -> io::Result<()> {
     loopback.up()?;
 
     // Absent in a kernel without IPv6.
-    drop(fs::write(format!("/proc/sys/net/ipv6/conf/{INTERFACE}/disable_ipv6"), "1"));
+    drop(fs::write(
+        format!("/proc/sys/net/ipv6/conf/{INTERFACE}/disable_ipv6"),
+        "1",
+    ));
     let link = Interface::new(INTERFACE)?;
     link.set_address(ADDRESS, PREFIX_LEN)?;
     link.up()?;

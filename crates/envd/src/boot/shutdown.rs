@@ -40,9 +40,20 @@ impl Signals {
     pub(super) fn new() -> io::Result<Self> {
         let listen = |number| signal(SignalKind::from_raw(number));
         let realtime = libc::SIGRTMIN();
-        let power_off = [libc::SIGTERM, libc::SIGINT, libc::SIGPWR, libc::SIGUSR1, libc::SIGUSR2, realtime + 3, realtime + 4];
+        let power_off = [
+            libc::SIGTERM,
+            libc::SIGINT,
+            libc::SIGPWR,
+            libc::SIGUSR1,
+            libc::SIGUSR2,
+            realtime + 3,
+            realtime + 4,
+        ];
         Ok(Self {
-            power_off: power_off.into_iter().map(listen).collect::<io::Result<_>>()?,
+            power_off: power_off
+                .into_iter()
+                .map(listen)
+                .collect::<io::Result<_>>()?,
             reboot: vec![listen(realtime + 5)?],
         })
     }

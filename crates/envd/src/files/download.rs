@@ -2,7 +2,7 @@
 
 use std::fs::{File, Metadata};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use axum::Extension;
@@ -29,17 +29,26 @@ pub(crate) async fn download(
     headers: HeaderMap,
 ) -> Result<Response, FileError> {
     if refuses_identity(&headers) {
-        return Err(FileError::NotAcceptable("only the encoding identity is served"));
+        return Err(FileError::NotAcceptable(
+            "only the encoding identity is served",
+        ));
     }
     let user = caller::user(&headers, query.username.as_deref(), &session)?;
-    let path = query.resolved(&user).ok_or(FileError::Invalid("the query has no path"))?;
-    let (file, metadata, path) = tokio::task::spawn_blocking(move || open(&path).map(|(file, metadata)| (file, metadata, path)))
-        .await
-        .map_err(|_| FileError::BrokenOff)??;
+    let path = query
+        .resolved(&user)
+        .ok_or(FileError::Invalid("the query has no path"))?;
+    let (file, metadata, path) = tokio::task::spawn_blocking(move || {
+        open(&path).map(|(file, metadata)| (file, metadata, path))
+    })
+    .await
+    .map_err(|_| FileError::BrokenOff)??;
 
     let mut response = Response::new(Body::from_stream(pieces(file, metadata.len())));
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    headers.insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("application/octet-stream"),
+    );
     headers.insert(CONTENT_DISPOSITION, disposition(&path));
     if metadata.len() > 0 {
         headers.insert(CONTENT_LENGTH, metadata.len().into());
@@ -85,7 +94,11 @@ fn pieces(file: File, length: u64) -> impl Stream<Item = io::Result<Bytes>> {
         let (file, piece) = read.await.map_err(io::Error::other)??;
         if piece.is_empty() {
             // A file that shrank must not pass for whole.
-            return if length == 0 { Ok(None) } else { Err(io::ErrorKind::UnexpectedEof.into()) };
+            return if length == 0 {
+                Ok(None)
+            } else {
+                Err(io::ErrorKind::UnexpectedEof.into())
+            };
         }
         let left = left.saturating_sub(piece.len() as u64);
         Ok(Some((piece, (file, left))))
@@ -94,7 +107,10 @@ fn pieces(file: File, length: u64) -> impl Stream<Item = io::Result<Bytes>> {
 
 /// Whether the caller rules out plain content, which is all there is.
 fn refuses_identity(headers: &HeaderMap) -> bool {
-    let Some(accepted) = headers.get(ACCEPT_ENCODING).and_then(|value| value.to_str().ok()) else {
+    let Some(accepted) = headers
+        .get(ACCEPT_ENCODING)
+        .and_then(|value| value.to_str().ok())
+    else {
         return false;
     };
     let weight = |name: &str| {
@@ -107,13 +123,23 @@ fn refuses_identity(headers: &HeaderMap) -> bool {
     !weight("identity").or_else(|| weight("*")).unwrap_or(true)
 }
 
-fn disposition(path: &PathBuf) -> HeaderValue {
-    let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+fn disposition(path: &Path) -> HeaderValue {
+    let name = path
+        .file_name()
+        .map(|name| name.to_string_lossy())
+        .unwrap_or_default();
     let quoted: String = name
         .chars()
-        .map(|c| if c.is_ascii_graphic() && c != '"' && c != '\\' || c == ' ' { c } else { '_' })
+        .map(|c| {
+            if c.is_ascii_graphic() && c != '"' && c != '\\' || c == ' ' {
+                c
+            } else {
+                '_'
+            }
+        })
         .collect();
-    HeaderValue::try_from(format!("inline; filename=\"{quoted}\"")).unwrap_or(HeaderValue::from_static("inline"))
+    HeaderValue::try_from(format!("inline; filename=\"{quoted}\""))
+        .unwrap_or(HeaderValue::from_static("inline"))
 }
 
 #[cfg(test)]
@@ -122,8 +148,21 @@ mod tests {
 
     #[test]
     fn plain_content_can_be_ruled_out() {
-        let refuses = |value: &str| refuses_identity(&HeaderMap::from_iter([(ACCEPT_ENCODING, value.parse().unwrap())]));
-        for value in ["gzip", "gzip, deflate, br", "*", "identity", "*;q=0, identity", "identity;q=0.5", ""] {
+        let refuses = |value: &str| {
+            refuses_identity(&HeaderMap::from_iter([(
+                ACCEPT_ENCODING,
+                value.parse().unwrap(),
+            )]))
+        };
+        for value in [
+            "gzip",
+            "gzip, deflate, br",
+            "*",
+            "identity",
+            "*;q=0, identity",
+            "identity;q=0.5",
+            "",
+        ] {
             assert!(!refuses(value), "{value}");
         }
         for value in ["identity;q=0", "gzip, *;q=0", "gzip, identity; q=0.0"] {

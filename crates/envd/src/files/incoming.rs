@@ -46,8 +46,15 @@ impl Incoming {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let aside = parent.join(format!(".wrenn-{}-{number}", std::process::id()));
         let file = create(&aside).map_err(io_error)?;
-        let incoming = Self { file, aside, target, finished: false };
-        incoming.own(mode, owner).map_err(|error| FileError::Io(incoming.target.clone(), error))?;
+        let incoming = Self {
+            file,
+            aside,
+            target,
+            finished: false,
+        };
+        incoming
+            .own(mode, owner)
+            .map_err(|error| FileError::Io(incoming.target.clone(), error))?;
         Ok(incoming)
     }
 
@@ -125,7 +132,11 @@ fn make_dirs(dir: &Path, owner: &User) -> io::Result<()> {
 /// Makes a new, private file; one that a former agent left under this name goes.
 fn create(aside: &Path) -> io::Result<File> {
     drop(fs::remove_file(aside));
-    OpenOptions::new().write(true).create_new(true).mode(0o600).open(aside)
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(aside)
 }
 
 #[cfg(test)]
@@ -133,12 +144,24 @@ mod tests {
     use super::*;
 
     fn me() -> User {
-        let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
-        User { name: String::new(), uid, gid, home: PathBuf::new(), shell: String::new(), groups: Vec::new() }
+        let (uid, gid) = (
+            rustix::process::getuid().as_raw(),
+            rustix::process::getgid().as_raw(),
+        );
+        User {
+            name: String::new(),
+            uid,
+            gid,
+            home: PathBuf::new(),
+            shell: String::new(),
+            groups: Vec::new(),
+        }
     }
 
     fn pieces() -> Vec<Bytes> {
-        (0..200_u8).map(|n| Bytes::from(vec![n; usize::from(n)])).collect()
+        (0..200_u8)
+            .map(|n| Bytes::from(vec![n; usize::from(n)]))
+            .collect()
     }
 
     #[test]
@@ -181,8 +204,17 @@ mod tests {
 
     #[test]
     fn directories_and_devices_are_refused() {
-        assert!(matches!(Incoming::begin(Path::new("/"), &me()), Err(FileError::IsDirectory(_))));
-        assert!(matches!(Incoming::begin(Path::new("/tmp"), &me()), Err(FileError::IsDirectory(_))));
-        assert!(matches!(Incoming::begin(Path::new("/dev/null"), &me()), Err(FileError::NotRegular(_))));
+        assert!(matches!(
+            Incoming::begin(Path::new("/"), &me()),
+            Err(FileError::IsDirectory(_))
+        ));
+        assert!(matches!(
+            Incoming::begin(Path::new("/tmp"), &me()),
+            Err(FileError::IsDirectory(_))
+        ));
+        assert!(matches!(
+            Incoming::begin(Path::new("/dev/null"), &me()),
+            Err(FileError::NotRegular(_))
+        ));
     }
 }

@@ -39,15 +39,23 @@ pub(crate) enum FileError {
 impl FileError {
     fn status(&self) -> StatusCode {
         match self {
-            Self::Invalid(_) | Self::IsDirectory(_) | Self::NotRegular(_) | Self::BrokenOff => StatusCode::BAD_REQUEST,
+            Self::Invalid(_) | Self::IsDirectory(_) | Self::NotRegular(_) | Self::BrokenOff => {
+                StatusCode::BAD_REQUEST
+            }
             Self::NotAcceptable(_) => StatusCode::NOT_ACCEPTABLE,
             Self::User(UserError::Unknown(_)) => StatusCode::UNAUTHORIZED,
             Self::User(UserError::Accounts(_)) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Io(_, error) => match error.kind() {
                 io::ErrorKind::NotFound => StatusCode::NOT_FOUND,
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StatusCode::INSUFFICIENT_STORAGE,
-                io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => StatusCode::FORBIDDEN,
-                io::ErrorKind::NotADirectory | io::ErrorKind::InvalidFilename => StatusCode::BAD_REQUEST,
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                    StatusCode::INSUFFICIENT_STORAGE
+                }
+                io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                    StatusCode::FORBIDDEN
+                }
+                io::ErrorKind::NotADirectory | io::ErrorKind::InvalidFilename => {
+                    StatusCode::BAD_REQUEST
+                }
                 _ => StatusCode::INTERNAL_SERVER_ERROR,
             },
         }

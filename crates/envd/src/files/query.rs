@@ -31,7 +31,9 @@ impl FileQuery {
             token,
             self.signature_expiration,
         );
-        let expired = self.signature_expiration.is_some_and(|expiration| expiration < now());
+        let expired = self
+            .signature_expiration
+            .is_some_and(|expiration| expiration < now());
         Secret::from(expected).matches(signature.as_bytes()) && !expired
     }
 
@@ -43,7 +45,9 @@ impl FileQuery {
 }
 
 fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
@@ -69,8 +73,20 @@ mod tests {
         assert!(!signed(Some(1)).allows(Operation::Read, &token));
         assert!(!signed(None).allows(Operation::Write, &token));
         assert!(!signed(None).allows(Operation::Read, &Secret::from("other")));
-        assert!(!FileQuery { path: Some("/b".to_owned()), ..signed(None) }.allows(Operation::Read, &token));
-        assert!(!FileQuery { signature_expiration: None, ..signed(Some(i64::MAX)) }.allows(Operation::Read, &token));
+        assert!(
+            !FileQuery {
+                path: Some("/b".to_owned()),
+                ..signed(None)
+            }
+            .allows(Operation::Read, &token)
+        );
+        assert!(
+            !FileQuery {
+                signature_expiration: None,
+                ..signed(Some(i64::MAX))
+            }
+            .allows(Operation::Read, &token)
+        );
         assert!(!FileQuery::default().allows(Operation::Read, &token));
     }
 }

@@ -42,12 +42,19 @@ pub(crate) async fn upload(
 }
 
 fn is_form(headers: &HeaderMap) -> bool {
-    let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let kind = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
     kind.to_ascii_lowercase().starts_with("multipart/form-data")
 }
 
 /// Every part called `file` is one; without a path in the query its file name says where it goes.
-async fn form(request: Request, path: Option<PathBuf>, user: User) -> Result<Vec<FileEntry>, FileError> {
+async fn form(
+    request: Request,
+    path: Option<PathBuf>,
+    user: User,
+) -> Result<Vec<FileEntry>, FileError> {
     let mut form = Multipart::from_request(request, &())
         .await
         .map_err(|_| FileError::Invalid("the form has no boundary"))?;
@@ -57,10 +64,16 @@ async fn form(request: Request, path: Option<PathBuf>, user: User) -> Result<Vec
             continue;
         }
         let target = match (&path, field.file_name()) {
-            (Some(_), _) if !entries.is_empty() => return Err(FileError::Invalid("a path takes one file only")),
+            (Some(_), _) if !entries.is_empty() => {
+                return Err(FileError::Invalid("a path takes one file only"));
+            }
             (Some(path), _) => path.clone(),
             (None, Some(name)) if !name.is_empty() => crate::paths::resolve(name, &user.home),
-            (None, _) => return Err(FileError::Invalid("a file has neither a path nor a file name")),
+            (None, _) => {
+                return Err(FileError::Invalid(
+                    "a file has neither a path nor a file name",
+                ));
+            }
         };
         if entries.len() >= MAX_FILES {
             return Err(FileError::Invalid("too many files in one form"));
@@ -91,7 +104,9 @@ async fn receive(
         });
         (incoming, batch) = tokio::try_join!(write, gather(&mut content))?;
     }
-    blocking(move || incoming.finish()).await.map(|target| entry(&target))
+    blocking(move || incoming.finish())
+        .await
+        .map(|target| entry(&target))
 }
 
 /// The next pieces, [`BATCH`] bytes or a little more; fewer only at the end, none after it.
@@ -112,12 +127,17 @@ async fn gather(
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, FileError> + Send + 'static,
 ) -> Result<T, FileError> {
-    tokio::task::spawn_blocking(work).await.map_err(|_| FileError::BrokenOff)?
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|_| FileError::BrokenOff)?
 }
 
 fn entry(path: &Path) -> FileEntry {
     FileEntry {
-        name: path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
+        name: path
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_default(),
         path: path.to_string_lossy().into_owned(),
         kind: FileKind::File,
     }

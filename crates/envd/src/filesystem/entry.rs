@@ -15,7 +15,11 @@ use crate::users::Accounts;
 pub(super) fn info(path: &Path, accounts: &Accounts) -> io::Result<EntryInfo> {
     let own = fs::symlink_metadata(path)?;
     let is_link = own.is_symlink();
-    let target = if is_link { fs::metadata(path).ok() } else { None };
+    let target = if is_link {
+        fs::metadata(path).ok()
+    } else {
+        None
+    };
     let kind = match &target {
         Some(target) => kind(target),
         None => kind(&own),
@@ -23,7 +27,10 @@ pub(super) fn info(path: &Path, accounts: &Accounts) -> io::Result<EntryInfo> {
     let owner = |id: u32, name: Option<&str>| name.map_or_else(|| id.to_string(), str::to_owned);
     let mode = own.mode() & 0o7777;
     Ok(EntryInfo {
-        name: path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
+        name: path
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_default(),
         r#type: kind.into(),
         path: path.to_string_lossy().into_owned(),
         size: i64::try_from(target.as_ref().unwrap_or(&own).len()).unwrap_or(i64::MAX),
@@ -66,7 +73,13 @@ fn permissions(metadata: &Metadata) -> String {
     };
     let bits = (0..9).rev().zip("rwxrwxrwx".chars());
     std::iter::once(kind)
-        .chain(bits.map(|(bit, letter)| if metadata.mode() >> bit & 1 == 1 { letter } else { '-' }))
+        .chain(bits.map(|(bit, letter)| {
+            if metadata.mode() >> bit & 1 == 1 {
+                letter
+            } else {
+                '-'
+            }
+        }))
         .collect()
 }
 
@@ -79,7 +92,11 @@ mod tests {
     #[test]
     fn tells_files_directories_and_links() {
         let dir = tempfile::tempdir().unwrap();
-        let (file, link, lost) = (dir.path().join("file"), dir.path().join("link"), dir.path().join("lost"));
+        let (file, link, lost) = (
+            dir.path().join("file"),
+            dir.path().join("link"),
+            dir.path().join("lost"),
+        );
         fs::write(&file, "four").unwrap();
         fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
         symlink(&file, &link).unwrap();
@@ -88,7 +105,10 @@ mod tests {
 
         let told = info(&file);
         assert_eq!(told.r#type.to_i32(), FileType::FILE_TYPE_FILE as i32);
-        assert_eq!((told.name.as_str(), told.size, told.mode), ("file", 4, 0o640));
+        assert_eq!(
+            (told.name.as_str(), told.size, told.mode),
+            ("file", 4, 0o640)
+        );
         assert_eq!(told.permissions, "-rw-r-----");
         assert_eq!(told.symlink_target, None);
 

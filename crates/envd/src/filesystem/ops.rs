@@ -37,7 +37,11 @@ pub(super) fn stat(path: &Path, accounts: &Accounts) -> Result<EntryInfo, OpErro
 }
 
 /// What stands below `path`, `depth` levels deep; each directory is followed by its content.
-pub(super) fn list(path: &Path, depth: u32, accounts: &Accounts) -> Result<Vec<EntryInfo>, OpError> {
+pub(super) fn list(
+    path: &Path,
+    depth: u32,
+    accounts: &Accounts,
+) -> Result<Vec<EntryInfo>, OpError> {
     let metadata = fs::metadata(path).map_err(io_error(path))?;
     if !metadata.is_dir() {
         return Err(OpError::NotDirectory(path.to_path_buf()));
@@ -45,7 +49,11 @@ pub(super) fn list(path: &Path, depth: u32, accounts: &Accounts) -> Result<Vec<E
     let mut entries = Vec::new();
     // Directories still to read, with the levels left; the last is next.
     let mut names = sorted(path)?;
-    let mut pending: Vec<(PathBuf, u32)> = names.drain(..).rev().map(|name| (name, depth.max(1))).collect();
+    let mut pending: Vec<(PathBuf, u32)> = names
+        .drain(..)
+        .rev()
+        .map(|name| (name, depth.max(1)))
+        .collect();
     while let Some((path, levels)) = pending.pop() {
         if entries.len() >= MAX_ENTRIES {
             return Err(OpError::TooMany(path));
@@ -55,7 +63,8 @@ pub(super) fn list(path: &Path, depth: u32, accounts: &Accounts) -> Result<Vec<E
             continue;
         };
         entries.push(entry);
-        let descend = levels > 1 && fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_dir());
+        let descend =
+            levels > 1 && fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_dir());
         if descend && let Ok(names) = sorted(&path) {
             pending.extend(names.into_iter().rev().map(|name| (name, levels - 1)));
         }
@@ -123,8 +132,18 @@ mod tests {
     use super::*;
 
     fn me() -> User {
-        let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
-        User { name: String::new(), uid, gid, home: PathBuf::new(), shell: String::new(), groups: Vec::new() }
+        let (uid, gid) = (
+            rustix::process::getuid().as_raw(),
+            rustix::process::getgid().as_raw(),
+        );
+        User {
+            name: String::new(),
+            uid,
+            gid,
+            home: PathBuf::new(),
+            shell: String::new(),
+            groups: Vec::new(),
+        }
     }
 
     #[test]
@@ -136,7 +155,13 @@ mod tests {
         fs::write(dir.path().join("b/f"), "").unwrap();
         let names = |depth| -> Vec<String> {
             let entries = list(dir.path(), depth, &Accounts::default()).unwrap();
-            let relative = |path: &String| Path::new(path).strip_prefix(dir.path()).unwrap().display().to_string();
+            let relative = |path: &String| {
+                Path::new(path)
+                    .strip_prefix(dir.path())
+                    .unwrap()
+                    .display()
+                    .to_string()
+            };
             entries.iter().map(|entry| relative(&entry.path)).collect()
         };
         assert_eq!(names(0), ["a", "b"]);
@@ -150,10 +175,22 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("file");
         fs::write(&file, "").unwrap();
-        assert!(matches!(list(&file, 1, &Accounts::default()), Err(OpError::NotDirectory(_))));
-        assert!(matches!(make_dir(dir.path(), &me()), Err(OpError::Exists(_))));
-        assert!(matches!(make_dir(&file, &me()), Err(OpError::NotDirectory(_))));
-        assert!(matches!(rename(&dir.path().join("none"), &file, &me()), Err(OpError::Io(..))));
+        assert!(matches!(
+            list(&file, 1, &Accounts::default()),
+            Err(OpError::NotDirectory(_))
+        ));
+        assert!(matches!(
+            make_dir(dir.path(), &me()),
+            Err(OpError::Exists(_))
+        ));
+        assert!(matches!(
+            make_dir(&file, &me()),
+            Err(OpError::NotDirectory(_))
+        ));
+        assert!(matches!(
+            rename(&dir.path().join("none"), &file, &me()),
+            Err(OpError::Io(..))
+        ));
     }
 
     #[test]

@@ -4,8 +4,8 @@ use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::lock::lock;
@@ -29,7 +29,11 @@ impl Groups {
     /// Makes groups under `root`, which is created.
     pub(crate) fn new(root: PathBuf) -> io::Result<Self> {
         fs::create_dir_all(&root)?;
-        Ok(Self { root, next: AtomicU64::new(1), lingering: Mutex::default() })
+        Ok(Self {
+            root,
+            next: AtomicU64::new(1),
+            lingering: Mutex::default(),
+        })
     }
 
     /// Makes an empty group, and removes those that have emptied since.
@@ -66,7 +70,11 @@ impl Groups {
             drop(fs::write(group.join("cgroup.kill"), "1"));
         }
         let start = Instant::now();
-        while groups.iter().any(|group| !is_removed(&fs::remove_dir(group))) && start.elapsed() < CLEAR_WAIT {
+        while groups
+            .iter()
+            .any(|group| !is_removed(&fs::remove_dir(group)))
+            && start.elapsed() < CLEAR_WAIT
+        {
             std::thread::sleep(POLL);
         }
         drop(fs::remove_dir(&self.root));
@@ -74,9 +82,7 @@ impl Groups {
 
     /// A group with a process in it refuses to be removed and stays listed.
     fn sweep(&self) {
-        lock(&self.lingering).retain(|group| {
-            !is_removed(&fs::remove_dir(&group.path))
-        });
+        lock(&self.lingering).retain(|group| !is_removed(&fs::remove_dir(&group.path)));
     }
 }
 

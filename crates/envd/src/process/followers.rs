@@ -97,13 +97,20 @@ mod tests {
     use super::*;
 
     fn end() -> End {
-        End::Ended { exit_code: 0, exited: true, status: "exit status 0".to_owned(), error: None }
+        End::Ended {
+            exit_code: 0,
+            exited: true,
+            status: "exit status 0".to_owned(),
+            error: None,
+        }
     }
 
     #[tokio::test]
     async fn a_late_follower_hears_the_end() {
         let followers = Followers::default();
-        followers.output(Channel::Stdout, Bytes::from_static(b"nobody listens")).await;
+        followers
+            .output(Channel::Stdout, Bytes::from_static(b"nobody listens"))
+            .await;
         followers.end(end()).await;
         assert!(matches!(followers.join().recv().await, Some(Event::End(_))));
     }
@@ -113,10 +120,15 @@ mod tests {
         let followers = Arc::new(Followers::default());
         let mut slow = followers.join();
         for _ in 0..QUEUE {
-            followers.output(Channel::Stdout, Bytes::from_static(b"x")).await;
+            followers
+                .output(Channel::Stdout, Bytes::from_static(b"x"))
+                .await;
         }
         let own = Arc::clone(&followers);
-        let blocked = tokio::spawn(async move { own.output(Channel::Stdout, Bytes::from_static(b"y")).await });
+        let blocked =
+            tokio::spawn(
+                async move { own.output(Channel::Stdout, Bytes::from_static(b"y")).await },
+            );
         tokio::task::yield_now().await;
         assert!(!blocked.is_finished());
         slow.recv().await.unwrap();
@@ -128,7 +140,9 @@ mod tests {
         let followers = Followers::default();
         drop(followers.join());
         for _ in 0..=QUEUE {
-            followers.output(Channel::Stderr, Bytes::from_static(b"x")).await;
+            followers
+                .output(Channel::Stderr, Bytes::from_static(b"x"))
+                .await;
         }
         assert!(lock(&followers.0).queues.is_empty());
     }

@@ -76,14 +76,25 @@ impl Command {
         let path = env.get("PATH").map_or(PATH, String::as_str);
         let candidates = candidates(&self.program, path)?;
         let strings = |name: &String, value: &String| CString::new(format!("{name}={value}"));
-        let env = env.iter().map(|(name, value)| strings(name, value)).collect::<Result<_, _>>()?;
+        let env = env
+            .iter()
+            .map(|(name, value)| strings(name, value))
+            .collect::<Result<_, _>>()?;
         let args = std::iter::once(&self.program)
             .chain(&self.args)
             .map(|arg| CString::new(arg.as_bytes()))
             .collect::<Result<_, _>>()?;
         let cwd = CString::new(cwd.as_os_str().as_bytes())?;
         let (stdio, pipes) = pipes(&self.user, self.stdin).map_err(LaunchError::Prepare)?;
-        let prepared = Prepared { program: self.program, candidates, args, env, cwd, user: self.user, stdio };
+        let prepared = Prepared {
+            program: self.program,
+            candidates,
+            args,
+            env,
+            cwd,
+            user: self.user,
+            stdio,
+        };
         Ok((prepared, pipes))
     }
 
@@ -92,10 +103,16 @@ impl Command {
         let home = &self.user.home;
         if let Some(cwd) = self.cwd.as_deref().filter(|cwd| !cwd.is_empty()) {
             let cwd = crate::paths::resolve(cwd, home);
-            return if cwd.is_dir() { Ok(cwd) } else { Err(LaunchError::NoDirectory(cwd)) };
+            return if cwd.is_dir() {
+                Ok(cwd)
+            } else {
+                Err(LaunchError::NoDirectory(cwd))
+            };
         }
         let default = session.default_workdir.as_ref().filter(|dir| dir.is_dir());
-        Ok(default.or(Some(home).filter(|home| home.is_dir())).map_or_else(|| PathBuf::from("/"), Clone::clone))
+        Ok(default
+            .or(Some(home).filter(|home| home.is_dir()))
+            .map_or_else(|| PathBuf::from("/"), Clone::clone))
     }
 
     /// What every process has, then what `/init` gave, then what the caller gave.
@@ -157,7 +174,11 @@ fn pipes(user: &User, stdin: bool) -> io::Result<([OwnedFd; 3], Pipes)> {
     } else {
         (File::open("/dev/null")?.into(), None)
     };
-    let pipes = Pipes { stdin, stdout: Receiver::from_owned_fd(stdout)?, stderr: Receiver::from_owned_fd(stderr)? };
+    let pipes = Pipes {
+        stdin,
+        stdout: Receiver::from_owned_fd(stdout)?,
+        stderr: Receiver::from_owned_fd(stderr)?,
+    };
     Ok(([own_stdin, own_stdout, own_stderr], pipes))
 }
 
@@ -165,7 +186,10 @@ fn pipes(user: &User, stdin: bool) -> io::Result<([OwnedFd; 3], Pipes)> {
 fn pipe(user: &User) -> io::Result<(OwnedFd, OwnedFd)> {
     let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
     if user.uid != 0 {
-        let (uid, gid) = (rustix::fs::Uid::from_raw(user.uid), rustix::fs::Gid::from_raw(user.gid));
+        let (uid, gid) = (
+            rustix::fs::Uid::from_raw(user.uid),
+            rustix::fs::Gid::from_raw(user.gid),
+        );
         rustix::fs::fchown(&reader, Some(uid), Some(gid))?;
     }
     Ok((reader, writer))
@@ -180,7 +204,10 @@ mod tests {
         let found = candidates("ls", "/usr/bin::/bin").unwrap();
         let found: Vec<_> = found.iter().map(|path| path.to_str().unwrap()).collect();
         assert_eq!(found, ["/usr/bin/ls", "./ls", "/bin/ls"]);
-        assert_eq!(candidates("./ls", "/bin").unwrap(), [CString::new("./ls").unwrap()]);
+        assert_eq!(
+            candidates("./ls", "/bin").unwrap(),
+            [CString::new("./ls").unwrap()]
+        );
         assert!(candidates("a\0b", "/bin").is_err());
     }
 }

@@ -35,7 +35,11 @@ pub(crate) struct Source {
 
 impl Source {
     pub(crate) fn new(pipe: Receiver, spool: Option<Spool>) -> Self {
-        Self { pipe: Some(pipe), buffer: BytesMut::new(), spool }
+        Self {
+            pipe: Some(pipe),
+            buffer: BytesMut::new(),
+            spool,
+        }
     }
 
     /// The next piece; never, once the pipe is closed. Nothing is lost when the future is dropped.
@@ -73,7 +77,10 @@ impl Source {
 
     /// How much a full pipe holds; the command can have left no more.
     fn capacity(&self) -> usize {
-        self.pipe.as_ref().and_then(|pipe| fcntl_getpipe_size(pipe).ok()).unwrap_or(0)
+        self.pipe
+            .as_ref()
+            .and_then(|pipe| fcntl_getpipe_size(pipe).ok())
+            .unwrap_or(0)
     }
 
     async fn keep(&mut self, data: &[u8]) {
@@ -183,12 +190,18 @@ impl Watch {
 /// The end in the words that E2B's clients know.
 fn told(exit: Option<Exit>, error: Option<String>) -> End {
     match exit {
-        Some(Exit::Code(exit_code)) => {
-            End::Ended { exit_code, exited: true, status: format!("exit status {exit_code}"), error }
-        }
-        Some(Exit::Signal(number)) => {
-            End::Ended { exit_code: -1, exited: false, status: wrenn_envd_api::signal::status(number), error }
-        }
+        Some(Exit::Code(exit_code)) => End::Ended {
+            exit_code,
+            exited: true,
+            status: format!("exit status {exit_code}"),
+            error,
+        },
+        Some(Exit::Signal(number)) => End::Ended {
+            exit_code: -1,
+            exited: false,
+            status: wrenn_envd_api::signal::status(number),
+            error,
+        },
         None => End::Ended {
             exit_code: -1,
             exited: false,

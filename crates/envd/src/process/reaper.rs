@@ -47,12 +47,17 @@ impl Reaper {
         // Orphans of commands come to this process, as they do to PID 1.
         nix::sys::prctl::set_child_subreaper(true)?;
         let own = Arc::clone(&reaper);
-        thread::Builder::new().name("reaper".to_owned()).spawn(move || own.run())?;
+        thread::Builder::new()
+            .name("reaper".to_owned())
+            .spawn(move || own.run())?;
         Ok(reaper)
     }
 
     /// Makes a child by `make`, which returns its pid, and tells how it will end.
-    pub(crate) fn spawn<E>(&self, make: impl FnOnce() -> Result<i32, E>) -> Result<(i32, oneshot::Receiver<Exit>), E> {
+    pub(crate) fn spawn<E>(
+        &self,
+        make: impl FnOnce() -> Result<i32, E>,
+    ) -> Result<(i32, oneshot::Receiver<Exit>), E> {
         let mut children = lock(&self.children);
         let pid = make()?;
         let (ended, exit) = oneshot::channel();

@@ -5,19 +5,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use connectrpc::{
-    ConnectError, Encodable, ErrorCode, InboundStream, RequestContext, Response, ServiceRequest, ServiceResult, ServiceStream,
+    ConnectError, Encodable, ErrorCode, InboundStream, RequestContext, Response, ServiceRequest,
+    ServiceResult, ServiceStream,
 };
 use futures::StreamExt;
 use tokio::time::Instant;
+use wrenn_envd_api::header;
 use wrenn_envd_api::process::process_input::Input;
 use wrenn_envd_api::process::process_selector::Selector;
 use wrenn_envd_api::process::stream_input_request::Event as InputEvent;
 use wrenn_envd_api::process::{
-    CloseStdinRequest, CloseStdinResponse, ConnectRequest, ConnectResponse, ListRequest, ListResponse, Process as Rpc,
-    ProcessConfig, ProcessInfo, ProcessInput, ProcessSelector, SendInputRequest, SendInputResponse, SendSignalRequest,
-    SendSignalResponse, StartRequest, StartResponse, StreamInputRequest, StreamInputResponse, UpdateRequest, UpdateResponse,
+    CloseStdinRequest, CloseStdinResponse, ConnectRequest, ConnectResponse, ListRequest,
+    ListResponse, Process as Rpc, ProcessConfig, ProcessInfo, ProcessInput, ProcessSelector,
+    SendInputRequest, SendInputResponse, SendSignalRequest, SendSignalResponse, StartRequest,
+    StartResponse, StreamInputRequest, StreamInputResponse, UpdateRequest, UpdateResponse,
 };
-use wrenn_envd_api::header;
 
 use super::handle::{Process, ReachError};
 use super::launch::{Command, LaunchError};
@@ -42,11 +44,16 @@ pub(crate) struct ProcessService {
 impl ProcessService {
     /// Serves the commands of `processes` to the callers of the current session.
     pub(crate) fn new(processes: Arc<Processes>, sessions: Arc<Sessions>) -> Self {
-        Self { processes, sessions }
+        Self {
+            processes,
+            sessions,
+        }
     }
 
     fn session(&self) -> Result<Arc<Session>, ConnectError> {
-        self.sessions.current().ok_or_else(|| ConnectError::unavailable("the guest is not initialised"))
+        self.sessions
+            .current()
+            .ok_or_else(|| ConnectError::unavailable("the guest is not initialised"))
     }
 
     fn select(&self, selector: Option<&ProcessSelector>) -> Result<Arc<Process>, ConnectError> {
@@ -60,12 +67,20 @@ impl ProcessService {
     }
 
     /// Reads what the caller wants into what the table understands.
-    fn launch(&self, ctx: &RequestContext, request: StartRequest, session: &Session) -> Result<Launch, ConnectError> {
+    fn launch(
+        &self,
+        ctx: &RequestContext,
+        request: StartRequest,
+        session: &Session,
+    ) -> Result<Launch, ConnectError> {
         if request.pty.is_set() {
-            return Err(ConnectError::unimplemented("terminals are not supported yet"));
+            return Err(ConnectError::unimplemented(
+                "terminals are not supported yet",
+            ));
         }
         let config: ProcessConfig = request.process.as_option().cloned().unwrap_or_default();
-        let user = caller::user(ctx.headers(), None, session).map_err(|error| crate::errors::rpc_user(&error))?;
+        let user = caller::user(ctx.headers(), None, session)
+            .map_err(|error| crate::errors::rpc_user(&error))?;
         let spools = spools(ctx, &user)?;
         let command = Command {
             program: config.cmd.clone(),
@@ -76,14 +91,23 @@ impl ProcessService {
             stdin: request.stdin.unwrap_or(true),
         };
         let deadline = ctx.time_remaining().map(|left| Instant::now() + left);
-        Ok(Launch { command, config, tag: request.tag, deadline, spools })
+        Ok(Launch {
+            command,
+            config,
+            tag: request.tag,
+            deadline,
+            spools,
+        })
     }
 }
 
-#[allow(refining_impl_trait, reason = "the generated trait leaves the answer's type open on purpose")]
+#[allow(
+    refining_impl_trait,
+    reason = "the generated trait leaves the answer's type open on purpose"
+)]
 impl Rpc for ProcessService {
-    async fn list<'a>(
-        &'a self,
+    async fn list(
+        &self,
         _: RequestContext,
         _: ServiceRequest<'_, ListRequest>,
     ) -> ServiceResult<impl Encodable<ListResponse> + Send + use<>> {
@@ -94,7 +118,10 @@ impl Rpc for ProcessService {
             ..Default::default()
         };
         let processes = self.processes.list().into_iter().map(info).collect();
-        Response::ok(ListResponse { processes, ..Default::default() })
+        Response::ok(ListResponse {
+            processes,
+            ..Default::default()
+        })
     }
 
     async fn start(
@@ -106,11 +133,16 @@ impl Rpc for ProcessService {
         let launch = self.launch(&ctx, request.to_owned_message(), &session)?;
         let processes = Arc::clone(&self.processes);
         // Off the reactor: executing a program may have to wait for the disk. It runs to its end if the caller hangs up.
-        let launched = tokio::task::spawn_blocking(move || processes.launch(launch, &session)).await;
-        let (process, events) =
-            launched.map_err(|_| ConnectError::internal("the launch broke off"))?.map_err(|error| refused(&error))?;
+        let launched =
+            tokio::task::spawn_blocking(move || processes.launch(launch, &session)).await;
+        let (process, events) = launched
+            .map_err(|_| ConnectError::internal("the launch broke off"))?
+            .map_err(|error| refused(&error))?;
         let follow = Follow::new(process.pid, events, keepalive(&ctx), None);
-        let wrap = |event| StartResponse { event: Some(event).into(), ..Default::default() };
+        let wrap = |event| StartResponse {
+            event: Some(event).into(),
+            ..Default::default()
+        };
         Ok(Response::stream(follow.stream(wrap)))
     }
 
@@ -121,30 +153,44 @@ impl Rpc for ProcessService {
     ) -> ServiceResult<ServiceStream<ConnectResponse>> {
         let process = self.select(request.to_owned_message().process.as_option())?;
         let deadline = ctx.time_remaining().map(|left| Instant::now() + left);
-        let follow = Follow::new(process.pid, process.followers.join(), keepalive(&ctx), deadline);
-        let wrap = |event| ConnectResponse { event: Some(event).into(), ..Default::default() };
+        let follow = Follow::new(
+            process.pid,
+            process.followers.join(),
+            keepalive(&ctx),
+            deadline,
+        );
+        let wrap = |event| ConnectResponse {
+            event: Some(event).into(),
+            ..Default::default()
+        };
         Ok(Response::stream(follow.stream(wrap)))
     }
 
-    async fn update<'a>(
-        &'a self,
+    async fn update(
+        &self,
         _: RequestContext,
         _: ServiceRequest<'_, UpdateRequest>,
     ) -> ServiceResult<UpdateResponse> {
-        Err(ConnectError::unimplemented("terminals are not supported yet"))
+        Err(ConnectError::unimplemented(
+            "terminals are not supported yet",
+        ))
     }
 
-    async fn stream_input<'a>(
-        &'a self,
+    async fn stream_input(
+        &self,
         _: RequestContext,
         mut requests: InboundStream<StreamInputRequest>,
     ) -> ServiceResult<StreamInputResponse> {
         let mut target = None;
         while let Some(request) = requests.next().await {
             match request?.to_owned_message().event {
-                Some(InputEvent::Start(start)) => target = Some(self.select(start.process.as_option())?),
+                Some(InputEvent::Start(start)) => {
+                    target = Some(self.select(start.process.as_option())?);
+                }
                 Some(InputEvent::Data(data)) => {
-                    let target = target.as_ref().ok_or_else(|| ConnectError::invalid_argument("input before the start"))?;
+                    let target = target
+                        .as_ref()
+                        .ok_or_else(|| ConnectError::invalid_argument("input before the start"))?;
                     feed(target, data.input.as_option()).await?;
                 }
                 Some(InputEvent::Keepalive(_)) | None => {}
@@ -153,8 +199,8 @@ impl Rpc for ProcessService {
         Response::ok(StreamInputResponse::default())
     }
 
-    async fn send_input<'a>(
-        &'a self,
+    async fn send_input(
+        &self,
         _: RequestContext,
         request: ServiceRequest<'_, SendInputRequest>,
     ) -> ServiceResult<SendInputResponse> {
@@ -164,24 +210,29 @@ impl Rpc for ProcessService {
         Response::ok(SendInputResponse::default())
     }
 
-    async fn send_signal<'a>(
-        &'a self,
+    async fn send_signal(
+        &self,
         _: RequestContext,
         request: ServiceRequest<'_, SendSignalRequest>,
     ) -> ServiceResult<SendSignalResponse> {
         let request = request.to_owned_message();
         let process = self.select(request.process.as_option())?;
-        process.signal(request.signal.to_i32(), &self.processes.reaper).map_err(|error| unreached(&error))?;
+        process
+            .signal(request.signal.to_i32(), &self.processes.reaper)
+            .map_err(|error| unreached(&error))?;
         Response::ok(SendSignalResponse::default())
     }
 
-    async fn close_stdin<'a>(
-        &'a self,
+    async fn close_stdin(
+        &self,
         _: RequestContext,
         request: ServiceRequest<'_, CloseStdinRequest>,
     ) -> ServiceResult<CloseStdinResponse> {
         let process = self.select(request.to_owned_message().process.as_option())?;
-        process.close_input().await.map_err(|error| unreached(&error))?;
+        process
+            .close_input()
+            .await
+            .map_err(|error| unreached(&error))?;
         Response::ok(CloseStdinResponse::default())
     }
 }
@@ -189,13 +240,17 @@ impl Rpc for ProcessService {
 async fn feed(process: &Process, input: Option<&ProcessInput>) -> Result<(), ConnectError> {
     match input.and_then(|input| input.input.as_ref()) {
         Some(Input::Stdin(data)) => process.input(data).await.map_err(|error| unreached(&error)),
-        Some(Input::Pty(_)) => Err(ConnectError::failed_precondition("the process has no terminal")),
+        Some(Input::Pty(_)) => Err(ConnectError::failed_precondition(
+            "the process has no terminal",
+        )),
         None => Ok(()),
     }
 }
 
 fn keepalive(ctx: &RequestContext) -> Duration {
-    number(ctx, header::KEEPALIVE_INTERVAL).map_or(KEEPALIVE, |seconds| Duration::from_secs(seconds.clamp(1, 3600)))
+    number(ctx, header::KEEPALIVE_INTERVAL).map_or(KEEPALIVE, |seconds| {
+        Duration::from_secs(seconds.clamp(1, 3600))
+    })
 }
 
 /// Where the caller wants output kept that is too long for it.
@@ -203,11 +258,22 @@ fn spools(ctx: &RequestContext, user: &User) -> Result<[Option<Spool>; 2], Conne
     let Some(prefix) = ctx.header(header::SPOOL) else {
         return Ok([None, None]);
     };
-    let prefix = prefix.to_str().ok().filter(|prefix| prefix.starts_with('/'));
+    let prefix = prefix
+        .to_str()
+        .ok()
+        .filter(|prefix| prefix.starts_with('/'));
     let (Some(prefix), Some(after)) = (prefix, number(ctx, header::SPOOL_AFTER)) else {
-        return Err(ConnectError::invalid_argument("wrenn-spool takes an absolute path, wrenn-spool-after a number"));
+        return Err(ConnectError::invalid_argument(
+            "wrenn-spool takes an absolute path, wrenn-spool-after a number",
+        ));
     };
-    let spool = |name: &str| Some(Spool::new(PathBuf::from(format!("{prefix}.{name}")), after, user));
+    let spool = |name: &str| {
+        Some(Spool::new(
+            PathBuf::from(format!("{prefix}.{name}")),
+            after,
+            user,
+        ))
+    };
     Ok([spool("stdout"), spool("stderr")])
 }
 
@@ -217,15 +283,18 @@ fn number(ctx: &RequestContext, name: &str) -> Option<u64> {
 
 fn refused(error: &LaunchError) -> ConnectError {
     let code = match &error {
-        LaunchError::NoProgram | LaunchError::Nul(_) | LaunchError::NoDirectory(_) => ErrorCode::InvalidArgument,
-        LaunchError::Spawn(_, SpawnError::Execute(source) | SpawnError::Directory(source)) => match source.kind() {
-            std::io::ErrorKind::NotFound => ErrorCode::NotFound,
-            std::io::ErrorKind::PermissionDenied => ErrorCode::PermissionDenied,
-            _ => ErrorCode::InvalidArgument,
-        },
-        LaunchError::Spawn(_, SpawnError::Clone(_) | SpawnError::Identity(_)) | LaunchError::Prepare(_) => {
-            ErrorCode::ResourceExhausted
+        LaunchError::NoProgram | LaunchError::Nul(_) | LaunchError::NoDirectory(_) => {
+            ErrorCode::InvalidArgument
         }
+        LaunchError::Spawn(_, SpawnError::Execute(source) | SpawnError::Directory(source)) => {
+            match source.kind() {
+                std::io::ErrorKind::NotFound => ErrorCode::NotFound,
+                std::io::ErrorKind::PermissionDenied => ErrorCode::PermissionDenied,
+                _ => ErrorCode::InvalidArgument,
+            }
+        }
+        LaunchError::Spawn(_, SpawnError::Clone(_) | SpawnError::Identity(_))
+        | LaunchError::Prepare(_) => ErrorCode::ResourceExhausted,
     };
     ConnectError::new(code, crate::errors::chain(error))
 }

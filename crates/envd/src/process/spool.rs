@@ -27,7 +27,15 @@ impl Spool {
     /// A spool for one stream of a command that `owner` runs; nothing is written yet.
     pub(crate) fn new(path: PathBuf, after: u64, owner: &User) -> Self {
         let owner = (owner.uid, owner.gid);
-        Self { path, owner, after, seen: 0, held: Vec::new(), file: None, failed: None }
+        Self {
+            path,
+            owner,
+            after,
+            seen: 0,
+            held: Vec::new(),
+            file: None,
+            failed: None,
+        }
     }
 
     /// Takes the next piece of the stream. A failure is kept for [`finish`](Self::finish): the command goes on.
@@ -82,7 +90,12 @@ impl Spool {
     /// Makes the file and writes what was held. A file that stood there goes: the name belongs to this command.
     async fn begin(&mut self) -> io::Result<()> {
         remove(&self.path).await?;
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.path).await?;
+        let file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&self.path)
+            .await?;
         let file = self.file.insert(file);
         let held = std::mem::take(&mut self.held);
         let (uid, gid) = self.owner;
@@ -115,8 +128,18 @@ mod tests {
     use super::*;
 
     fn user() -> User {
-        let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
-        User { name: String::new(), uid, gid, home: PathBuf::new(), shell: String::new(), groups: Vec::new() }
+        let (uid, gid) = (
+            rustix::process::getuid().as_raw(),
+            rustix::process::getgid().as_raw(),
+        );
+        User {
+            name: String::new(),
+            uid,
+            gid,
+            home: PathBuf::new(),
+            shell: String::new(),
+            groups: Vec::new(),
+        }
     }
 
     #[tokio::test]

@@ -1,6 +1,5 @@
 //! A follower's queue as the stream of events that a Connect client reads.
 
-use std::future::Future;
 use std::time::Duration;
 
 use connectrpc::ConnectError;
@@ -9,7 +8,9 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 use wrenn_envd_api::process::ProcessEvent;
 use wrenn_envd_api::process::process_event::data_event::Output;
-use wrenn_envd_api::process::process_event::{DataEvent, EndEvent, Event as Told, KeepAlive, StartEvent};
+use wrenn_envd_api::process::process_event::{
+    DataEvent, EndEvent, Event as Told, KeepAlive, StartEvent,
+};
 
 use super::followers::{Channel, End, Event};
 
@@ -26,14 +27,28 @@ pub(super) struct Follow {
 
 impl Follow {
     /// Follows the command `pid`, at most until `deadline`.
-    pub(super) fn new(pid: u32, events: mpsc::Receiver<Event>, keepalive: Duration, deadline: Option<Instant>) -> Self {
+    pub(super) fn new(
+        pid: u32,
+        events: mpsc::Receiver<Event>,
+        keepalive: Duration,
+        deadline: Option<Instant>,
+    ) -> Self {
         let mut keepalive = interval_at(Instant::now() + keepalive, keepalive);
         keepalive.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { start: Some(pid), events, keepalive, deadline, over: false }
+        Self {
+            start: Some(pid),
+            events,
+            keepalive,
+            deadline,
+            over: false,
+        }
     }
 
     /// The events, each wrapped as this call's answer wants it.
-    pub(super) fn stream<T>(self, wrap: fn(ProcessEvent) -> T) -> impl Stream<Item = Result<T, ConnectError>> + Send {
+    pub(super) fn stream<T>(
+        self,
+        wrap: fn(ProcessEvent) -> T,
+    ) -> impl Stream<Item = Result<T, ConnectError>> + Send {
         futures::stream::unfold(self, move |mut follow| async move {
             let event = follow.next().await?;
             Some((event.map(wrap), follow))
@@ -45,7 +60,10 @@ impl Follow {
             return None;
         }
         if let Some(pid) = self.start.take() {
-            return Some(Ok(told(StartEvent { pid, ..Default::default() })));
+            return Some(Ok(told(StartEvent {
+                pid,
+                ..Default::default()
+            })));
         }
         let event = tokio::select! {
             biased;
@@ -61,7 +79,10 @@ impl Follow {
                     Channel::Stdout => Output::Stdout(data),
                     Channel::Stderr => Output::Stderr(data),
                 };
-                Some(Ok(told(DataEvent { output: Some(output), ..Default::default() })))
+                Some(Ok(told(DataEvent {
+                    output: Some(output),
+                    ..Default::default()
+                })))
             }
             Event::End(end) => {
                 self.over = true;
@@ -71,19 +92,25 @@ impl Follow {
     }
 }
 
-fn at(deadline: Option<Instant>) -> impl Future<Output = ()> {
-    async move {
-        match deadline {
-            Some(deadline) => tokio::time::sleep_until(deadline).await,
-            None => std::future::pending().await,
-        }
+/// Resolves at `deadline`; without one, never.
+async fn at(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
     }
 }
 
 fn ended(end: &End) -> Result<ProcessEvent, ConnectError> {
     match end {
-        End::TimedOut => Err(ConnectError::deadline_exceeded("the time given to the call is over")),
-        End::Ended { exit_code, exited, status, error } => Ok(told(EndEvent {
+        End::TimedOut => Err(ConnectError::deadline_exceeded(
+            "the time given to the call is over",
+        )),
+        End::Ended {
+            exit_code,
+            exited,
+            status,
+            error,
+        } => Ok(told(EndEvent {
             exit_code: *exit_code,
             exited: *exited,
             status: status.clone(),
@@ -94,5 +121,8 @@ fn ended(end: &End) -> Result<ProcessEvent, ConnectError> {
 }
 
 fn told(event: impl Into<Told>) -> ProcessEvent {
-    ProcessEvent { event: Some(event.into()), ..Default::default() }
+    ProcessEvent {
+        event: Some(event.into()),
+        ..Default::default()
+    }
 }

@@ -40,7 +40,11 @@ pub(super) struct Launch {
 impl Processes {
     /// An empty table.
     pub(crate) fn new(reaper: Arc<Reaper>, groups: Groups) -> Arc<Self> {
-        Arc::new(Self { running: Mutex::default(), reaper, groups })
+        Arc::new(Self {
+            running: Mutex::default(),
+            reaper,
+            groups,
+        })
     }
 
     /// Starts a command; its first follower misses nothing. Blocks for as long as the kernel takes to execute the program.
@@ -62,7 +66,13 @@ impl Processes {
             }
         };
         let pid = pid.unsigned_abs();
-        let process = Arc::new(Process::new(pid, launch.tag, launch.config, group, pipes.stdin));
+        let process = Arc::new(Process::new(
+            pid,
+            launch.tag,
+            launch.config,
+            group,
+            pipes.stdin,
+        ));
         let events = process.followers.join();
         lock(&self.running).insert(pid, Arc::clone(&process));
         let [stdout, stderr] = launch.spools;
@@ -83,7 +93,10 @@ impl Processes {
 
     /// The running command with this tag.
     pub(super) fn by_tag(&self, tag: &str) -> Option<Arc<Process>> {
-        lock(&self.running).values().find(|process| process.tag.as_deref() == Some(tag)).cloned()
+        lock(&self.running)
+            .values()
+            .find(|process| process.tag.as_deref() == Some(tag))
+            .cloned()
     }
 
     /// All of them, by pid.
@@ -119,7 +132,10 @@ impl Processes {
     /// Takes an ended command off the table, unless its pid already belongs to another.
     fn forget(&self, process: &Arc<Process>) {
         let mut running = lock(&self.running);
-        if running.get(&process.pid).is_some_and(|entry| Arc::ptr_eq(entry, process)) {
+        if running
+            .get(&process.pid)
+            .is_some_and(|entry| Arc::ptr_eq(entry, process))
+        {
             running.remove(&process.pid);
         }
     }

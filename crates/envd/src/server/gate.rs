@@ -15,15 +15,25 @@ use crate::session::Session;
 
 /// Before the first `/init` nothing passes but `/health` and `/init`; afterwards every other call needs the token, or a
 /// signed URL if it is about a file. The session that let a call in goes with it.
-pub(super) async fn gate(State(server): State<Arc<Server>>, mut request: Request, next: Next) -> Response {
+pub(super) async fn gate(
+    State(server): State<Arc<Server>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     if matches!(request.uri().path(), "/health" | "/init") {
         return next.run(request).await;
     }
     let Some(session) = server.sessions.current() else {
-        return refuse(StatusCode::SERVICE_UNAVAILABLE, "the guest is not initialised");
+        return refuse(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the guest is not initialised",
+        );
     };
     if !has_token(&request, &session) && !is_signed(request.method(), request.uri(), &session) {
-        return refuse(StatusCode::UNAUTHORIZED, "the access token is missing or wrong");
+        return refuse(
+            StatusCode::UNAUTHORIZED,
+            "the access token is missing or wrong",
+        );
     }
     request.extensions_mut().insert(session);
     next.run(request).await

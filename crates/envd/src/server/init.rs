@@ -14,7 +14,11 @@ use crate::session::InitError;
 
 /// Checks the key, changes the machine, and only then the session: if the machine refuses, the caller tries again with the
 /// same key.
-pub(super) async fn init(State(server): State<Arc<Server>>, headers: HeaderMap, body: Bytes) -> Response {
+pub(super) async fn init(
+    State(server): State<Arc<Server>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
     let _one_at_a_time = server.initialising.lock().await;
     let request: InitRequest = match parse(&body) {
         Ok(request) => request,
@@ -23,8 +27,12 @@ pub(super) async fn init(State(server): State<Arc<Server>>, headers: HeaderMap, 
     let key = headers.get(header::INIT_KEY).map(|key| key.as_bytes());
     let session = match server.sessions.propose(&request, key) {
         Ok(session) => session,
-        Err(error @ InitError::WrongKey) => return refuse(StatusCode::UNAUTHORIZED, error.to_string()),
-        Err(error @ InitError::NoSecrets) => return refuse(StatusCode::BAD_REQUEST, error.to_string()),
+        Err(error @ InitError::WrongKey) => {
+            return refuse(StatusCode::UNAUTHORIZED, error.to_string());
+        }
+        Err(error @ InitError::NoSecrets) => {
+            return refuse(StatusCode::BAD_REQUEST, error.to_string());
+        }
     };
     if let Err(error) = server.machine.apply(&request) {
         return refuse(error.status(), crate::errors::chain(&error));
@@ -35,5 +43,9 @@ pub(super) async fn init(State(server): State<Arc<Server>>, headers: HeaderMap, 
 
 /// An empty body asks for nothing.
 fn parse(body: &[u8]) -> serde_json::Result<InitRequest> {
-    if body.is_empty() { Ok(InitRequest::default()) } else { serde_json::from_slice(body) }
+    if body.is_empty() {
+        Ok(InitRequest::default())
+    } else {
+        serde_json::from_slice(body)
+    }
 }

@@ -19,7 +19,8 @@ const LINGER: Duration = Duration::from_secs(10);
 
 /// Sees to it that the request's body is read to its end, by whomever.
 pub(super) async fn linger(request: Request, next: Next) -> Response {
-    next.run(request.map(|body| Body::new(Lingering(body)))).await
+    next.run(request.map(|body| Body::new(Lingering(body))))
+        .await
 }
 
 /// A body that is read on after it was dropped.
@@ -29,7 +30,10 @@ impl HttpBody for Lingering {
     type Data = Bytes;
     type Error = axum::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         Pin::new(&mut self.0).poll_frame(cx)
     }
 

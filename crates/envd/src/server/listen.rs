@@ -49,13 +49,20 @@ async fn connection(stream: TcpStream, router: Router) {
     drop(stream.set_nodelay(true));
     let mut server = auto::Builder::new(TokioExecutor::new());
     // No time limit for a request's header: it would also close idle connections, which the host keeps for its next call.
-    server.http1().header_read_timeout(None).max_buf_size(BUFFER);
+    server
+        .http1()
+        .header_read_timeout(None)
+        .max_buf_size(BUFFER);
     server
         .http2()
         .max_concurrent_streams(MAX_STREAMS)
         .initial_stream_window_size(u32::try_from(BUFFER).ok());
     // A connection that ends badly is its client's business.
-    drop(server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)).await);
+    drop(
+        server
+            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+            .await,
+    );
 }
 
 /// Out of descriptors, most likely: others must close some first.

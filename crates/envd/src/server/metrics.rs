@@ -30,7 +30,9 @@ impl Meter {
         let disk = rustix::fs::statvfs("/")?;
         let cpu = Cpu::parse(&stat);
         let before = std::mem::replace(&mut *lock(&self.0), cpu);
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let since = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         let used = memory.total.saturating_sub(memory.available);
         Ok(Metrics {
             ts: i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
@@ -50,9 +52,19 @@ impl Meter {
 impl Cpu {
     /// From the first line of /proc/stat: user nice system idle iowait irq softirq steal, then parts of those.
     fn parse(stat: &str) -> Self {
-        let line = stat.lines().find_map(|line| line.strip_prefix("cpu ")).unwrap_or_default();
-        let ticks: Vec<u64> = line.split_whitespace().take(8).filter_map(|field| field.parse().ok()).collect();
-        Self { total: ticks.iter().sum(), idle: ticks.iter().skip(3).take(2).sum() }
+        let line = stat
+            .lines()
+            .find_map(|line| line.strip_prefix("cpu "))
+            .unwrap_or_default();
+        let ticks: Vec<u64> = line
+            .split_whitespace()
+            .take(8)
+            .filter_map(|field| field.parse().ok())
+            .collect();
+        Self {
+            total: ticks.iter().sum(),
+            idle: ticks.iter().skip(3).take(2).sum(),
+        }
     }
 
     /// Percent, with two digits behind the point.
@@ -60,12 +72,19 @@ impl Cpu {
     fn busy_since(self, before: Self) -> f64 {
         let total = self.total.saturating_sub(before.total);
         let busy = total.saturating_sub(self.idle.saturating_sub(before.idle));
-        if total == 0 { 0.0 } else { (busy as f64 / total as f64 * 10_000.0).round() / 100.0 }
+        if total == 0 {
+            0.0
+        } else {
+            (busy as f64 / total as f64 * 10_000.0).round() / 100.0
+        }
     }
 }
 
 fn count(stat: &str) -> u32 {
-    let is_cpu = |line: &&str| line.strip_prefix("cpu").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+    let is_cpu = |line: &&str| {
+        line.strip_prefix("cpu")
+            .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+    };
     u32::try_from(stat.lines().filter(is_cpu).count()).unwrap_or(u32::MAX)
 }
 
@@ -80,11 +99,19 @@ struct Memory {
 impl Memory {
     fn parse(meminfo: &str) -> Self {
         let value = |name: &str| {
-            let line = meminfo.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-            let kib = line.and_then(|line| line.split_whitespace().next()).and_then(|kib| kib.parse::<u64>().ok());
+            let line = meminfo
+                .lines()
+                .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+            let kib = line
+                .and_then(|line| line.split_whitespace().next())
+                .and_then(|kib| kib.parse::<u64>().ok());
             kib.unwrap_or(0) * 1024
         };
-        Self { total: value("MemTotal"), available: value("MemAvailable"), cached: value("Cached") }
+        Self {
+            total: value("MemTotal"),
+            available: value("MemAvailable"),
+            cached: value("Cached"),
+        }
     }
 }
 
@@ -96,22 +123,46 @@ mod tests {
     fn reads_the_processors() {
         let stat = "cpu  10 0 20 60 10 0 0 0 5 5\ncpu0 5 0 10 30 5 0 0 0 0 0\ncpu1 5 0 10 30 5 0 0 0 0 0\nintr 1\n";
         let cpu = Cpu::parse(stat);
-        assert_eq!(cpu, Cpu { total: 100, idle: 70 });
+        assert_eq!(
+            cpu,
+            Cpu {
+                total: 100,
+                idle: 70
+            }
+        );
         assert_eq!(count(stat), 2);
         assert!((cpu.busy_since(Cpu::default()) - 30.0).abs() < 0.001);
-        assert!((cpu.busy_since(Cpu { total: 50, idle: 20 })).abs() < 0.001);
+        assert!(
+            (cpu.busy_since(Cpu {
+                total: 50,
+                idle: 20
+            }))
+            .abs()
+                < 0.001
+        );
         assert!((cpu.busy_since(cpu)).abs() < 0.001);
     }
 
     #[test]
     fn reads_the_memory() {
-        let memory = Memory::parse("MemTotal:  1000 kB\nMemFree: 1 kB\nMemAvailable: 600 kB\nCached: 30 kB\n");
-        assert_eq!(memory, Memory { total: 1_024_000, available: 614_400, cached: 30_720 });
+        let memory = Memory::parse(
+            "MemTotal:  1000 kB\nMemFree: 1 kB\nMemAvailable: 600 kB\nCached: 30 kB\n",
+        );
+        assert_eq!(
+            memory,
+            Memory {
+                total: 1_024_000,
+                available: 614_400,
+                cached: 30_720
+            }
+        );
     }
 
     #[test]
     fn reads_this_machine() {
         let metrics = Meter::default().read().unwrap();
-        assert!(metrics.cpu_count > 0 && metrics.mem_total > metrics.mem_used && metrics.disk_total > 0);
+        assert!(
+            metrics.cpu_count > 0 && metrics.mem_total > metrics.mem_used && metrics.disk_total > 0
+        );
     }
 }

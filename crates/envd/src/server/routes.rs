@@ -31,10 +31,16 @@ pub(crate) fn router(server: &Arc<Server>) -> Router {
     let unlimited = DefaultBodyLimit::disable();
     Router::new()
         .route("/health", get(|| async { StatusCode::NO_CONTENT }))
-        .route("/init", post(init::init).layer(DefaultBodyLimit::max(MAX_INIT)))
+        .route(
+            "/init",
+            post(init::init).layer(DefaultBodyLimit::max(MAX_INIT)),
+        )
         .route("/metrics", get(metrics))
         .route("/envs", get(envs))
-        .route("/files", get(files::download).post(files::upload).layer(unlimited))
+        .route(
+            "/files",
+            get(files::download).post(files::upload).layer(unlimited),
+        )
         .route("/files/compose", later.clone())
         .route("/freeze", later.clone())
         .route("/unfreeze", later.clone())
@@ -42,18 +48,26 @@ pub(crate) fn router(server: &Arc<Server>) -> Router {
         .route("/fsthaw", later)
         .with_state(Arc::clone(server))
         .fallback_service(services(server))
-        .layer(middleware::from_fn_with_state(Arc::clone(server), gate::gate))
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(server),
+            gate::gate,
+        ))
         .layer(middleware::from_fn(linger::linger))
 }
 
 /// The Connect services. Nothing is compressed: the bytes go no further than the host.
 fn services(server: &Server) -> ConnectRpcService {
-    let processes = ProcessService::new(Arc::clone(&server.processes), Arc::clone(&server.sessions));
+    let processes =
+        ProcessService::new(Arc::clone(&server.processes), Arc::clone(&server.sessions));
     let filesystem = FilesystemService::new(Arc::clone(&server.sessions));
     let router = ProcessExt::register(Arc::new(processes), connectrpc::Router::new());
     let router = FilesystemExt::register(Arc::new(filesystem), router);
-    let limits = Limits::default().with_max_message_size(MAX_MESSAGE).with_max_request_body_size(MAX_MESSAGE);
-    ConnectRpcService::new(router).with_limits(limits).with_compression(CompressionRegistry::new())
+    let limits = Limits::default()
+        .with_max_message_size(MAX_MESSAGE)
+        .with_max_request_body_size(MAX_MESSAGE);
+    ConnectRpcService::new(router)
+        .with_limits(limits)
+        .with_compression(CompressionRegistry::new())
 }
 
 async fn metrics(State(server): State<Arc<Server>>) -> Response {

@@ -27,8 +27,15 @@ struct PoolInfo {
 ///
 /// Errors: more than [`MAX_LEN`] bytes, or the kernel refuses (not root).
 pub(crate) fn reseed(bytes: &[u8]) -> io::Result<()> {
-    let mut info = PoolInfo { entropy_bits: 0, len: 0, bytes: [0; MAX_LEN] };
-    let room = info.bytes.get_mut(..bytes.len()).ok_or(io::ErrorKind::InvalidInput)?;
+    let mut info = PoolInfo {
+        entropy_bits: 0,
+        len: 0,
+        bytes: [0; MAX_LEN],
+    };
+    let room = info
+        .bytes
+        .get_mut(..bytes.len())
+        .ok_or(io::ErrorKind::InvalidInput)?;
     room.copy_from_slice(bytes);
     info.len = libc::c_int::try_from(bytes.len()).map_err(io::Error::other)?;
     info.entropy_bits = info.len * 8;
@@ -42,5 +49,9 @@ pub(crate) fn reseed(bytes: &[u8]) -> io::Result<()> {
 }
 
 fn check(result: libc::c_int) -> io::Result<()> {
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
 }

@@ -5,6 +5,9 @@ use std::io;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::os::fd::{AsRawFd, OwnedFd};
 
+/// `AF_INET` of linux/socket.h, in the width that an address has for it.
+const AF_INET: libc::sa_family_t = 2;
+
 /// One interface, by name.
 #[derive(Debug)]
 pub(crate) struct Interface {
@@ -24,20 +27,29 @@ impl Interface {
         }
         // Any IPv4 socket does: it only names the protocol family that the ioctls are for.
         let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?.into();
-        Ok(Self { name: bytes, socket })
+        Ok(Self {
+            name: bytes,
+            socket,
+        })
     }
 
     /// Sets the address and the length of its network prefix.
     pub(crate) fn set_address(&self, address: Ipv4Addr, prefix_len: u8) -> io::Result<()> {
-        let mask = u32::MAX.checked_shl(32 - u32::from(prefix_len)).unwrap_or(0);
+        let mask = u32::MAX
+            .checked_shl(32 - u32::from(prefix_len))
+            .unwrap_or(0);
         self.request(libc::SIOCSIFADDR, ifru_addr(address))?;
         self.request(libc::SIOCSIFNETMASK, ifru_addr(Ipv4Addr::from_bits(mask)))
     }
 
     /// Takes the interface into service.
     pub(crate) fn up(&self) -> io::Result<()> {
-        let flags = libc::c_short::try_from(libc::IFF_UP | libc::IFF_RUNNING).map_err(io::Error::other)?;
-        self.request(libc::SIOCSIFFLAGS, libc::__c_anonymous_ifr_ifru { ifru_flags: flags })
+        let flags =
+            libc::c_short::try_from(libc::IFF_UP | libc::IFF_RUNNING).map_err(io::Error::other)?;
+        self.request(
+            libc::SIOCSIFFLAGS,
+            libc::__c_anonymous_ifr_ifru { ifru_flags: flags },
+        )
     }
 
     /// Makes `gateway`, which must be on this interface's network, the default route.
@@ -53,14 +65,19 @@ impl Interface {
     }
 
     fn request(&self, request: libc::Ioctl, value: libc::__c_anonymous_ifr_ifru) -> io::Result<()> {
-        let argument = libc::ifreq { ifr_name: self.name, ifr_ifru: value };
+        let argument = libc::ifreq {
+            ifr_name: self.name,
+            ifr_ifru: value,
+        };
         // SAFETY: the requests that this module makes read one `ifreq`, which lives until the call returns.
         check(unsafe { libc::ioctl(self.socket.as_raw_fd(), request, &raw const argument) })
     }
 }
 
 fn ifru_addr(address: Ipv4Addr) -> libc::__c_anonymous_ifr_ifru {
-    libc::__c_anonymous_ifr_ifru { ifru_addr: sockaddr(address) }
+    libc::__c_anonymous_ifr_ifru {
+        ifru_addr: sockaddr(address),
+    }
 }
 
 /// `address` as the kernel's generic socket address: family, port 0, four bytes in network order.
@@ -69,9 +86,16 @@ fn sockaddr(address: Ipv4Addr) -> libc::sockaddr {
     for (to, from) in data[2..6].iter_mut().zip(address.octets()) {
         *to = libc::c_char::from_ne_bytes([from]);
     }
-    libc::sockaddr { sa_family: libc::AF_INET as libc::sa_family_t, sa_data: data }
+    libc::sockaddr {
+        sa_family: AF_INET,
+        sa_data: data,
+    }
 }
 
 fn check(result: libc::c_int) -> io::Result<()> {
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
 }

@@ -2,7 +2,10 @@
 //!
 //! The standard library's `Command` cannot place a child in a control group at birth, and moving it there afterwards waits
 //! for an RCU grace period, 10 ms and more. `clone3` takes the group's directory.
-#![allow(unsafe_code, reason = "a child is made by clone3 and set up by raw system calls")]
+#![allow(
+    unsafe_code,
+    reason = "a child is made by clone3 and set up by raw system calls"
+)]
 
 use std::ffi::{CStr, CString};
 use std::io::{self, Read};
@@ -115,14 +118,23 @@ unsafe fn become_program(
             libc::dup2(source.as_raw_fd(), target);
         }
         // Whatever this agent was started with is not for its commands.
-        libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC);
+        libc::syscall(
+            libc::SYS_close_range,
+            3,
+            libc::c_uint::MAX,
+            libc::CLOSE_RANGE_CLOEXEC,
+        );
         libc::setsid();
         let mut none = std::mem::zeroed();
         libc::sigemptyset(&raw mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut());
         libc::signal(libc::SIGPIPE, libc::SIG_DFL);
 
-        if libc::syscall(libc::SYS_setgroups, image.groups.len(), image.groups.as_ptr()) != 0
+        if libc::syscall(
+            libc::SYS_setgroups,
+            image.groups.len(),
+            image.groups.as_ptr(),
+        ) != 0
             || libc::syscall(libc::SYS_setresgid, image.gid, image.gid, image.gid) != 0
             || libc::syscall(libc::SYS_setresuid, image.uid, image.uid, image.uid) != 0
         {
@@ -175,7 +187,11 @@ fn failed_at([stage, a, b, c, d]: [u8; 5]) -> SpawnError {
 
 /// A null-terminated array, as `execve` wants it.
 fn pointers(strings: &[CString]) -> Vec<*const libc::c_char> {
-    strings.iter().map(|string| string.as_ptr()).chain([ptr::null()]).collect()
+    strings
+        .iter()
+        .map(|string| string.as_ptr())
+        .chain([ptr::null()])
+        .collect()
 }
 
 /// A pipe, both ends closed on exec.

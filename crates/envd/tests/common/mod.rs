@@ -1,4 +1,9 @@
 //! The guest agent as a process on loopback, and a client of it.
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test file uses its own part; a helper that fails is a test that fails"
+)]
 
 use std::io::{self, BufRead, BufReader};
 use std::net::SocketAddr;
@@ -42,14 +47,26 @@ impl Agent {
     pub fn start() -> Self {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let cgroup = cgroup2().join(format!("wrenn-envd-test-{}-{number}", std::process::id()));
-        #[expect(clippy::disallowed_methods, reason = "the test starts the program under test and ends it itself")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the test starts the program under test and ends it itself"
+        )]
         let mut command = Command::new(env!("CARGO_BIN_EXE_wrenn-envd"));
-        command.args(["serve", "--listen", "127.0.0.1:0", "--cgroup"]).arg(&cgroup).stdout(Stdio::piped());
+        command
+            .args(["serve", "--listen", "127.0.0.1:0", "--cgroup"])
+            .arg(&cgroup)
+            .stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
         let address = line.trim().parse().expect("the agent prints its address");
-        Self { child, address, cgroup }
+        Self {
+            child,
+            address,
+            cgroup,
+        }
     }
 
     /// Starts an agent and makes it somebody's, with a client that has the token.
@@ -71,7 +88,10 @@ impl Drop for Agent {
         let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap());
         kill(pid, Signal::SIGTERM).unwrap();
         self.child.wait().unwrap();
-        assert!(!self.cgroup.exists(), "the agent leaves a control group behind");
+        assert!(
+            !self.cgroup.exists(),
+            "the agent leaves a control group behind"
+        );
     }
 }
 
@@ -88,7 +108,11 @@ pub fn first_init() -> InitRequest {
 
 /// A shell command as root.
 pub fn sh(script: &str) -> Start {
-    Start { cmd: "/bin/sh".to_owned(), args: vec!["-c".to_owned(), script.to_owned()], ..Start::default() }
+    Start {
+        cmd: "/bin/sh".to_owned(),
+        args: vec!["-c".to_owned(), script.to_owned()],
+        ..Start::default()
+    }
 }
 
 /// All that a command wrote, and how it ended.
@@ -116,7 +140,12 @@ pub async fn collect(mut stream: ProcessStream) -> Result<Output, wrenn_envd_cli
             ProcessEvent::Start { pid } => output.pid = pid,
             ProcessEvent::Stdout(data) => output.stdout.extend_from_slice(&data),
             ProcessEvent::Stderr(data) => output.stderr.extend_from_slice(&data),
-            ProcessEvent::End { exit_code, status, error, .. } => {
+            ProcessEvent::End {
+                exit_code,
+                status,
+                error,
+                ..
+            } => {
                 (output.exit_code, output.status, output.error) = (exit_code, status, error);
             }
         }
@@ -126,7 +155,9 @@ pub async fn collect(mut stream: ProcessStream) -> Result<Output, wrenn_envd_cli
 
 /// Runs a shell command to its end.
 pub async fn run(client: &EnvdClient, script: &str) -> Output {
-    collect(client.start(sh(script)).await.unwrap()).await.unwrap()
+    collect(client.start(sh(script)).await.unwrap())
+        .await
+        .unwrap()
 }
 
 /// Waits until `condition` holds.
@@ -143,11 +174,15 @@ pub async fn eventually(what: &str, condition: impl Fn() -> bool) {
 /// Whether a process exists and is no zombie.
 pub fn is_alive(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with('Z'))
+    stat.rsplit_once(')')
+        .is_some_and(|(_, rest)| !rest.trim_start().starts_with('Z'))
 }
 
 fn cgroup2() -> PathBuf {
     let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
-    let found = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>()).find(|fields| fields[2] == "cgroup2");
+    let found = mounts
+        .lines()
+        .map(|line| line.split(' ').collect::<Vec<_>>())
+        .find(|fields| fields[2] == "cgroup2");
     PathBuf::from(found.expect("a cgroup v2 hierarchy is mounted")[1])
 }
