@@ -42,20 +42,20 @@ impl HostRules<'_> {
             (
                 "input",
                 Hook::Input,
-                vec![self.from_slots().goto("to-host")],
+                vec![self.sent_by_slots().goto("to-host")],
             ),
             (
                 "forward",
                 Hook::Forward,
                 vec![
-                    self.from_slots().goto("outbound"),
-                    self.to_slots().goto("inbound"),
+                    self.sent_by_slots().goto("outbound"),
+                    self.sent_to_slots().goto("inbound"),
                 ],
             ),
             (
                 "output",
                 Hook::Output,
-                vec![self.to_slots().goto("to-guest")],
+                vec![self.sent_to_slots().goto("to-guest")],
             ),
             ("masquerade", Hook::SourceNat, self.masquerade()),
         ] {
@@ -70,10 +70,10 @@ impl HostRules<'_> {
         let veth = self.ranges.veth.subnet();
         let reachable = self.ranges.reachable.subnet();
         vec![
-            self.from_slots().source_is_elsewhere().drop(),
-            self.from_slots().source(veth).accept(),
-            self.from_slots().source(reachable).accept(),
-            self.from_slots().drop(),
+            self.sent_by_slots().source_is_elsewhere().drop(),
+            self.sent_by_slots().source(veth).accept(),
+            self.sent_by_slots().source(reachable).accept(),
+            self.sent_by_slots().drop(),
             rule().from(Interface::Named("lo")).accept(),
             rule().source(veth).drop(),
             rule().source(reachable).drop(),
@@ -89,7 +89,7 @@ impl HostRules<'_> {
         };
         [Layer4::Udp, Layer4::Tcp]
             .map(|protocol| {
-                self.from_slots()
+                self.sent_by_slots()
                     .destination(self.ranges.veth.subnet())
                     .port(protocol, 53)
                     .dnat(resolver)
@@ -162,11 +162,11 @@ impl HostRules<'_> {
         self.resolver.into_iter().flat_map(accept).collect()
     }
 
-    fn from_slots(&self) -> Rule {
+    fn sent_by_slots(&self) -> Rule {
         rule().from(Interface::StartingWith(self.veth_prefix))
     }
 
-    fn to_slots(&self) -> Rule {
+    fn sent_to_slots(&self) -> Rule {
         rule().to(Interface::StartingWith(self.veth_prefix))
     }
 }

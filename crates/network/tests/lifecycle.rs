@@ -1,4 +1,5 @@
 //! Slots and networks are made whole or not at all, taken up after a restart, and taken away without a rest.
+#![expect(clippy::unwrap_used, reason = "a test that meets an error is to fail")]
 
 mod bed;
 
@@ -40,7 +41,10 @@ async fn a_slot_comes_and_goes_without_a_rest() {
             "{what}: {made:?}"
         );
     }
-    assert_eq!(bed.network.leftovers().await.unwrap(), [plan.label.clone()]);
+    assert_eq!(
+        bed.network.leftovers().await.unwrap(),
+        [plan.label.as_str()]
+    );
     bed.network.remove(&plan).await.unwrap();
     before.assert_nothing_new(&bed.scope());
     bed.network.remove(&plan).await.unwrap();
@@ -100,7 +104,7 @@ async fn half_made_slots_are_removed() {
     bed.network.remove(&plan).await.unwrap();
     before.assert_nothing_new(&bed.scope());
     ip(&format!("link add {} type veth", plan.veth));
-    assert_eq!(bed.network.leftovers().await.unwrap(), [plan.veth.clone()]);
+    assert_eq!(bed.network.leftovers().await.unwrap(), [plan.veth.as_str()]);
     assert!(matches!(
         bed.network.adopt(&plan).await,
         Err(Error::Gone { .. })
@@ -123,7 +127,7 @@ async fn another_vms_interface_of_the_same_short_name_is_left_alone() {
     bed.network.adopt(&plans[0]).await.unwrap();
     assert_eq!(
         bed.network.leftovers().await.unwrap(),
-        [plans[0].label.clone()]
+        [plans[0].label.as_str()]
     );
     bed.close().await;
 }
@@ -160,7 +164,10 @@ async fn a_sweep_takes_all_but_what_is_kept() {
     let swept = bed.network.sweep(&vms[..1]).await.unwrap();
     assert_eq!(swept.len(), 2);
     let kept = bed.network.plan(1, &vms[0]);
-    assert_eq!(bed.network.leftovers().await.unwrap(), [kept.label.clone()]);
+    assert_eq!(
+        bed.network.leftovers().await.unwrap(),
+        [kept.label.as_str()]
+    );
     bed.network.adopt(&kept).await.unwrap();
     other.network.adopt(strangers.slot.plan()).await.unwrap();
     drop(strangers);

@@ -1,5 +1,6 @@
 //! What the tests of slots share: an instance of its own for each test, and guests on its slots.
-#![expect(dead_code, reason = "each test binary uses a part")]
+#![expect(clippy::unwrap_used, reason = "a test that meets an error is to fail")]
+#![allow(dead_code, reason = "each test binary uses a part")]
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
