@@ -59,6 +59,22 @@ async fn exit_codes_and_both_streams_come_through() {
 }
 
 #[tokio::test]
+async fn the_last_words_of_a_command_are_never_lost() {
+    let (_agent, client) = Agent::initialised().await;
+    for length in [1, 700, 65_536, 65_537, 131_840].repeat(40) {
+        let output = run(
+            &client,
+            &format!("head -c {length} /dev/zero; printf end >&2"),
+        )
+        .await;
+        assert_eq!(
+            (output.stdout.len(), &output.stderr[..]),
+            (length, &b"end"[..])
+        );
+    }
+}
+
+#[tokio::test]
 async fn the_environment_is_the_sandboxs_own() {
     let (_agent, client) = Agent::initialised().await;
     let mut start = Start {

@@ -7,7 +7,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
+use rustix::buffer::spare_capacity;
 use rustix::pipe::fcntl_getpipe_size;
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe::Receiver;
@@ -58,19 +59,17 @@ impl Source {
         }
     }
 
-    /// What stands in the pipe now, up to `limit` bytes.
+    /// What stands in the pipe now, up to `limit` bytes. The kernel is asked itself: the reactor may not have heard yet of
+    /// what was written last.
     fn read_now(&mut self, limit: usize) -> Option<Bytes> {
         let pipe = self.pipe.as_ref()?;
-        self.buffer.reserve(PIECE);
-        let mut room = std::mem::take(&mut self.buffer).limit(limit);
-        let result = pipe.try_read_buf(&mut room);
-        self.buffer = room.into_inner();
-        match result {
+        let mut piece = Vec::with_capacity(limit);
+        match rustix::io::read(pipe, spare_capacity(&mut piece)) {
             Ok(0) => {
                 self.pipe = None;
                 None
             }
-            Ok(_) => Some(self.buffer.split().freeze()),
+            Ok(_) => Some(piece.into()),
             Err(_) => None,
         }
     }
