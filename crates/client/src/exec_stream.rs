@@ -124,7 +124,7 @@ impl ExecControl {
         self.send(&ClientMessage::Signal { signal }).await
     }
 
-    /// Ends it, with all that it started.
+    /// Ends it, with all that it started, and the conversation: how it ended is not told any more.
     pub async fn stop(&mut self) -> Result<()> {
         self.send(&ClientMessage::Stop).await
     }

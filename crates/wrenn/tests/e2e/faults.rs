@@ -41,7 +41,8 @@ async fn settled(client: &Client, neighbour: &TestSandbox) {
         let all = client.sandboxes().await.unwrap();
         let settled = all.iter().all(|sandbox| {
             sandbox.transition.is_none()
-                && (sandbox.id == neighbour.id || matches!(sandbox.status.as_str(), "error" | "stopped"))
+                && (sandbox.id == neighbour.id
+                    || matches!(sandbox.status.as_str(), "error" | "stopped"))
         });
         settled.then_some(())
     })

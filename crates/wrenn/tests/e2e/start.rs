@@ -1,27 +1,55 @@
 //! Starts that cannot go well say why and what to do, and take nothing.
 
-use std::process::Output;
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
 use crate::harness::{Server, shared, wrenn};
 
-fn refused(output: &Output) -> String {
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(!output.status.success(), "it is refused");
-    assert!(said.contains("what to do: "), "{said}");
+/// What a start says that ends by itself, and not well.
+fn refused(mut command: Command) -> String {
+    let mut child = command
+        .stderr(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let begun = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        if begun.elapsed() > Duration::from_secs(60) {
+            child.kill().unwrap();
+            panic!("it was not refused");
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let mut said = String::new();
+    child
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut said)
+        .unwrap();
+    assert!(!child.wait().unwrap().success(), "{said}");
     said
+}
+
+/// `wrenn up` on a port that is free.
+fn up(data: &std::path::Path, address: &str) -> Command {
+    let mut command = wrenn(data);
+    command.args(["up", "--addr", address]);
+    command
 }
 
 #[tokio::test]
 async fn a_data_directory_has_one_wrenn() {
     let server = shared();
-    let output = wrenn(&server.data())
-        .args(["up", "--addr", "127.0.0.1:0"])
-        .output()
-        .unwrap();
-    let said = refused(&output);
-    assert!(said.contains("another Wrenn works on"), "{said}");
+    let said = refused(up(&server.data(), "127.0.0.1:0"));
+    assert!(
+        said.contains("another Wrenn works on") && said.contains("what to do: "),
+        "{said}"
+    );
     assert!(
         server.client().sandboxes().await.is_ok(),
         "the first one goes on"
@@ -33,22 +61,14 @@ async fn a_port_that_is_taken_is_named() {
     let server = shared();
     let dir = TempDir::with_prefix("wrenn-e2e-").unwrap();
     let address = server.url().strip_prefix("http://").unwrap();
-    let output = wrenn(dir.path())
-        .args(["up", "--addr", address])
-        .output()
-        .unwrap();
-    let said = refused(&output);
+    let said = refused(up(dir.path(), address));
     assert!(said.contains(address) && said.contains("--addr"), "{said}");
 }
 
 #[test]
 fn an_address_for_everyone_needs_a_word() {
     let dir = TempDir::with_prefix("wrenn-e2e-").unwrap();
-    let output = wrenn(dir.path())
-        .args(["up", "--addr", "0.0.0.0:0"])
-        .output()
-        .unwrap();
-    let said = refused(&output);
+    let said = refused(up(dir.path(), "0.0.0.0:0"));
     assert!(said.contains("--listen-public"), "{said}");
     assert!(
         std::fs::read_dir(dir.path()).unwrap().next().is_none(),
@@ -56,28 +76,35 @@ fn an_address_for_everyone_needs_a_word() {
     );
 }
 
+/// In a mount namespace of its own, in which QEMU is another one. The store's mount goes with it.
 #[test]
-fn without_qemu_the_package_is_named() {
+fn an_old_qemu_is_refused_and_the_remedy_named() {
     let dir = TempDir::with_prefix("wrenn-e2e-").unwrap();
-    let mut command = wrenn(&dir.path().join("data"));
-    let output = command
-        .args(["up", "--addr", "127.0.0.1:0"])
-        .env("WRENN_QEMU", "/absent/qemu")
-        .output()
-        .unwrap();
-    let said = refused(&output);
-    assert!(said.contains("qemu-system-x86"), "{said}");
-    let down = wrenn(&dir.path().join("data"))
-        .arg("down")
-        .output()
-        .unwrap();
-    assert!(down.status.success() || !down.stderr.is_empty());
+    let qemu = dir.path().join("qemu");
+    std::fs::write(&qemu, "#!/bin/sh\necho QEMU emulator version 7.2.22\n").unwrap();
+    std::fs::set_permissions(&qemu, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let up = up(&dir.path().join("data"), "127.0.0.1:0");
+    #[expect(clippy::disallowed_methods, reason = "a test's helper")]
+    let mut hidden = Command::new("unshare");
+    hidden
+        .args([
+            "--mount",
+            "sh",
+            "-c",
+            r#"mount --bind "$0" /usr/bin/qemu-system-x86_64 && exec "$@""#,
+        ])
+        .arg(&qemu)
+        .arg(up.get_program())
+        .args(up.get_args());
+    let said = refused(hidden);
+    assert!(
+        said.contains("7.2.22") && said.contains("bookworm-backports"),
+        "{said}"
+    );
 }
 
 #[tokio::test]
 async fn the_key_is_made_once_and_is_roots() {
-    use std::os::unix::fs::PermissionsExt;
-
     let mut server = Server::start();
     let path = server.data().join("api-key");
     let key = server.key();
