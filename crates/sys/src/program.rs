@@ -3,6 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt};
@@ -115,7 +116,7 @@ impl Program {
     }
 
     /// Runs it to its end and hands each line that it writes to standard error or output to `progress` as it comes.
-    pub async fn run_with(self, progress: impl FnMut(&str)) -> Result<Output, Error> {
+    pub async fn run_with(self, progress: impl FnMut(&str) + Send) -> Result<Output, Error> {
         let program = self.name.to_string_lossy().into_owned();
         let start = |source| Error::Start {
             program: program.clone(),
@@ -125,7 +126,7 @@ impl Program {
         let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
             return Err(start(std::io::Error::other("no pipes")));
         };
-        let progress = std::cell::RefCell::new(progress);
+        let progress = Mutex::new(progress);
         let work = async {
             tokio::join!(
                 collect(stdout, &progress),
@@ -179,7 +180,7 @@ impl Program {
 
 async fn collect(
     mut from: impl AsyncRead + Unpin,
-    progress: &std::cell::RefCell<impl FnMut(&str)>,
+    progress: &Mutex<impl FnMut(&str)>,
 ) -> Vec<u8> {
     let mut kept = Vec::new();
     let mut line = Vec::new();
@@ -192,7 +193,8 @@ async fn collect(
         kept.extend_from_slice(&read[..read.len().min(KEPT - kept.len())]);
         for byte in read {
             if matches!(byte, b'\n' | b'\r') {
-                (progress.borrow_mut())(&String::from_utf8_lossy(&line));
+                let mut progress = progress.lock().unwrap_or_else(PoisonError::into_inner);
+                progress(&String::from_utf8_lossy(&line));
                 line.clear();
             } else if line.len() < 4096 {
                 line.push(*byte);
