@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::machine::Machine;
 use crate::process::{Groups, Processes, Reaper, block_sigchld};
-use crate::server::{Server, router, serve};
+use crate::server::{Server, router, runtime, serve};
 
 const USAGE: &str = "usage: envd serve --listen ADDRESS:PORT --cgroup DIRECTORY\n\
     Serves the guest agent's API on a loopback address. DIRECTORY is made, in a cgroup v2 hierarchy, and removed at the end.";
@@ -29,9 +29,7 @@ pub(crate) fn run(args: impl Iterator<Item = String>) -> Result<(), Box<dyn Erro
     let groups = Groups::new(options.cgroup)?;
     let processes = Processes::new(reaper, groups);
     let server = Server::new(processes, Machine::Shared);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = runtime()?;
     runtime.block_on(async {
         let listener = TcpListener::bind(options.listen).await?;
         println!("{}", listener.local_addr()?);

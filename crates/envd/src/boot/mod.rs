@@ -18,7 +18,7 @@ use wrenn_envd_api::guest;
 use crate::console;
 use crate::machine::{self, Machine};
 use crate::process::{Groups, Processes, Reaper, block_sigchld};
-use crate::server::{Server, router, serve};
+use crate::server::{Server, router, runtime, serve};
 
 /// Under which control group the commands' own are made.
 const COMMANDS: &str = "/sys/fs/cgroup/wrenn";
@@ -40,9 +40,7 @@ pub(crate) fn run() -> Result<(), Box<dyn Error>> {
     block_sigchld()?;
     let processes = Processes::new(Reaper::start()?, Groups::new(PathBuf::from(COMMANDS))?);
     let server = Server::new(processes, Machine::Own);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = runtime()?;
     let end = runtime.block_on(async {
         let mut signals = shutdown::Signals::new()?;
         let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, guest::PORT));

@@ -6,6 +6,7 @@ mod handle;
 mod launch;
 mod output;
 mod reaper;
+mod refusal;
 mod rpc;
 mod spool;
 mod stream;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use connectrpc::{
-    ConnectError, Encodable, ErrorCode, InboundStream, RequestContext, Response, ServiceRequest,
+    ConnectError, Encodable, InboundStream, RequestContext, Response, ServiceRequest,
     ServiceResult, ServiceStream,
 };
 use futures::StreamExt;
@@ -21,14 +21,14 @@ use wrenn_envd_api::process::{
     StartResponse, StreamInputRequest, StreamInputResponse, UpdateRequest, UpdateResponse,
 };
 
-use super::handle::{Process, ReachError};
-use super::launch::{Command, LaunchError};
+use super::handle::Process;
+use super::launch::Command;
+use super::refusal::{refused, unreached};
 use super::spool::Spool;
 use super::stream::Follow;
 use super::table::{Launch, Processes};
 use crate::caller;
 use crate::session::{Session, Sessions};
-use crate::sys::spawn::SpawnError;
 use crate::users::User;
 
 /// Keepalive events come this often unless the caller says otherwise.
@@ -279,32 +279,4 @@ fn spools(ctx: &RequestContext, user: &User) -> Result<[Option<Spool>; 2], Conne
 
 fn number(ctx: &RequestContext, name: &str) -> Option<u64> {
     ctx.header(name)?.to_str().ok()?.parse().ok()
-}
-
-fn refused(error: &LaunchError) -> ConnectError {
-    let code = match &error {
-        LaunchError::NoProgram | LaunchError::Nul(_) | LaunchError::NoDirectory(_) => {
-            ErrorCode::InvalidArgument
-        }
-        LaunchError::Spawn(_, SpawnError::Execute(source) | SpawnError::Directory(source)) => {
-            match source.kind() {
-                std::io::ErrorKind::NotFound => ErrorCode::NotFound,
-                std::io::ErrorKind::PermissionDenied => ErrorCode::PermissionDenied,
-                _ => ErrorCode::InvalidArgument,
-            }
-        }
-        LaunchError::Spawn(_, SpawnError::Clone(_) | SpawnError::Identity(_))
-        | LaunchError::Prepare(_) => ErrorCode::ResourceExhausted,
-    };
-    ConnectError::new(code, crate::errors::chain(error))
-}
-
-fn unreached(error: &ReachError) -> ConnectError {
-    let code = match error {
-        ReachError::Ended => ErrorCode::NotFound,
-        ReachError::InputClosed => ErrorCode::FailedPrecondition,
-        ReachError::NoSignal(_) => ErrorCode::InvalidArgument,
-        ReachError::Refused(_) => ErrorCode::Internal,
-    };
-    ConnectError::new(code, crate::errors::chain(error))
 }

@@ -10,6 +10,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::{self, Runtime};
 use tokio::sync::Semaphore;
 
 use crate::console;
@@ -22,6 +23,17 @@ const BUFFER: usize = 256 << 10;
 
 /// The most streams on one h2 connection.
 const MAX_STREAMS: u32 = 256;
+
+/// How many threads wait for disks and programs. They are made as needed and end when idle.
+const MAX_BLOCKING: usize = 64;
+
+/// The runtime for [`serve`]: one thread that never blocks, and helpers that do.
+pub(crate) fn runtime() -> io::Result<Runtime> {
+    runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(MAX_BLOCKING)
+        .build()
+}
 
 /// Serves until the listener breaks, which it never does as long as there are descriptors.
 pub(crate) async fn serve(listener: TcpListener, router: Router) -> Infallible {

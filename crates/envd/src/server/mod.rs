@@ -10,7 +10,7 @@ mod routes;
 
 use std::sync::Arc;
 
-pub(crate) use listen::serve;
+pub(crate) use listen::{runtime, serve};
 pub(crate) use routes::router;
 
 use crate::machine::Machine;
