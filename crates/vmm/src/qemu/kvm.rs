@@ -12,8 +12,8 @@ use tokio::time::{Instant, sleep};
 use wrenn_model::{Isolation, MiB, VmId};
 use wrenn_sys::{durable, process};
 
-use super::{Qemu, QemuConfig};
 use super::launch::Job;
+use super::{Qemu, QemuConfig};
 use crate::{Error, Machine, RunState, Vmm};
 
 /// Opened to see whether there is anything to try.
@@ -38,10 +38,7 @@ struct Verdict {
 }
 
 /// `Ok` when a guest works under KVM; else why not.
-pub(super) async fn probe(
-    qemu: &Qemu,
-    config: &QemuConfig,
-) -> Result<Result<(), String>, Error> {
+pub(super) async fn probe(qemu: &Qemu, config: &QemuConfig) -> Result<Result<(), String>, Error> {
     if let Err(error) = File::options().read(true).write(true).open(DEVICE) {
         return Ok(Err(format!("{DEVICE}: {error}")));
     }

@@ -165,28 +165,39 @@ mod tests {
     async fn pair() -> (Client, UnixStream, broadcast::Receiver<Event>) {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         let (events, listener) = broadcast::channel(8);
-        theirs
-            .write_all(b"{\"QMP\":{}}\r\n{\"return\":{},\"id\":1}\r\n")
-            .await
-            .unwrap();
+        let other = tokio::spawn(async move {
+            theirs.write_all(b"{\"QMP\":{}}\r\n").await.unwrap();
+            hear(&mut theirs, "qmp_capabilities").await;
+            theirs
+                .write_all(b"{\"return\":{},\"id\":1}\r\n")
+                .await
+                .unwrap();
+            theirs
+        });
         let client = Client::greet(ours, events).await.unwrap();
-        let mut sent = vec![0; 1024];
-        let read = theirs.read(&mut sent).await.unwrap();
-        assert!(String::from_utf8_lossy(&sent[..read]).contains("qmp_capabilities"));
-        (client, theirs, listener)
+        (client, other.await.unwrap(), listener)
+    }
+
+    /// Reads until this was asked.
+    async fn hear(other: &mut UnixStream, command: &str) {
+        let mut heard = Vec::new();
+        while !String::from_utf8_lossy(&heard).contains(command) {
+            assert_ne!(other.read_buf(&mut heard).await.unwrap(), 0);
+        }
     }
 
     #[tokio::test]
     async fn events_and_late_answers_do_not_disturb_an_answer() {
         let (client, mut other, mut events) = pair().await;
+        let asked = tokio::spawn(async move { client.command("stop", None).await });
+        hear(&mut other, "stop").await;
         other
             .write_all(
                 b"{\"return\":\"late\",\"id\":0}\n{\"event\":\"STOP\"}\n{\"return\":\"right\",\"id\":2}\n",
             )
             .await
             .unwrap();
-        let answer = client.command("stop", None).await.unwrap();
-        assert_eq!(answer, Value::from("right"));
+        assert_eq!(asked.await.unwrap().unwrap(), Value::from("right"));
         assert_eq!(events.recv().await.unwrap().name, "STOP");
     }
 
@@ -197,10 +208,7 @@ mod tests {
         let first = tokio::time::timeout(patience, client.command("stop", None)).await;
         assert!(first.is_err());
         let second = tokio::spawn(async move { client.command("cont", None).await });
-        let mut sent = Vec::new();
-        while !String::from_utf8_lossy(&sent).contains("cont") {
-            other.read_buf(&mut sent).await.unwrap();
-        }
+        hear(&mut other, "cont").await;
         other
             .write_all(b"{\"return\":\"first\",\"id\":2}\n{\"return\":\"second\",\"id\":3}\n")
             .await
