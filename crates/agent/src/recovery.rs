@@ -132,7 +132,7 @@ impl Agent {
                 }
             }
             Err(error) => {
-                tracing::error!(error = chain(&error), "leftover machines cannot be listed")
+                tracing::error!(error = chain(&error), "leftover machines cannot be listed");
             }
         }
         let keep: Vec<VmId> = known.iter().cloned().collect();

@@ -178,10 +178,7 @@ impl Program {
     }
 }
 
-async fn collect(
-    mut from: impl AsyncRead + Unpin,
-    progress: &Mutex<impl FnMut(&str)>,
-) -> Vec<u8> {
+async fn collect(mut from: impl AsyncRead + Unpin, progress: &Mutex<impl FnMut(&str)>) -> Vec<u8> {
     let mut kept = Vec::new();
     let mut line = Vec::new();
     let mut buffer = vec![0; 16 << 10];
