@@ -116,7 +116,7 @@ impl Network {
         &self.ranges
     }
 
-    /// What guests will miss on this host.
+    /// What guests will miss on this host; the caller's to tell.
     #[must_use]
     pub fn warnings(&self) -> &[Warning] {
         &self.warnings
@@ -295,9 +295,5 @@ fn smallest_mtu(uplinks: &[Link]) -> u32 {
 fn warnings(uplinks: &[Link], resolver: Option<Ipv4Addr>) -> Vec<Warning> {
     let uplink = uplinks.is_empty().then_some(Warning::NoUplink);
     let resolver = resolver.is_none().then_some(Warning::NoResolver);
-    let all: Vec<_> = uplink.into_iter().chain(resolver).collect();
-    for warning in &all {
-        warn!("{warning}");
-    }
-    all
+    uplink.into_iter().chain(resolver).collect()
 }

@@ -16,21 +16,6 @@ fn forwards() -> bool {
     std::fs::read_to_string(SWITCH).unwrap().trim() == "1"
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a test changes the world around the product"
-)]
-fn set_uplink_mtu(mtu: u16) {
-    let arguments = ["link", "set", "uplink", "mtu", &mtu.to_string()];
-    assert!(
-        std::process::Command::new("ip")
-            .args(arguments)
-            .status()
-            .unwrap()
-            .success()
-    );
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn forwarding_and_segment_sizes_are_the_hosts() {
     world::require();
@@ -53,7 +38,7 @@ async fn forwarding_and_segment_sizes_are_the_hosts() {
 async fn narrow_uplinks_make_small_segments() {
     const PORT: u16 = 4301;
     const MTU: u16 = 1400;
-    set_uplink_mtu(MTU);
+    bed::ip(&format!("link set uplink mtu {MTU}"));
     let bed = Bed::make().await;
     let one = bed.inhabited().await;
     let listener = world::outside(|| TcpListener::bind((Ipv4Addr::UNSPECIFIED, PORT))).unwrap();
@@ -65,5 +50,5 @@ async fn narrow_uplinks_make_small_segments() {
     assert_eq!(stream.read(&mut [0; 1]).unwrap(), 0);
     drop(one);
     bed.close().await;
-    set_uplink_mtu(1500);
+    bed::ip("link set uplink mtu 1500");
 }

@@ -6,7 +6,6 @@ use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 
 use bed::{Bed, LONG, SHORT, received};
 use wrenn_network::{DENIED, GATEWAY_ADDRESS, GATEWAY_MAC, GUEST_ADDRESS, GUEST_MAC};
-use wrenn_sys::netns;
 use wrenn_testkit::guest::{arp_request, ethernet, udp_frame};
 use wrenn_testkit::world::{
     HOST, INTERNET, LAN_NEIGHBOUR, METADATA, OTHER_INTERNET, RESOLVER, ROUTER, Service, Tape,
@@ -60,8 +59,8 @@ async fn nothing_but_the_public_internet_is_reached() {
         .collect();
     assert_eq!(arrived.len(), 1, "{arrived:?}");
     assert_eq!(arrived[0].source, HOST, "the slot's address is masqueraded");
-    assert!(!received(&on_host), "the host was reached");
-    assert!(!received(&on_other), "another guest was reached");
+    assert!(!received(&on_host, SHORT), "the host was reached");
+    assert!(!received(&on_other, SHORT), "another guest was reached");
     drop((one, other));
     bed.close().await;
 }
@@ -75,7 +74,10 @@ async fn no_connection_is_opened_to_the_host_or_its_neighbours() {
     let _host =
         Service::tcp_echo_with(TcpListener::bind((Ipv4Addr::UNSPECIFIED, PORT)).unwrap()).unwrap();
     let _guest = Service::tcp_echo_with(other.guest.listen(PORT).unwrap()).unwrap();
-    let mut destinations = vec![HOST, LAN_NEIGHBOUR, METADATA, GATEWAY_ADDRESS];
+    let inside = one.inside(|| TcpListener::bind((Ipv4Addr::UNSPECIFIED, PORT)));
+    let _slot = Service::tcp_echo_with(inside.unwrap()).unwrap();
+    let own_end = one.slot.plan().veth_slot;
+    let mut destinations = vec![HOST, LAN_NEIGHBOUR, METADATA, GATEWAY_ADDRESS, own_end];
     destinations.extend([
         one.slot.plan().veth_host,
         other.host_ip(),
@@ -88,6 +90,23 @@ async fn no_connection_is_opened_to_the_host_or_its_neighbours() {
     one.guest.connect((INTERNET, PORT), LONG).unwrap();
     one.guest.connect((OTHER_INTERNET, PORT), LONG).unwrap();
     drop((one, other));
+    bed.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_public_address_does_not_make_the_host_public() {
+    const PORT: u16 = 4007;
+    let public = Ipv4Addr::new(5, 6, 7, 8);
+    bed::ip(&format!("address add {public}/32 dev lo"));
+    let bed = Bed::make().await;
+    let one = bed.inhabited().await;
+    let _outside = Service::tcp_echo(PORT).unwrap();
+    let host = TcpListener::bind((Ipv4Addr::UNSPECIFIED, PORT)).unwrap();
+    let host = Service::tcp_echo_with(host).unwrap();
+    one.guest.connect((public, PORT), SHORT).unwrap_err();
+    one.guest.connect((INTERNET, PORT), LONG).unwrap();
+    assert!(host.callers().is_empty());
+    drop(one);
     bed.close().await;
 }
 
@@ -123,6 +142,7 @@ async fn a_guest_sends_as_itself_or_not_at_all() {
     let (one, other) = (bed.inhabited().await, bed.inhabited().await);
     let tape = Tape::start().unwrap();
     let plan = one.slot.plan();
+    one.trust_all_sources();
     let strange_addresses = [
         plan.veth_slot,
         plan.host_ip,
@@ -174,6 +194,7 @@ async fn false_claims_in_arp_change_nothing() {
     const STRANGE_MAC: [u8; 6] = [0x02, 0xfc, 0, 0, 0, 0x66];
     let bed = Bed::make().await;
     let one = bed.inhabited().await;
+    one.trust_all_sources();
     let stranger = Ipv4Addr::new(169, 254, 0, 23);
     for (frame_mac, sender_mac, sender) in [
         (STRANGE_MAC, STRANGE_MAC, GUEST_ADDRESS),
@@ -187,13 +208,8 @@ async fn false_claims_in_arp_change_nothing() {
     // The guest's own question is answered: it can speak.
     let _outside = Service::tcp_echo(PORT).unwrap();
     one.guest.connect((INTERNET, PORT), LONG).unwrap();
-    let neighbours = netns::open(&one.slot.plan().label)
-        .and_then(|namespace| {
-            netns::enter_blocking(namespace, || {
-                std::fs::read_to_string("/proc/thread-self/net/arp")
-            })
-        })
-        .unwrap();
+    let neighbours = one.inside(|| std::fs::read_to_string("/proc/thread-self/net/arp"));
+    let neighbours = neighbours.unwrap();
     let on_tap: Vec<_> = neighbours
         .lines()
         .filter(|line| line.ends_with("tap0"))
@@ -211,10 +227,7 @@ async fn ipv6_is_not_spoken() {
     let one = bed.inhabited().await;
     let plan = one.slot.plan().clone();
     let received = || {
-        let namespace = netns::open(&plan.label).unwrap();
-        let counters = netns::enter_blocking(namespace, || {
-            std::fs::read_to_string("/proc/thread-self/net/snmp6")
-        });
+        let counters = one.inside(|| std::fs::read_to_string("/proc/thread-self/net/snmp6"));
         let counters = counters.unwrap();
         let line = counters
             .lines()

@@ -1,28 +1,15 @@
 //! Slots and networks are made whole or not at all, taken up after a restart, and taken away without a rest.
-#![expect(clippy::unwrap_used, reason = "a test that meets an error is to fail")]
 
 mod bed;
 
 use std::net::Ipv4Addr;
 
-use bed::{Bed, LONG, connect_as, start_guest};
+use bed::{Bed, LONG, connect_as, ip, start_guest};
 use wrenn_model::VmId;
 use wrenn_network::{Error, Network, Range, Ranges};
 use wrenn_sys::netns;
 use wrenn_testkit::leaks::{Scope, Snapshot};
 use wrenn_testkit::world::Service;
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "tests look at the kernel by other means than the product"
-)]
-fn ip(arguments: &str) {
-    let status = std::process::Command::new("ip")
-        .args(arguments.split(' '))
-        .status()
-        .unwrap();
-    assert!(status.success(), "ip {arguments}");
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slot_comes_and_goes_without_a_rest() {

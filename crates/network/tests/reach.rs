@@ -3,12 +3,12 @@
 mod bed;
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, TcpStream, UdpSocket};
 
 use bed::{Bed, LONG, SHORT, connect_as};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use wrenn_network::{ENVD_PORT, GATEWAY_ADDRESS};
-use wrenn_testkit::world::{self, HOST, INTERNET, RESOLVER, Service};
+use wrenn_testkit::world::{self, HOST, INTERNET, RESOLVER, ROUTER, Service};
 
 /// A question for the name `a`.
 const QUESTION: &[u8] = &[7, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, b'a', 0, 0, 1, 0, 1];
@@ -39,6 +39,36 @@ async fn root_of_the_host_reaches_the_guest_and_nobody_else_does() {
     }
     assert_eq!(service.callers().len(), 1);
     drop((service, one));
+    bed.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn packets_from_the_lan_do_not_even_arrive() {
+    const PORT: u16 = 4107;
+    let bed = Bed::make().await;
+    let one = bed.inhabited().await;
+    let in_guest = one
+        .guest
+        .run(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, PORT)))
+        .unwrap();
+    let in_slot = one
+        .inside(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, PORT)))
+        .unwrap();
+    let (to_guest, to_slot) = (one.host_ip(), one.slot.plan().veth_slot);
+    for destination in [to_guest, to_slot] {
+        let send = move || UdpSocket::bind((ROUTER, 0))?.send_to(b"knock", (destination, PORT));
+        world::outside(send).unwrap();
+    }
+    assert!(!bed::received(&in_guest, SHORT) && !bed::received(&in_slot, SHORT));
+    let host = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+    host.send_to(b"knock", (to_slot, PORT)).unwrap();
+    host.send_to(b"knock", (to_guest, PORT)).unwrap();
+    assert!(bed::received(&in_guest, LONG), "root of the host may");
+    assert!(
+        !bed::received(&in_slot, SHORT),
+        "the slot itself has no services"
+    );
+    drop(one);
     bed.close().await;
 }
 

@@ -14,6 +14,7 @@ use wrenn_network::{
     Config, GATEWAY_ADDRESS, GUEST_ADDRESS, GUEST_MAC, GUEST_PREFIX, Network, Slot, SlotIndexes,
     SlotPlan,
 };
+use wrenn_sys::netns;
 use wrenn_testkit::guest::{FakeGuest, Identity};
 use wrenn_testkit::leaks::{Scope, Snapshot};
 use wrenn_testkit::world;
@@ -92,6 +93,21 @@ impl Inhabited {
     pub(crate) fn host_ip(&self) -> Ipv4Addr {
         self.slot.plan().host_ip
     }
+
+    /// Runs `work` in the slot's namespace, where only the agent should be.
+    pub(crate) fn inside<T, F>(&self, work: F) -> io::Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> io::Result<T> + Send + 'static,
+    {
+        netns::enter_blocking(netns::open(&self.slot.plan().label)?, work)
+    }
+
+    /// Turns the kernel's own check of sources off in the slot, which would hide what the rules let through.
+    pub(crate) fn trust_all_sources(&self) {
+        let switch = "/proc/sys/net/ipv4/conf/all/rp_filter";
+        self.inside(move || std::fs::write(switch, "0")).unwrap();
+    }
 }
 
 pub(crate) async fn start_guest(slot: &mut Slot) -> FakeGuest {
@@ -121,11 +137,20 @@ pub(crate) fn connect_as(
     std::thread::spawn(attempt).join().unwrap()
 }
 
-/// Whether a datagram has come.
-pub(crate) fn received(socket: &UdpSocket) -> bool {
-    socket
-        .set_read_timeout(Some(Duration::from_millis(50)))
-        .unwrap();
+/// Changes the world around the product by `ip`.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "tests use other means than the product"
+)]
+pub(crate) fn ip(arguments: &str) {
+    let mut command = std::process::Command::new("ip");
+    let status = command.args(arguments.split(' ')).status().unwrap();
+    assert!(status.success(), "ip {arguments}");
+}
+
+/// Whether a datagram comes within `limit`.
+pub(crate) fn received(socket: &UdpSocket, limit: Duration) -> bool {
+    socket.set_read_timeout(Some(limit)).unwrap();
     socket.recv(&mut [0; 64]).is_ok()
 }
 
