@@ -49,12 +49,10 @@ impl Told {
     fn end(&self, state: &mut State) {
         if let Some((step, begun)) = state.step.take() {
             let took = begun.elapsed().as_secs_f64();
-            match self.terminal {
-                true => show(&format!("\r\x1b[K  {step}: done in {took:.1} s\n")),
-                false if took >= LOG_EVERY.as_secs_f64() => {
-                    show(&format!("  {step}: done in {took:.1} s\n"))
-                }
-                false => {}
+            if self.terminal {
+                show(&format!("\r\x1b[K  {step}: done in {took:.1} s\n"));
+            } else if took >= LOG_EVERY.as_secs_f64() {
+                show(&format!("  {step}: done in {took:.1} s\n"));
             }
         }
     }
