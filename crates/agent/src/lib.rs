@@ -105,10 +105,12 @@ impl Agent {
                 () = down.cancelled() => {}
             }
         };
-        axum::serve(listener, service::router(self.clone()))
+        let served = axum::serve(listener, service::router(self.clone()))
             .with_graceful_shutdown(ended)
-            .await
-            .map_err(|error| StartError(format!("{}: {error}", path.display())))
+            .await;
+        // A path that nobody listens on would only mislead.
+        drop(wrenn_sys::durable::remove(&path));
+        served.map_err(|error| StartError(format!("{}: {error}", path.display())))
     }
 
     /// Returns when recovery has ended.

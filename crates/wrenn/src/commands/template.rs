@@ -31,7 +31,10 @@ async fn build(globals: &Globals, args: &BuildArgs) -> Result<()> {
         Ok(data) => {
             let store = Store::open(data, &globals.cache).await?;
             let built = build_in(store.images(), &recipe, reuse).await;
-            store.close().await?;
+            // Sandboxes of a Wrenn that was killed may still run on it: it stays mounted for them.
+            if let Err(error) = store.close().await {
+                tracing::debug!(%error, "the store stays mounted");
+            }
             built?
         }
         // The Wrenn that has the directory keeps the store mounted; a template appears in it whole.
