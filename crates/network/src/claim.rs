@@ -102,8 +102,7 @@ pub(crate) async fn release(
     Ok(())
 }
 
-/// The instance's id read as a number of base 36. All of them fit into a route's metric, none is 0 in practice: the
-/// kernel takes 0 too.
+/// The instance's id read as a number of base 36: each has its own, and all fit into a route's metric.
 pub(crate) fn metric(instance: &InstanceId) -> u32 {
     u32::from_str_radix(instance.as_str(), 36).unwrap_or(u32::MAX)
 }

@@ -111,6 +111,30 @@ async fn a_public_address_does_not_make_the_host_public() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn only_the_uplink_leads_out() {
+    const PORT: u16 = 4008;
+    let (behind, tape) = (Ipv4Addr::new(7, 7, 7, 9), Tape::start().unwrap());
+    bed::ip("link add side type veth peer name far netns outside");
+    bed::ip("address add 7.7.7.1/24 dev side");
+    bed::ip("link set side up");
+    bed::ip("-n outside link set far up");
+    bed::ip("-n outside address add 7.7.7.9/24 dev far");
+    let bed = Bed::make().await;
+    let one = bed.inhabited().await;
+    one.guest.inject(&from_guest(behind, PORT)).unwrap();
+    one.guest.inject(&from_guest(INTERNET, PORT)).unwrap();
+    assert!(tape.sees(|packet| packet.destination == INTERNET && packet.port == PORT));
+    assert_eq!(tape.count_to(behind), 0);
+    // The way is open: the host itself may use it.
+    let host = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+    host.send_to(b"knock", (behind, PORT)).unwrap();
+    assert!(tape.sees(|packet| packet.destination == behind));
+    drop(one);
+    bed.close().await;
+    bed::ip("link delete side");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_instances_do_not_reach_each_other() {
     const PORT: u16 = 4003;
     let (mine, theirs) = (Bed::make().await, Bed::make().await);

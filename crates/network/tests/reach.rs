@@ -60,6 +60,10 @@ async fn packets_from_the_lan_do_not_even_arrive() {
         world::outside(send).unwrap();
     }
     assert!(!bed::received(&in_guest, SHORT) && !bed::received(&in_slot, SHORT));
+    // A packet that looks like one from the LAN is not let into the slot either.
+    let as_lan = UdpSocket::bind((HOST, 0)).unwrap();
+    as_lan.send_to(b"knock", (to_guest, PORT)).unwrap();
+    assert!(!bed::received(&in_guest, SHORT));
     let host = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
     host.send_to(b"knock", (to_slot, PORT)).unwrap();
     host.send_to(b"knock", (to_guest, PORT)).unwrap();
