@@ -19,10 +19,10 @@ const FROM_HOST: Interface<'_> = Interface::Named(UPLINK);
 const TO_GUEST: Interface<'_> = FROM_GUEST;
 const TO_HOST: Interface<'_> = FROM_HOST;
 
-/// All rules of a slot. The TAP must stand.
+/// All rules of a slot, for a namespace that has none. The TAP must stand.
 pub(crate) fn batch(plan: &SlotPlan) -> Batch {
     let mut batch = Batch::default();
-    batch.replace_table(Family::Netdev, TABLE, None);
+    batch.table(Family::Netdev, TABLE);
     let ingress = "from-guest";
     batch.base_chain(
         Family::Netdev,
@@ -32,7 +32,7 @@ pub(crate) fn batch(plan: &SlotPlan) -> Batch {
         Policy::Drop,
     );
     batch.rules(Family::Netdev, TABLE, ingress, frames());
-    batch.replace_table(Family::Ip, TABLE, None);
+    batch.table(Family::Ip, TABLE);
     for (name, hook, policy, rules) in [
         (
             "prerouting",

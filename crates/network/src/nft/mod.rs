@@ -89,17 +89,23 @@ struct Message {
 }
 
 impl Batch {
+    /// Makes a table. Where none can stand this is cheaper than [`Self::replace_table`]: closing a socket that deleted
+    /// one waits until the kernel has taken it apart, 10 ms.
+    pub(crate) fn table(&mut self, family: Family, name: &str) {
+        self.table_message(libc::NFT_MSG_NEWTABLE, family, name, None);
+    }
+
     /// Makes a table, emptied when it stands already.
     pub(crate) fn replace_table(&mut self, family: Family, name: &str, comment: Option<&str>) {
         // The first message makes sure that there is something to delete.
-        self.table(libc::NFT_MSG_NEWTABLE, family, name, None);
-        self.table(libc::NFT_MSG_DELTABLE, family, name, None);
-        self.table(libc::NFT_MSG_NEWTABLE, family, name, comment);
+        self.table_message(libc::NFT_MSG_NEWTABLE, family, name, None);
+        self.table_message(libc::NFT_MSG_DELTABLE, family, name, None);
+        self.table_message(libc::NFT_MSG_NEWTABLE, family, name, comment);
     }
 
     /// Removes a table and all in it.
     pub(crate) fn delete_table(&mut self, family: Family, name: &str) {
-        self.table(libc::NFT_MSG_DELTABLE, family, name, None);
+        self.table_message(libc::NFT_MSG_DELTABLE, family, name, None);
     }
 
     /// Makes a chain that packets go through.
@@ -170,7 +176,7 @@ impl Batch {
         }
     }
 
-    fn table(&mut self, kind: i32, family: Family, name: &str, comment: Option<&str>) {
+    fn table_message(&mut self, kind: i32, family: Family, name: &str, comment: Option<&str>) {
         let mut body = Attributes::default().text(table::NAME, name);
         if let Some(comment) = comment {
             body = body.bytes(table::USERDATA, &comment_data(comment));
