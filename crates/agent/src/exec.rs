@@ -216,29 +216,17 @@ async fn forward(
             }
             Ok(Some(ProcessEvent::Stdout(data))) => (Ok(Progress::Stdout(data)), false),
             Ok(Some(ProcessEvent::Stderr(data))) => (Ok(Progress::Stderr(data)), false),
+            Ok(Some(ProcessEvent::End { .. })) if killed => return true,
             Ok(Some(ProcessEvent::End {
-                exit_code,
-                exited,
-                status,
-                error,
-            })) => {
-                if killed {
-                    return true;
-                }
-                let exit_code = if exited {
-                    exit_code
-                } else {
-                    signalled(exit_code, &status)
-                };
-                (
-                    Ok(Progress::Ended {
-                        exit_code,
-                        error: error.unwrap_or_default(),
-                        timed_out: false,
-                    }),
-                    true,
-                )
-            }
+                exit_code, error, ..
+            })) => (
+                Ok(Progress::Ended {
+                    exit_code,
+                    error: error.unwrap_or_default(),
+                    timed_out: false,
+                }),
+                true,
+            ),
             Ok(None) => (Err(broken_off()), true),
             Err(error) => (Err(guest::fault(&error)), true),
         };
@@ -257,36 +245,6 @@ fn broken_off() -> Fault {
         "the command's stream broke off before its end",
         "look at the sandbox's status: it may have stopped",
     )
-}
-
-/// 128 and the signal's number, as a shell tells it.
-fn signalled(exit_code: i32, status: &str) -> i32 {
-    if exit_code > 0 {
-        exit_code
-    } else {
-        signal_number(status).map_or(KILLED, |signal| 128 + signal)
-    }
-}
-
-/// The guest's `signal: NAME` as a number.
-fn signal_number(status: &str) -> Option<i32> {
-    let name = status.strip_prefix("signal: ")?;
-    let known = [
-        ("hangup", 1),
-        ("interrupt", 2),
-        ("quit", 3),
-        ("aborted", 6),
-        ("killed", 9),
-        ("segmentation fault", 11),
-        ("broken pipe", 13),
-        ("alarm clock", 14),
-        ("terminated", 15),
-    ];
-    known
-        .iter()
-        .find(|(known, _)| name.starts_with(known))
-        .map(|(_, number)| *number)
-        .or_else(|| name.trim_start_matches("signal ").parse().ok())
 }
 
 /// Runs a command to its end and keeps what it prints.
@@ -410,13 +368,6 @@ impl Kept {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-
-    #[test]
-    fn signals_have_the_numbers_that_a_shell_tells() {
-        assert_eq!(signalled(-1, "signal: killed"), 137);
-        assert_eq!(signalled(0, "signal: interrupt"), 130);
-        assert_eq!(signalled(-1, "signal: signal 40"), 168);
-    }
 
     #[test]
     fn a_long_stream_keeps_head_and_tail() {

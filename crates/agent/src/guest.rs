@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures::Stream;
 use futures::future::BoxFuture;
 use wrenn_envd_api::{InitRequest, Timestamp};
-use wrenn_envd_client::{Connector, EnvdClient, Error, RefusedCode};
+use wrenn_envd_client::{Connector, EnvdClient, Error, FileStream, RefusedCode};
 use wrenn_model::{ErrorKind, Fault};
 use wrenn_network::SlotDialer;
 use wrenn_vmm::{Machine, VmEvent};
@@ -196,6 +196,40 @@ where
         .write_file(path, named(user), body)
         .await
         .map_err(|error| fault(&error))
+}
+
+/// A file's content on its way out of a guest.
+pub(crate) async fn read_file(
+    client: &EnvdClient,
+    path: &str,
+    user: &str,
+) -> Result<FileStream, Fault> {
+    client
+        .read_file(path, named(user))
+        .await
+        .map_err(|error| fault(&error))
+}
+
+/// The same at once, when it has at most `limit` bytes.
+pub(crate) async fn read_whole_file(
+    client: &EnvdClient,
+    path: &str,
+    user: &str,
+    limit: usize,
+) -> Result<Vec<u8>, Fault> {
+    let mut chunks = read_file(client, path, user).await?;
+    let mut content = Vec::new();
+    while let Some(chunk) = chunks.next().await.map_err(|error| fault(&error))? {
+        if content.len() + chunk.len() > limit {
+            return Err(Fault::new(
+                ErrorKind::TooLarge,
+                format!("the file is larger than {} MiB", limit >> 20),
+                "read it as a stream",
+            ));
+        }
+        content.extend_from_slice(&chunk);
+    }
+    Ok(content)
 }
 
 /// An empty user name means root.

@@ -45,6 +45,8 @@ use sandbox::{Handle, Sandbox};
 use steps::chain;
 use table::Table;
 
+/// How often the store's room is looked at.
+const ROOM_CHECK: Duration = Duration::from_secs(1);
 /// How long a caller waits for a sandbox to be gone before it is told that the work goes on.
 const DESTROY_LIMIT: Duration = Duration::from_secs(60);
 
@@ -89,7 +91,25 @@ impl Agent {
         agent
             .tasks
             .spawn(async move { recovering.recover(replay).await });
+        let roomy = agent.clone();
+        agent.tasks.spawn(async move { roomy.keep_room().await });
         Ok(agent)
+    }
+
+    /// Lets the store grow before guests feel its end.
+    async fn keep_room(&self) {
+        let mut full = false;
+        while !self.down.is_cancelled() {
+            match self.host.volume.grow_if_needed().await {
+                Ok(_) => full = false,
+                Err(error) if !full => {
+                    full = true;
+                    tracing::warn!(error = chain(&error), "the host's disk is filling up");
+                }
+                Err(_) => {}
+            }
+            tokio::time::sleep(ROOM_CHECK).await;
+        }
     }
 
     /// Serves the RPC on the data directory's socket until `shutdown`, or until everything was taken down. Sandboxes go

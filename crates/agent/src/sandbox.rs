@@ -135,13 +135,32 @@ impl Handle {
         }
     }
 
-    /// What to tell of a call that broke off: that the sandbox ended under it, if it did.
-    pub(crate) async fn explain(&self, fault: Fault) -> Fault {
+    /// A call into the guest. It ends with the sandbox: a guest that is gone resets no connection.
+    pub(crate) async fn call<T>(
+        &self,
+        work: impl Future<Output = Result<T, Fault>>,
+    ) -> Result<T, Fault> {
+        let mut view = self.view.clone();
+        let ended = async {
+            let not_running = |view: &View| !matches!(view.state, State::Running { .. });
+            drop(view.wait_for(not_running).await);
+        };
+        tokio::select! {
+            done = work => match done {
+                Ok(done) => Ok(done),
+                Err(fault) => Err(self.explain(fault).await),
+            },
+            () = ended => Err(self.guest().err().unwrap_or_else(|| Fault::no_sandbox(self.spec.id.as_str()))),
+        }
+    }
+
+    /// What to tell of a call that broke off: that the sandbox ended or froze under it, if it did.
+    async fn explain(&self, fault: Fault) -> Fault {
         if !matches!(fault.kind, ErrorKind::AgentError | ErrorKind::Timeout) {
             return fault;
         }
         let mut view = self.view.clone();
-        let ended = view.wait_for(|view| !matches!(view.state, State::Running { .. }));
+        let ended = view.wait_for(|view| view.state != State::Running { stalled: false });
         match tokio::time::timeout(NOTICE, ended).await {
             Ok(_) => self.guest().err().unwrap_or(fault),
             Err(_) => fault,

@@ -228,10 +228,14 @@ impl HostAgentService for Agent {
             user: request.user,
             limit: limit(request.timeout_sec).or(Some(EXEC_LIMIT)),
         };
-        let collected = match exec::collect(client, command, request.stdin.map(Bytes::from)).await {
-            Ok(collected) => collected,
-            Err(fault) => return Err(refuse(handle.explain(fault).await)),
-        };
+        let collected = handle
+            .call(exec::collect(
+                client,
+                command,
+                request.stdin.map(Bytes::from),
+            ))
+            .await
+            .map_err(refuse)?;
         let whole = |kept: &exec::Kept, name: &str| {
             kept.truncated()
                 .then(|| format!("{}.{name}", collected.spool))
@@ -265,19 +269,26 @@ impl HostAgentService for Agent {
             user: request.user,
             limit: limit(request.timeout_sec),
         };
-        let followed = exec::follow(client, command, request.stdin, request.detach, None)
+        let followed = handle
+            .call(exec::follow(
+                client,
+                command,
+                request.stdin,
+                request.detach,
+                None,
+            ))
             .await
             .map_err(refuse)?;
-        let events = futures::stream::unfold(
-            (followed, handle, call),
-            |(mut followed, handle, call)| async {
-                let message = match followed.next().await? {
-                    Ok(progress) => Ok(to_event(progress)),
-                    Err(fault) => Err(refuse(handle.explain(fault).await)),
-                };
-                Some((message, (followed, handle, call)))
-            },
-        );
+        // The first error is the last message.
+        let state = Some((followed, handle, call));
+        let events = futures::stream::unfold(state, |state| async {
+            let (mut followed, handle, call) = state?;
+            let next = async { followed.next().await.transpose() };
+            match handle.call(next).await.transpose()? {
+                Ok(progress) => Some((Ok(to_event(progress)), Some((followed, handle, call)))),
+                Err(fault) => Some((Err(refuse(fault)), None)),
+            }
+        });
         Ok(Response::stream(events))
     }
 
@@ -342,9 +353,15 @@ impl HostAgentService for Agent {
         let client = handle.guest().map_err(refuse)?.clone();
         let _call = handle.activity.begin();
         let body = futures::stream::iter([Ok(Bytes::from(request.content))]);
-        if let Err(fault) = guest::write_file(&client, &request.path, &request.user, body).await {
-            return Err(refuse(handle.explain(fault).await));
-        }
+        handle
+            .call(guest::write_file(
+                &client,
+                &request.path,
+                &request.user,
+                body,
+            ))
+            .await
+            .map_err(refuse)?;
         Response::ok(rpc::WriteFileResponse::default())
     }
 
@@ -358,22 +375,15 @@ impl HostAgentService for Agent {
         let handle = self.find(&request.sandbox_id).map_err(refuse)?;
         let client = handle.guest().map_err(refuse)?.clone();
         let _call = handle.activity.begin();
-        let told = |error| refuse(guest::fault(&error));
-        let mut chunks = client
-            .read_file(&request.path, guest::named(&request.user))
+        let content = handle
+            .call(guest::read_whole_file(
+                &client,
+                &request.path,
+                &request.user,
+                LARGEST_FILE,
+            ))
             .await
-            .map_err(told)?;
-        let mut content = Vec::new();
-        while let Some(chunk) = chunks.next().await.map_err(told)? {
-            if content.len() + chunk.len() > LARGEST_FILE {
-                return Err(refuse(Fault::new(
-                    ErrorKind::TooLarge,
-                    "the file is larger than 100 MiB",
-                    "read it as a stream",
-                )));
-            }
-            content.extend_from_slice(&chunk);
-        }
+            .map_err(refuse)?;
         Response::ok(rpc::ReadFileResponse {
             content,
             ..Default::default()
@@ -413,13 +423,13 @@ impl HostAgentService for Agent {
         let body = tokio_stream::wrappers::ReceiverStream::new(body);
         let write = guest::write_file(&client, &meta.path, &meta.user, body);
         // The guest's answer decides; it may refuse before everything was received.
-        let written = tokio::select! {
-            written = write => written,
-            never = async { receive.await; std::future::pending().await } => never,
+        let written = async {
+            tokio::select! {
+                written = write => written,
+                never = async { receive.await; std::future::pending().await } => never,
+            }
         };
-        if let Err(fault) = written {
-            return Err(refuse(handle.explain(fault).await));
-        }
+        handle.call(written).await.map_err(refuse)?;
         Response::ok(rpc::WriteFileStreamResponse::default())
     }
 
@@ -434,19 +444,24 @@ impl HostAgentService for Agent {
         let handle = self.find(&request.sandbox_id).map_err(refuse)?;
         let client = handle.guest().map_err(refuse)?.clone();
         let call = handle.activity.begin();
-        let chunks = client
-            .read_file(&request.path, guest::named(&request.user))
+        let chunks = handle
+            .call(guest::read_file(&client, &request.path, &request.user))
             .await
-            .map_err(|error| refuse(guest::fault(&error)))?;
-        let messages = futures::stream::unfold((chunks, call), |(mut chunks, call)| async {
-            let message = match chunks.next().await.transpose()? {
-                Ok(chunk) => Ok(rpc::ReadFileStreamResponse {
-                    chunk: chunk.to_vec(),
-                    ..Default::default()
-                }),
-                Err(error) => Err(refuse(guest::fault(&error))),
-            };
-            Some((message, (chunks, call)))
+            .map_err(refuse)?;
+        let state = Some((chunks, handle, call));
+        let messages = futures::stream::unfold(state, |state| async {
+            let (mut chunks, handle, call) = state?;
+            let next = async { chunks.next().await.map_err(|error| guest::fault(&error)) };
+            match handle.call(next).await.transpose()? {
+                Ok(chunk) => {
+                    let message = rpc::ReadFileStreamResponse {
+                        chunk: chunk.to_vec(),
+                        ..Default::default()
+                    };
+                    Some((Ok(message), Some((chunks, handle, call))))
+                }
+                Err(fault) => Some((Err(refuse(fault)), None)),
+            }
         });
         Ok(Response::stream(messages))
     }

@@ -224,7 +224,13 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 }
 
 async fn make_folder(host: &Host, record: &Record) -> Result<(), Failed> {
-    host.volume.grow_if_needed().await?;
+    host.volume.grow_if_needed().await.map_err(|error| Failed {
+        kind: match error {
+            wrenn_disk::Error::HostFull { .. } => ErrorKind::HostFull,
+            _ => ErrorKind::AgentError,
+        },
+        reason: chain(&error),
+    })?;
     let resources = record.resources.clone();
     blocking(move || {
         let mut folders = std::fs::DirBuilder::new();

@@ -270,7 +270,7 @@ pub fn next(state: &State, event: Event) -> Result<(State, &'static [Effect]), R
         }
         // It stays until it is destroyed: somebody has to learn why, and its disk may be all there is.
         (State::Running { .. }, Event::VmEnded(reason)) => {
-            (State::Error(reason), &[Record, Release, Announce])
+            (State::Error(reason), &[Record, Announce, Release])
         }
         (State::Running { stalled: false }, Event::DiskFull) => {
             (State::Running { stalled: true }, &[Announce])
@@ -290,12 +290,13 @@ pub fn next(state: &State, event: Event) -> Result<(State, &'static [Effect]), R
                 was: state.status(),
                 reason,
             },
-            &[Record, Unwind],
+            &[Record, Announce, Unwind],
         ),
         (State::Stopping { reason, .. }, Event::Destroyed) => {
             (State::Stopped(reason.clone()), &[Record, Announce, Forget])
         }
-        (State::Stopped(_), Event::Destroy(_)) => (state.clone(), &[]),
+        // Recovery found it between its last two effects.
+        (State::Stopped(_), Event::Destroy(_)) => (state.clone(), &[Forget]),
         _ => {
             return Err(Refusal {
                 status: state.status(),
@@ -322,7 +323,7 @@ mod tests {
         let (stopping, effects) = next(&running, Event::Destroy(Reason::Destroyed)).unwrap();
         assert_eq!(stopping.status(), Status::Running);
         assert_eq!(stopping.transition(), Some(Transition::Stopping));
-        assert_eq!(effects, [Effect::Record, Effect::Unwind]);
+        assert_eq!(effects, [Effect::Record, Effect::Announce, Effect::Unwind]);
         let (stopped, _) = next(&stopping, Event::Destroyed).unwrap();
         assert_eq!(stopped.status(), Status::Stopped);
     }

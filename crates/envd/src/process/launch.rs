@@ -127,6 +127,7 @@ impl Command {
             own("LOGNAME", &self.user.name),
             own("SHELL", &self.user.shell),
             own("PATH", PATH),
+            own("LANG", "C.UTF-8"),
         ]);
         env.extend(session.env.clone());
         env.extend(self.env.iter().cloned());

@@ -98,3 +98,27 @@ async fn a_death_at_every_step_is_recovered_from() {
         last = now;
     }
 }
+
+#[tokio::test]
+async fn a_call_ends_with_its_sandbox() {
+    let server = crate::harness::shared();
+    let client = server.client();
+    let sandbox = TestSandbox::create(&client).await;
+    let mut sleep = crate::harness::shell("echo here; exec sleep 4711");
+    sleep.timeout_sec = Some(600);
+    let (caller, id) = (client.clone(), sandbox.id.clone());
+    let calling = tokio::spawn(async move { caller.exec(&id, &sleep).await });
+    until("the command", Duration::from_secs(20), || async {
+        let found = crate::harness::shell("grep -l 4711 /proc/[0-9]*/cmdline");
+        let found = client.exec(&sandbox.id, &found).await.unwrap();
+        (!found.stdout.is_empty()).then_some(())
+    })
+    .await;
+    sandbox.delete().await;
+    let answer = tokio::time::timeout(Duration::from_secs(5), calling).await;
+    let refused = answer.expect("the call ends").unwrap().unwrap_err();
+    assert!(
+        matches!(&refused, Error::Api(error) if error.code == "invalid_state"),
+        "{refused}"
+    );
+}

@@ -7,6 +7,7 @@
 
 mod bad_input;
 mod cli;
+mod disk_full;
 mod exec;
 mod faults;
 mod files;

@@ -1,13 +1,13 @@
 //! Starts that cannot go well say why and what to do, and take nothing.
 
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::harness::{Server, shared, wrenn};
+use crate::harness::{Server, shared, signal, wrenn};
 
 /// What a start says that ends by itself, and not well.
 fn refused(mut command: Command) -> String {
@@ -118,4 +118,38 @@ async fn the_key_is_made_once_and_is_roots() {
     server.resume();
     assert_eq!(server.key(), key);
     assert!(server.client().sandboxes().await.is_ok());
+}
+
+/// The two commands that a start prints, as they stand.
+#[test]
+fn the_printed_commands_work() {
+    let mut server = Server::start();
+    let (status, _) = server.terminate();
+    assert!(status.success());
+    let mut child = up(&server.data(), "127.0.0.1:0")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let printed = BufReader::new(child.stdout.as_mut().unwrap())
+        .lines()
+        .map(Result::unwrap);
+    let printed: Vec<_> = printed
+        .take_while(|line| !line.starts_with("Ctrl-C"))
+        .collect();
+    let commands: Vec<_> = printed
+        .iter()
+        .filter(|line| line.starts_with("  "))
+        .cloned()
+        .collect();
+    #[expect(clippy::disallowed_methods, reason = "a person's shell")]
+    let output = Command::new("sh")
+        .arg("-ec")
+        .arg(commands.join("\n"))
+        .output()
+        .unwrap();
+    signal(&child, "TERM");
+    let status = child.wait().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("Linux sandbox"), "{printed:#?}\n{output:?}");
+    assert!(status.success());
 }

@@ -24,12 +24,17 @@ struct Running {
 impl Server {
     /// A new installation, serving.
     pub(crate) fn start() -> Self {
+        Self::start_in(&std::env::temp_dir())
+    }
+
+    /// The same below another folder.
+    pub(crate) fn start_in(folder: &Path) -> Self {
         assert_eq!(
             std::env::var("WRENN_WORLD").as_deref(),
             Ok("1"),
             "run these tests inside the world: scripts/in-world cargo test -p wrenn --test e2e"
         );
-        let dir = TempDir::with_prefix("wrenn-e2e-").unwrap();
+        let dir = TempDir::with_prefix_in("wrenn-e2e-", folder).unwrap();
         let mut server = Self { dir, running: None };
         server.resume();
         server
