@@ -391,7 +391,8 @@ mod tests {
                 }
                 let ended = at(Effect::Unwind).or(at(Effect::Release)).is_some();
                 unwound |= at(Effect::Unwind).is_some();
-                prop_assert!(!ended || !matches!(after, State::Running { .. }));
+                let runs = matches!(after, State::Running { .. });
+                prop_assert!(!ended || !runs);
                 if at(Effect::Forget).is_some() {
                     prop_assert!(unwound);
                 }

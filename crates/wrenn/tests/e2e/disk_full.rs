@@ -46,7 +46,7 @@ impl SmallDisk {
     fn fill_but(&self, spare: u64) -> PathBuf {
         let filler = self.path().join("filler");
         let file = File::create(&filler).unwrap();
-        let space = rustix::fs::statvfs(&self.path()).unwrap();
+        let space = rustix::fs::statvfs(self.path()).unwrap();
         let size = (space.f_bavail * space.f_frsize)
             .checked_sub(spare)
             .unwrap();
