@@ -124,7 +124,7 @@ impl ExecControl {
         self.send(&ClientMessage::Signal { signal }).await
     }
 
-    /// Ends it, with all that it started, and the conversation: how it ended is not told any more.
+    /// Ends it, with all that it started. What it still prints is not told; its end is.
     pub async fn stop(&mut self) -> Result<()> {
         self.send(&ClientMessage::Stop).await
     }

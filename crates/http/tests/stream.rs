@@ -179,7 +179,10 @@ async fn a_signal_a_stop_and_a_hang_up_end_the_command() {
     let mut talk = Talk::start(&bench, &id, sleep.clone()).await;
     talk.hear().await;
     talk.say(json!({"type": "stop"})).await;
-    assert_eq!(talk.rest().await, Vec::<Value>::new());
+    assert_eq!(
+        talk.rest().await,
+        [json!({"type": "exit", "exit_code": 137})]
+    );
     none_runs(&bench).await;
 
     let mut talk = Talk::start(&bench, &id, sleep.clone()).await;

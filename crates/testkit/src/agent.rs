@@ -30,7 +30,6 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::UnixListener;
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
-use tokio_util::sync::CancellationToken;
 use wrenn_hostagent_api as rpc;
 use wrenn_model::{ErrorKind, Fault};
 
@@ -77,7 +76,8 @@ pub struct Knobs {
 struct Process {
     /// Dropped when its input is closed.
     input: Option<mpsc::Sender<Vec<u8>>>,
-    signal: CancellationToken,
+    /// The signal that ends it; 0 before one was sent.
+    signal: tokio::sync::watch::Sender<i32>,
 }
 
 impl FakeAgent {

@@ -17,7 +17,6 @@ use connectrpc::{
 use futures::{Stream, StreamExt as _, stream};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tokio_util::sync::CancellationToken;
 use wrenn_hostagent_api::__buffa::{oneof, view};
 use wrenn_hostagent_api::{self as rpc, HostAgentService};
 use wrenn_model::{ErrorKind, Fault};
@@ -156,10 +155,10 @@ impl HostAgentService for Service {
         known(&request.cmd)?;
         let pid = self.0.next_pid.fetch_add(1, Ordering::SeqCst);
         let (stdin, input) = mpsc::channel(16);
-        let signal = CancellationToken::new();
+        let (sent, mut signal) = tokio::sync::watch::channel(0);
         let process = Process {
             input: request.stdin.then_some(stdin),
-            signal: signal.clone(),
+            signal: sent,
         };
         lock(&self.0.inputs).insert(pid, process);
         let running = Running::new(&self.0, pid);
@@ -172,7 +171,7 @@ impl HostAgentService for Service {
                 outcome = run(&request.cmd, &request.args, input, &out) => {
                     outcome.unwrap_or(End { exit_code: 141, error: "" })
                 }
-                () = signal.cancelled() => End { exit_code: 143, error: "" },
+                Ok(()) = signal.changed() => End { exit_code: 128 + *signal.borrow(), error: "" },
             };
             drop(out);
             drop(ended.send(code));
@@ -256,7 +255,7 @@ impl HostAgentService for Service {
     ) -> ServiceResult<rpc::SendSignalResponse> {
         self.0.running(request.sandbox_id)?;
         if let Some(process) = lock(&self.0.inputs).get(&request.pid) {
-            process.signal.cancel();
+            process.signal.send_replace(request.signal);
         }
         Response::ok(rpc::SendSignalResponse::default())
     }

@@ -25,8 +25,10 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const TRY_EVERY: Duration = Duration::from_secs(15);
 /// Messages that wait for a command to read.
 const QUEUE: usize = 8;
-/// Ends a command that would outlive its connection.
+/// Ends a command.
 const SIGKILL: i32 = 9;
+/// How long the end of a killed command is waited for.
+const STOP_LIMIT: Duration = Duration::from_secs(5);
 
 /// For the command's input.
 enum Word {
@@ -81,16 +83,39 @@ async fn converse(sink: &mut Sink, source: &mut Source, app: &App, id: &SandboxI
         ending = listen(source, words, speaker.clone(), input) => ending,
         fault = feed(queue, speaker) => Ending::Refused(fault),
     };
-    // Dropping the stream ends a command that is tied to it; one that is not has to be told.
-    if input.detach && matches!(ending, Ending::Stop) {
-        let speaker = started.borrow().clone();
-        if let Some(speaker) = speaker
-            && let Err(fault) = speaker.signal(SIGKILL).await
-        {
-            tracing::debug!(%fault, "a command was not stopped");
-        }
+    let speaker = started.borrow().clone();
+    match (ending, speaker) {
+        (Ending::Stop, Some(speaker)) => stop(&mut command, &speaker).await,
+        // Dropping the stream ends a command that is tied to it.
+        (ending, _) => ending,
     }
-    ending
+}
+
+/// Kills a command with all its children, detached or not. What it still says is not passed on; its end is.
+async fn stop(command: &mut CommandStream, speaker: &CommandInput) -> Ending {
+    if let Err(fault) = speaker.signal(SIGKILL).await {
+        tracing::debug!(%fault, "a command was not stopped");
+        return Ending::Stop;
+    }
+    let end = async {
+        loop {
+            match command.next().await {
+                Ok(Some(CommandEvent::End {
+                    exit_code,
+                    timed_out,
+                })) => {
+                    return Ending::Exit {
+                        exit_code,
+                        timed_out,
+                    };
+                }
+                Ok(Some(CommandEvent::Lost(_)) | None) | Err(_) => return Ending::Stop,
+                Ok(Some(_)) => {}
+            }
+        }
+    };
+    let told = tokio::time::timeout(STOP_LIMIT, end).await;
+    told.unwrap_or(Ending::Stop)
 }
 
 /// What the client wants to run.
