@@ -91,6 +91,7 @@ async fn the_environment_is_the_sandboxs_own() {
         .collect();
     let expected = [
         ("HOME", "/root"),
+        ("LANG", "C.UTF-8"),
         ("LOGNAME", "root"),
         ("MINE", "yes"),
         (
