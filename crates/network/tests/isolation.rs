@@ -108,6 +108,7 @@ async fn a_public_address_does_not_make_the_host_public() {
     assert!(host.callers().is_empty());
     drop(one);
     bed.close().await;
+    bed::ip(&format!("address delete {public}/32 dev lo"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
