@@ -86,8 +86,12 @@ impl Client {
         method: Method,
         path: &str,
     ) -> crate::Result<Response<Incoming>> {
-        self.send(self.request(method, path), whole(Bytes::new()))
-            .await
+        let send = || self.send(self.request(method.clone(), path), whole(Bytes::new()));
+        match send().await {
+            // The server may close an idle connection just when it is used again. Asking twice does no harm.
+            Err(Error::Broken { .. }) if method.is_idempotent() => send().await,
+            answer => answer,
+        }
     }
 
     /// Sends `body` as JSON.

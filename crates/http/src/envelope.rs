@@ -19,14 +19,25 @@ pub(crate) async fn envelope(request: Request, next: Next) -> Response {
     let begun = Instant::now();
     let id = request_id(&request);
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let upload = is_form(&request);
     let mut response = next.run(request).await;
     if response.status().is_client_error() || response.status().is_server_error() {
         response = refused(response, &id);
+        if upload {
+            // What is left of the body is not read: a caller must not send its next request behind it.
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(header::CONNECTION, close);
+        }
     }
     let status = response.status().as_u16();
     tracing::debug!(%method, path, status, request_id = ?id, took = ?begun.elapsed(), "answered");
     response.headers_mut().insert(REQUEST_ID, id);
     response
+}
+
+fn is_form(request: &Request) -> bool {
+    let content_type = request.headers().get(header::CONTENT_TYPE);
+    content_type.is_some_and(|value| value.as_bytes().starts_with(b"multipart/"))
 }
 
 /// The caller's own id when it is one, else a new one.

@@ -261,7 +261,15 @@ mod tests {
         let before = Snapshot::take(&scope);
         #[expect(clippy::disallowed_methods, reason = "any process will do")]
         let mut child = Command::new("sleep").arg("86399.25").spawn().unwrap();
-        let left = before.new_since(&scope);
+        // The kernel shows the command line a moment after the program has begun.
+        let mut left = Vec::new();
+        for _ in 0..200 {
+            left = before.new_since(&scope);
+            if !left.is_empty() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
         child.kill().unwrap();
         child.wait().unwrap();
         assert_eq!(left.len(), 1, "{left:?}");
