@@ -13,9 +13,9 @@ use wrenn_model::{ErrorKind, Fault};
 use wrenn_network::SlotDialer;
 use wrenn_vmm::{Machine, VmEvent};
 
+use crate::chain::chain;
+use crate::machine::reason;
 use crate::record::{Record, entropy};
-use crate::sandbox::reason;
-use crate::steps::chain;
 
 /// How long one attempt to reach a booting guest lasts. A SYN that came too early is lost, and the kernel would send
 /// the next one only after a second.

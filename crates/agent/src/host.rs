@@ -10,9 +10,10 @@ use wrenn_model::{Isolation, MiB};
 use wrenn_network::Network;
 use wrenn_vmm::{Qemu, QemuConfig, Vmm};
 
+use crate::chain::chain;
 use crate::data_dir::DataDir;
 use crate::failpoint::Failpoints;
-use crate::steps::{blocking, chain};
+use crate::steps::blocking;
 
 /// What the agent leaves to the host itself, in MiB.
 const HOST_RESERVE: u64 = 512;

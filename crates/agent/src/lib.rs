@@ -9,12 +9,14 @@
 //! ```
 
 mod activity;
+mod chain;
 mod data_dir;
 mod exec;
 mod failpoint;
 mod guest;
 mod host;
 mod journal;
+mod machine;
 mod record;
 mod recovery;
 mod sandbox;
@@ -39,10 +41,10 @@ pub use failpoint::{Failpoints, Fault as Failure};
 pub use host::{Config, Host, OpenError, Store};
 pub use steps::{CREATE, Step};
 
+use chain::chain;
 use journal::{Journal, Replay};
 use record::{Keys, Record, Resources};
 use sandbox::{Handle, Sandbox};
-use steps::chain;
 use table::Table;
 
 /// How often the store's room is looked at.

@@ -10,10 +10,11 @@ use wrenn_model::lifecycle::{Event, Reason, State};
 use wrenn_model::{SandboxId, VmId};
 use wrenn_vmm::Machine;
 
+use crate::chain::chain;
 use crate::journal::Replay;
 use crate::record::{Record, VERSION};
 use crate::sandbox::{Handle, Sandbox};
-use crate::steps::{Parts, blocking, chain};
+use crate::steps::{Parts, blocking};
 use crate::{Agent, guest};
 
 /// How many sandboxes are adopted at once.

@@ -4,17 +4,18 @@
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 use wrenn_envd_client::EnvdClient;
 use wrenn_model::lifecycle::{self, Effect, Event, Reason, State};
 use wrenn_model::{ErrorKind, Fault, SandboxSpec, Status};
-use wrenn_vmm::{Ended, Machine, RunState, VmEvent};
 
 use crate::Host;
 use crate::activity::Activity;
+use crate::chain::chain;
 use crate::journal::Journal;
+use crate::machine;
 use crate::record::Record;
 use crate::steps::{self, Parts};
 use crate::table::Table;
@@ -178,7 +179,7 @@ impl Handle {
         machine.console().await.map_err(|error| {
             Fault::new(
                 ErrorKind::AgentError,
-                format!("the console cannot be read: {}", steps::chain(&error)),
+                format!("the console cannot be read: {}", chain(&error)),
                 "try again",
             )
         })
@@ -289,7 +290,7 @@ impl Sandbox {
         match self.record.state {
             State::Running { stalled } => tokio::select! {
                 command = self.commands.recv() => self.command(command),
-                ended = watch_machine(machine.as_deref(), stalled) => ended,
+                ended = machine::next_event(machine.as_deref(), stalled) => ended,
                 () = self.activity.idle_for(timeout), if !stalled => Event::Destroy(Reason::TimedOut),
                 () = tokio::time::sleep(STALL_CHECK), if stalled => self.disk_room().await,
             },
@@ -320,7 +321,7 @@ impl Sandbox {
         match self.host.volume.grow_if_needed().await {
             Ok(_) => Event::DiskRoom,
             Err(error) => {
-                tracing::debug!(error = steps::chain(&error), "still no room");
+                tracing::debug!(error = chain(&error), "still no room");
                 Event::DiskFull
             }
         }
@@ -387,14 +388,14 @@ impl Sandbox {
             .put(self.record.spec.id.as_str(), &self.record)
             .await;
         let Err(error) = written else { return None };
-        tracing::error!(error = steps::chain(&error), "the journal refused a record");
+        tracing::error!(error = chain(&error), "the journal refused a record");
         if !matches!(before, State::Pending | State::Starting)
             || matches!(self.record.state, State::Error(_))
         {
             return None;
         }
         self.record.state = State::Starting;
-        let reason = format!("the journal cannot be written: {}", steps::chain(&error));
+        let reason = format!("the journal cannot be written: {}", chain(&error));
         self.fail(Fault::new(
             ErrorKind::HostFull,
             reason.clone(),
@@ -456,7 +457,7 @@ impl Sandbox {
         if let Some(machine) = self.parts.machine.get()
             && let Err(error) = machine.thaw().await
         {
-            tracing::error!(error = steps::chain(&error), "the guest could not go on");
+            tracing::error!(error = chain(&error), "the guest could not go on");
         }
     }
 
@@ -465,45 +466,11 @@ impl Sandbox {
         if let Err(error) = self.journal.remove(id.as_str()).await {
             // Recovery unmakes it once more, which does no harm.
             tracing::error!(
-                error = steps::chain(&error),
+                error = chain(&error),
                 "the journal could not forget a sandbox"
             );
         }
         self.table.remove(id);
-    }
-}
-
-/// Waits until something happens to the VM. It asks first, for what happened while nobody listened.
-async fn watch_machine(machine: Option<&dyn Machine>, stalled: bool) -> Event {
-    let Some(machine) = machine else {
-        return Event::VmEnded(Reason::VmmEnded("it has no process".into()));
-    };
-    let mut events = machine.events();
-    match machine.run_state().await {
-        Ok(RunState::Shutdown) => return Event::VmEnded(Reason::PoweredOff),
-        Ok(RunState::Panicked) => return Event::VmEnded(Reason::GuestPanicked),
-        Ok(RunState::IoError) if !stalled => return Event::DiskFull,
-        // A VMM that does not answer may have ended: the event says how.
-        Ok(_) | Err(_) => {}
-    }
-    loop {
-        match events.recv().await {
-            Ok(VmEvent::Shutdown { .. }) => return Event::VmEnded(Reason::PoweredOff),
-            Ok(VmEvent::Panicked) => return Event::VmEnded(Reason::GuestPanicked),
-            Ok(VmEvent::IoError { .. }) => return Event::DiskFull,
-            Ok(VmEvent::Ended { how }) => return Event::VmEnded(reason(&how)),
-            Err(broadcast::error::RecvError::Lagged(_)) => {}
-            Err(broadcast::error::RecvError::Closed) => {
-                return Event::VmEnded(Reason::VmmEnded("nobody watches it any more".into()));
-            }
-        }
-    }
-}
-
-pub(crate) fn reason(how: &Ended) -> Reason {
-    match how {
-        Ended::OutOfMemory => Reason::OutOfMemory,
-        other => Reason::VmmEnded(other.to_string()),
     }
 }
 

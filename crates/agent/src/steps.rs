@@ -18,6 +18,7 @@ use wrenn_sys::durable;
 use wrenn_vmm::{Machine, MemorySource, VmDisk, VmSpec};
 
 use crate::Host;
+use crate::chain::chain;
 use crate::guest;
 use crate::record::Record;
 
@@ -209,18 +210,6 @@ fn no_space(error: &(dyn std::error::Error + 'static)) -> bool {
             .downcast_ref::<std::io::Error>()
             .is_some_and(|error| error.kind() == std::io::ErrorKind::StorageFull)
     })
-}
-
-/// An error and all that it came from, on one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }
 
 async fn make_folder(host: &Host, record: &Record) -> Result<(), Failed> {
