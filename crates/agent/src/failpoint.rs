@@ -1,4 +1,4 @@
-//! Faults on demand, for tests: armed by `WRENN_FAILPOINTS` or by a test itself, and nothing at all otherwise.
+//! Faults on demand, for tests: armed by `WRENN_FAILPOINTS`, and nothing at all otherwise.
 //!
 //! `WRENN_FAILPOINTS=slot=error,machine=abort` makes the step `slot` fail and ends the process in the step `machine`.
 
@@ -7,7 +7,7 @@ use std::sync::Mutex;
 
 /// What happens at a point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// The step fails.
     Error,
     /// The step panics.
@@ -20,13 +20,13 @@ pub enum Fault {
 
 /// The armed points by name.
 #[derive(Debug, Default)]
-pub struct Failpoints {
+pub(crate) struct Failpoints {
     armed: Mutex<HashMap<String, Fault>>,
 }
 
 impl Failpoints {
     /// What `WRENN_FAILPOINTS` says. A text that makes no sense is refused, since a test that tests nothing is worse.
-    pub fn from_env() -> Result<Self, String> {
+    pub(crate) fn from_env() -> Result<Self, String> {
         let points = Self::default();
         let text = std::env::var("WRENN_FAILPOINTS").unwrap_or_default();
         for part in text.split(',').filter(|part| !part.is_empty()) {
@@ -37,18 +37,9 @@ impl Failpoints {
                     format!("WRENN_FAILPOINTS: {part:?} is not NAME=error|panic|abort|hang")
                 })?;
             tracing::warn!(name, ?fault, "failpoint armed");
-            points.arm(name, Some(fault));
+            points.lock().insert(name.to_owned(), fault);
         }
         Ok(points)
-    }
-
-    /// Arms a point, or disarms it.
-    pub fn arm(&self, name: &str, fault: Option<Fault>) {
-        let mut armed = self.lock();
-        match fault {
-            Some(fault) => armed.insert(name.to_owned(), fault),
-            None => armed.remove(name),
-        };
     }
 
     /// A point that may be armed. The error says so.

@@ -170,44 +170,18 @@ impl Host {
             tracing::warn!(%warning, "the network is not as it should be");
         }
         let failpoints = Failpoints::from_env().map_err(cannot("a test switch is wrong"))?;
-        Ok(Self::assemble(
-            data,
-            volume,
-            images,
-            network,
-            Arc::new(vmm),
-            boot,
-            failpoints,
-        ))
-    }
-
-    fn assemble(
-        data: DataDir,
-        volume: Volume,
-        images: Images,
-        network: Network,
-        vmm: Arc<dyn Vmm>,
-        boot: Boot,
-        failpoints: Failpoints,
-    ) -> Self {
-        Self {
+        Ok(Self {
             base_uid: base_uid(&network),
             data,
             volume,
             images,
             network,
-            vmm,
+            vmm: Arc::new(vmm),
             boot,
             failpoints,
             cpus: cpus(),
             memory_mib: memory_mib(),
-        }
-    }
-
-    /// Armed by tests.
-    #[must_use]
-    pub fn failpoints(&self) -> &Failpoints {
-        &self.failpoints
+        })
     }
 
     /// What guests may be promised together, in MiB.

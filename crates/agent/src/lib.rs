@@ -37,7 +37,6 @@ use wrenn_model::lifecycle::{Event, Reason, State};
 use wrenn_model::{ErrorKind, Fault, SandboxId, SandboxSpec, TemplateName, VmId};
 
 pub use data_dir::{DataDir, DataDirError};
-pub use failpoint::{Failpoints, Fault as Failure};
 pub use host::{Config, Host, OpenError, Store};
 pub use steps::{CREATE, Step};
 
