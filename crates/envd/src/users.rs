@@ -20,6 +20,21 @@ pub(crate) struct User {
     pub(crate) groups: Vec<u32>,
 }
 
+#[cfg(test)]
+impl User {
+    /// Whoever runs the tests.
+    pub(crate) fn me() -> Self {
+        Self {
+            name: String::new(),
+            uid: rustix::process::getuid().as_raw(),
+            gid: rustix::process::getgid().as_raw(),
+            home: PathBuf::new(),
+            shell: String::new(),
+            groups: Vec::new(),
+        }
+    }
+}
+
 /// Both files as they stood at one moment.
 #[derive(Debug, Default)]
 pub(crate) struct Accounts {

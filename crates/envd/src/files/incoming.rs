@@ -143,21 +143,6 @@ fn create(aside: &Path) -> io::Result<File> {
 mod tests {
     use super::*;
 
-    fn me() -> User {
-        let (uid, gid) = (
-            rustix::process::getuid().as_raw(),
-            rustix::process::getgid().as_raw(),
-        );
-        User {
-            name: String::new(),
-            uid,
-            gid,
-            home: PathBuf::new(),
-            shell: String::new(),
-            groups: Vec::new(),
-        }
-    }
-
     fn pieces() -> Vec<Bytes> {
         (0..200_u8)
             .map(|n| Bytes::from(vec![n; usize::from(n)]))
@@ -168,7 +153,7 @@ mod tests {
     fn a_whole_file_takes_its_place() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a/b/file");
-        let mut incoming = Incoming::begin(&path, &me()).unwrap();
+        let mut incoming = Incoming::begin(&path, &User::me()).unwrap();
         incoming.write(&pieces()).unwrap();
         assert!(!path.exists());
         incoming.finish().unwrap();
@@ -181,7 +166,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("file");
         fs::write(&path, "old").unwrap();
-        let mut incoming = Incoming::begin(&path, &me()).unwrap();
+        let mut incoming = Incoming::begin(&path, &User::me()).unwrap();
         incoming.write(&pieces()).unwrap();
         drop(incoming);
         assert_eq!(fs::read(&path).unwrap(), b"old");
@@ -195,7 +180,7 @@ mod tests {
         fs::write(&path, "old").unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o750)).unwrap();
         std::os::unix::fs::symlink(&path, &link).unwrap();
-        let incoming = Incoming::begin(&link, &me()).unwrap();
+        let incoming = Incoming::begin(&link, &User::me()).unwrap();
         assert_eq!(incoming.finish().unwrap(), path);
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o750);
@@ -205,15 +190,15 @@ mod tests {
     #[test]
     fn directories_and_devices_are_refused() {
         assert!(matches!(
-            Incoming::begin(Path::new("/"), &me()),
+            Incoming::begin(Path::new("/"), &User::me()),
             Err(FileError::IsDirectory(_))
         ));
         assert!(matches!(
-            Incoming::begin(Path::new("/tmp"), &me()),
+            Incoming::begin(Path::new("/tmp"), &User::me()),
             Err(FileError::IsDirectory(_))
         ));
         assert!(matches!(
-            Incoming::begin(Path::new("/dev/null"), &me()),
+            Incoming::begin(Path::new("/dev/null"), &User::me()),
             Err(FileError::NotRegular(_))
         ));
     }

@@ -131,26 +131,11 @@ pub(super) fn remove(path: &Path) -> Result<(), OpError> {
 mod tests {
     use super::*;
 
-    fn me() -> User {
-        let (uid, gid) = (
-            rustix::process::getuid().as_raw(),
-            rustix::process::getgid().as_raw(),
-        );
-        User {
-            name: String::new(),
-            uid,
-            gid,
-            home: PathBuf::new(),
-            shell: String::new(),
-            groups: Vec::new(),
-        }
-    }
-
     #[test]
     fn lists_to_a_depth_in_order() {
         let dir = tempfile::tempdir().unwrap();
         for path in ["b/c/d", "a"] {
-            make_dir(&dir.path().join(path), &me()).unwrap();
+            make_dir(&dir.path().join(path), &User::me()).unwrap();
         }
         fs::write(dir.path().join("b/f"), "").unwrap();
         let names = |depth| -> Vec<String> {
@@ -180,15 +165,15 @@ mod tests {
             Err(OpError::NotDirectory(_))
         ));
         assert!(matches!(
-            make_dir(dir.path(), &me()),
+            make_dir(dir.path(), &User::me()),
             Err(OpError::Exists(_))
         ));
         assert!(matches!(
-            make_dir(&file, &me()),
+            make_dir(&file, &User::me()),
             Err(OpError::NotDirectory(_))
         ));
         assert!(matches!(
-            rename(&dir.path().join("none"), &file, &me()),
+            rename(&dir.path().join("none"), &file, &User::me()),
             Err(OpError::Io(..))
         ));
     }
@@ -198,7 +183,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (from, to) = (dir.path().join("from"), dir.path().join("new/to"));
         fs::write(&from, "content").unwrap();
-        rename(&from, &to, &me()).unwrap();
+        rename(&from, &to, &User::me()).unwrap();
         assert_eq!(fs::read(&to).unwrap(), b"content");
         remove(&dir.path().join("new")).unwrap();
         remove(&dir.path().join("new")).unwrap();

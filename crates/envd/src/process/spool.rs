@@ -127,21 +127,6 @@ async fn remove(path: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    fn user() -> User {
-        let (uid, gid) = (
-            rustix::process::getuid().as_raw(),
-            rustix::process::getgid().as_raw(),
-        );
-        User {
-            name: String::new(),
-            uid,
-            gid,
-            home: PathBuf::new(),
-            shell: String::new(),
-            groups: Vec::new(),
-        }
-    }
-
     #[tokio::test]
     async fn only_a_stream_that_outgrows_the_limit_leaves_a_file() {
         let dir = tempfile::tempdir().unwrap();
@@ -154,7 +139,7 @@ mod tests {
             (10, 200_000, true),
         ] {
             let path = dir.path().join("stream");
-            let mut spool = Spool::new(path.clone(), after, &user());
+            let mut spool = Spool::new(path.clone(), after, &User::me());
             let data: Vec<u8> = (0..=255).cycle().take(length).collect();
             for piece in data.chunks(7_000) {
                 spool.take(piece).await;
@@ -170,7 +155,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_failure_is_told_at_the_end() {
-        let mut spool = Spool::new(PathBuf::from("/proc/none/stream"), 10, &user());
+        let mut spool = Spool::new(PathBuf::from("/proc/none/stream"), 10, &User::me());
         spool.take(&[0; 11]).await;
         assert!(spool.finish().await.is_err());
     }
