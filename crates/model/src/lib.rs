@@ -4,9 +4,11 @@
 mod error;
 mod id;
 pub mod lifecycle;
+mod platform;
 mod spec;
 
 pub use error::{ErrorKind, Fault};
 pub use id::{HostId, InstanceId, InvalidName, SandboxId, TemplateName, VmId};
 pub use lifecycle::{Status, Transition};
-pub use spec::{Isolation, MiB, SandboxSpec, VmmKind};
+pub use platform::{Mismatch, Platform};
+pub use spec::{Isolation, MiB, OnTimeout, SandboxSpec, VmmKind};

@@ -36,8 +36,14 @@ pub struct SandboxSpec {
     pub vcpus: u32,
     /// Guest memory.
     pub memory: MiB,
-    /// Seconds without activity after which it is destroyed.
+    /// Seconds without activity after which `on_timeout` happens.
     pub timeout_sec: u32,
+    /// What happens then.
+    #[serde(default)]
+    pub on_timeout: OnTimeout,
+    /// A call into the paused sandbox resumes it first.
+    #[serde(default)]
+    pub auto_resume: bool,
     /// The guest's host name.
     pub hostname: String,
     /// The caller's own labels.
@@ -46,6 +52,40 @@ pub struct SandboxSpec {
     pub envs: BTreeMap<String, String>,
     /// The team that owns it; empty in an installation without teams.
     pub owner_id: String,
+}
+
+/// What happens to a sandbox that nobody has used for its timeout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnTimeout {
+    /// It is destroyed.
+    #[default]
+    Destroy,
+    /// It is paused, and stays so until somebody resumes or destroys it.
+    Pause,
+    /// Nothing.
+    None,
+}
+
+impl OnTimeout {
+    /// Every choice.
+    pub const ALL: [Self; 3] = [Self::Destroy, Self::Pause, Self::None];
+
+    /// As the REST API writes it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Destroy => "destroy",
+            Self::Pause => "pause",
+            Self::None => "none",
+        }
+    }
+
+    /// The choice of this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|choice| choice.as_str() == name)
+    }
 }
 
 /// What separates the guest from the host.

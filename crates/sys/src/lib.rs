@@ -4,6 +4,7 @@
 pub mod cgroup;
 pub mod clock;
 pub mod durable;
+pub mod extents;
 pub mod jail;
 pub mod loopdev;
 pub mod netns;

@@ -22,6 +22,22 @@ pub type OwnedListSandboxesRequestView = ::buffa::view::OwnedView<
 pub type OwnedListSandboxesResponseView = ::buffa::view::OwnedView<
     __buffa::view::ListSandboxesResponseView<'static>,
 >;
+///Shorthand for `OwnedView<PauseSandboxRequestView<'static>>`.
+pub type OwnedPauseSandboxRequestView = ::buffa::view::OwnedView<
+    __buffa::view::PauseSandboxRequestView<'static>,
+>;
+///Shorthand for `OwnedView<PauseSandboxResponseView<'static>>`.
+pub type OwnedPauseSandboxResponseView = ::buffa::view::OwnedView<
+    __buffa::view::PauseSandboxResponseView<'static>,
+>;
+///Shorthand for `OwnedView<ResumeSandboxRequestView<'static>>`.
+pub type OwnedResumeSandboxRequestView = ::buffa::view::OwnedView<
+    __buffa::view::ResumeSandboxRequestView<'static>,
+>;
+///Shorthand for `OwnedView<ResumeSandboxResponseView<'static>>`.
+pub type OwnedResumeSandboxResponseView = ::buffa::view::OwnedView<
+    __buffa::view::ResumeSandboxResponseView<'static>,
+>;
 ///Shorthand for `OwnedView<PingRequestView<'static>>`.
 pub type OwnedPingRequestView = ::buffa::view::OwnedView<
     __buffa::view::PingRequestView<'static>,
@@ -45,6 +61,10 @@ pub type OwnedExecStreamRequestView = ::buffa::view::OwnedView<
 ///Shorthand for `OwnedView<ExecStreamResponseView<'static>>`.
 pub type OwnedExecStreamResponseView = ::buffa::view::OwnedView<
     __buffa::view::ExecStreamResponseView<'static>,
+>;
+///Shorthand for `OwnedView<ExecAttachRequestView<'static>>`.
+pub type OwnedExecAttachRequestView = ::buffa::view::OwnedView<
+    __buffa::view::ExecAttachRequestView<'static>,
 >;
 ///Shorthand for `OwnedView<SendInputRequestView<'static>>`.
 pub type OwnedSendInputRequestView = ::buffa::view::OwnedView<
@@ -109,6 +129,30 @@ pub type OwnedConsoleRequestView = ::buffa::view::OwnedView<
 ///Shorthand for `OwnedView<ConsoleResponseView<'static>>`.
 pub type OwnedConsoleResponseView = ::buffa::view::OwnedView<
     __buffa::view::ConsoleResponseView<'static>,
+>;
+///Shorthand for `OwnedView<VerifySnapshotRequestView<'static>>`.
+pub type OwnedVerifySnapshotRequestView = ::buffa::view::OwnedView<
+    __buffa::view::VerifySnapshotRequestView<'static>,
+>;
+///Shorthand for `OwnedView<VerifySnapshotResponseView<'static>>`.
+pub type OwnedVerifySnapshotResponseView = ::buffa::view::OwnedView<
+    __buffa::view::VerifySnapshotResponseView<'static>,
+>;
+///Shorthand for `OwnedView<ExportSnapshotRequestView<'static>>`.
+pub type OwnedExportSnapshotRequestView = ::buffa::view::OwnedView<
+    __buffa::view::ExportSnapshotRequestView<'static>,
+>;
+///Shorthand for `OwnedView<ExportSnapshotResponseView<'static>>`.
+pub type OwnedExportSnapshotResponseView = ::buffa::view::OwnedView<
+    __buffa::view::ExportSnapshotResponseView<'static>,
+>;
+///Shorthand for `OwnedView<ImportSnapshotRequestView<'static>>`.
+pub type OwnedImportSnapshotRequestView = ::buffa::view::OwnedView<
+    __buffa::view::ImportSnapshotRequestView<'static>,
+>;
+///Shorthand for `OwnedView<ImportSnapshotResponseView<'static>>`.
+pub type OwnedImportSnapshotResponseView = ::buffa::view::OwnedView<
+    __buffa::view::ImportSnapshotResponseView<'static>,
 >;
 ///Shorthand for `OwnedView<ListTemplatesRequestView<'static>>`.
 pub type OwnedListTemplatesRequestView = ::buffa::view::OwnedView<
@@ -217,6 +261,70 @@ for __buffa::view::ListSandboxesResponseView<'_> {
 }
 impl ::connectrpc::Encodable<ListSandboxesResponse>
 for ::buffa::view::OwnedView<__buffa::view::ListSandboxesResponseView<'static>> {
+    fn encode(
+        &self,
+        codec: ::connectrpc::CodecFormat,
+    ) -> ::std::result::Result<::buffa::bytes::Bytes, ::connectrpc::ConnectError> {
+        ::connectrpc::__codegen::encode_view_body(self.reborrow(), codec)
+    }
+    /// An `OwnedView` still holds the buffer it was decoded from, so
+    /// its large fields can be handed to the response body by
+    /// reference count instead of copied. The bare view impl above
+    /// cannot do this: it has borrows but no buffer to name.
+    fn encode_segments(
+        &self,
+        codec: ::connectrpc::CodecFormat,
+    ) -> ::std::result::Result<::connectrpc::EncodedBody, ::connectrpc::ConnectError> {
+        ::connectrpc::__codegen::encode_view_body_segments(
+            self.reborrow(),
+            self.bytes(),
+            codec,
+        )
+    }
+}
+impl ::connectrpc::Encodable<PauseSandboxResponse>
+for __buffa::view::PauseSandboxResponseView<'_> {
+    fn encode(
+        &self,
+        codec: ::connectrpc::CodecFormat,
+    ) -> ::std::result::Result<::buffa::bytes::Bytes, ::connectrpc::ConnectError> {
+        ::connectrpc::__codegen::encode_view_body(self, codec)
+    }
+}
+impl ::connectrpc::Encodable<PauseSandboxResponse>
+for ::buffa::view::OwnedView<__buffa::view::PauseSandboxResponseView<'static>> {
+    fn encode(
+        &self,
+        codec: ::connectrpc::CodecFormat,
+    ) -> ::std::result::Result<::buffa::bytes::Bytes, ::connectrpc::ConnectError> {
+        ::connectrpc::__codegen::encode_view_body(self.reborrow(), codec)
+    }
+    /// An `OwnedView` still holds the buffer it was decoded from, so
+    /// its large fields can be handed to the response body by
+    /// reference count instead of copied. The bare view impl above
+    /// cannot do this: it has borrows but no buffer to name.
+    fn encode_segments(
+        &self,
+        codec: ::connectrpc::CodecFormat,
+    ) -> ::std::result::Result<::connectrpc::EncodedBody, ::connectrpc::ConnectError> {
+        ::connectrpc::__codegen::encode_view_body_segments(
+            self.reborrow(),
+            self.bytes(),
+            codec,
+        )
+    }
+}
+impl ::connectrpc::Encodable<ResumeSandboxResponse>
+for __buffa::view::ResumeSandboxResponseView<'_> {
+    fn encode(
+        &self,
+        codec: ::connectrpc::CodecFormat,
+    ) -> ::std::result::Result<::buffa::bytes::Bytes, ::connectrpc::ConnectError> {
+        ::connectrpc::__codegen::encode_view_body(self, codec)
+    }
+}
+impl ::connectrpc::Encodable<ResumeSandboxResponse>
+for ::buffa::view::OwnedView<__buffa::view::ResumeSandboxResponseView<'static>> {
     fn encode(
         &self,
         codec: ::connectrpc::CodecFormat,
@@ -588,6 +696,102 @@ for ::buffa::view::OwnedView<__buffa::view::ConsoleResponseView<'static>> {
         )
     }
 }
+impl ::connectrpc::Encodable<VerifySnapshotResponse>
+for __buffa::view::VerifySnapshotResponseView<'_> {
+    fn encode(
+        &self,
+        codec: ::connectrpc::CodecFormat,
+    ) -> ::std::result::Result<::buffa::bytes::Bytes, ::connectrpc::ConnectError> {
+        ::connectrpc::__codegen::encode_view_body(self, codec)
+    }
+}
+impl ::connectrpc::Encodable<VerifySnapshotResponse>
+for ::buffa::view::OwnedView<__buffa::view::VerifySnapshotResponseView<'static>> {
+    fn encode(
+        &self,
+        codec: ::connectrpc::CodecFormat,
+    ) -> ::std::result::Result<::buffa::bytes::Bytes, ::connectrpc::ConnectError> {
+        ::connectrpc::__codegen::encode_view_body(self.reborrow(), codec)
+    }
+    /// An `OwnedView` still holds the buffer it was decoded from, so
+    /// its large fields can be handed to the response body by
+    /// reference count instead of copied. The bare view impl above
+    /// cannot do this: it has borrows but no buffer to name.
+    fn encode_segments(
+        &self,
+        codec: ::connectrpc::CodecFormat,
+    ) -> ::std::result::Result<::connectrpc::EncodedBody, ::connectrpc::ConnectError> {
+        ::connectrpc::__codegen::encode_view_body_segments(
+            self.reborrow(),
+            self.bytes(),
+            codec,
+        )
+    }
+}
+impl ::connectrpc::Encodable<ExportSnapshotResponse>
+for __buffa::view::ExportSnapshotResponseView<'_> {
+    fn encode(
+        &self,
+        codec: ::connectrpc::CodecFormat,
+    ) -> ::std::result::Result<::buffa::bytes::Bytes, ::connectrpc::ConnectError> {
+        ::connectrpc::__codegen::encode_view_body(self, codec)
+    }
+}
+impl ::connectrpc::Encodable<ExportSnapshotResponse>
+for ::buffa::view::OwnedView<__buffa::view::ExportSnapshotResponseView<'static>> {
+    fn encode(
+        &self,
+        codec: ::connectrpc::CodecFormat,
+    ) -> ::std::result::Result<::buffa::bytes::Bytes, ::connectrpc::ConnectError> {
+        ::connectrpc::__codegen::encode_view_body(self.reborrow(), codec)
+    }
+    /// An `OwnedView` still holds the buffer it was decoded from, so
+    /// its large fields can be handed to the response body by
+    /// reference count instead of copied. The bare view impl above
+    /// cannot do this: it has borrows but no buffer to name.
+    fn encode_segments(
+        &self,
+        codec: ::connectrpc::CodecFormat,
+    ) -> ::std::result::Result<::connectrpc::EncodedBody, ::connectrpc::ConnectError> {
+        ::connectrpc::__codegen::encode_view_body_segments(
+            self.reborrow(),
+            self.bytes(),
+            codec,
+        )
+    }
+}
+impl ::connectrpc::Encodable<ImportSnapshotResponse>
+for __buffa::view::ImportSnapshotResponseView<'_> {
+    fn encode(
+        &self,
+        codec: ::connectrpc::CodecFormat,
+    ) -> ::std::result::Result<::buffa::bytes::Bytes, ::connectrpc::ConnectError> {
+        ::connectrpc::__codegen::encode_view_body(self, codec)
+    }
+}
+impl ::connectrpc::Encodable<ImportSnapshotResponse>
+for ::buffa::view::OwnedView<__buffa::view::ImportSnapshotResponseView<'static>> {
+    fn encode(
+        &self,
+        codec: ::connectrpc::CodecFormat,
+    ) -> ::std::result::Result<::buffa::bytes::Bytes, ::connectrpc::ConnectError> {
+        ::connectrpc::__codegen::encode_view_body(self.reborrow(), codec)
+    }
+    /// An `OwnedView` still holds the buffer it was decoded from, so
+    /// its large fields can be handed to the response body by
+    /// reference count instead of copied. The bare view impl above
+    /// cannot do this: it has borrows but no buffer to name.
+    fn encode_segments(
+        &self,
+        codec: ::connectrpc::CodecFormat,
+    ) -> ::std::result::Result<::connectrpc::EncodedBody, ::connectrpc::ConnectError> {
+        ::connectrpc::__codegen::encode_view_body_segments(
+            self.reborrow(),
+            self.bytes(),
+            codec,
+        )
+    }
+}
 impl ::connectrpc::Encodable<ListTemplatesResponse>
 for __buffa::view::ListTemplatesResponseView<'_> {
     fn encode(
@@ -735,6 +939,18 @@ pub const HOST_AGENT_SERVICE_LIST_SANDBOXES_SPEC: ::connectrpc::Spec = ::connect
         ::connectrpc::StreamType::Unary,
     )
     .with_idempotency_level(::connectrpc::IdempotencyLevel::Unknown);
+/// Static [`Spec`](::connectrpc::Spec) for the `PauseSandbox` RPC, as seen by the server; the generated client passes it with [`origin`](::connectrpc::Spec::origin) `Client` (compare across sides with [`Spec::same_method`](::connectrpc::Spec::same_method)).
+pub const HOST_AGENT_SERVICE_PAUSE_SANDBOX_SPEC: ::connectrpc::Spec = ::connectrpc::Spec::server(
+        "/hostagent.v1.HostAgentService/PauseSandbox",
+        ::connectrpc::StreamType::Unary,
+    )
+    .with_idempotency_level(::connectrpc::IdempotencyLevel::Unknown);
+/// Static [`Spec`](::connectrpc::Spec) for the `ResumeSandbox` RPC, as seen by the server; the generated client passes it with [`origin`](::connectrpc::Spec::origin) `Client` (compare across sides with [`Spec::same_method`](::connectrpc::Spec::same_method)).
+pub const HOST_AGENT_SERVICE_RESUME_SANDBOX_SPEC: ::connectrpc::Spec = ::connectrpc::Spec::server(
+        "/hostagent.v1.HostAgentService/ResumeSandbox",
+        ::connectrpc::StreamType::Unary,
+    )
+    .with_idempotency_level(::connectrpc::IdempotencyLevel::Unknown);
 /// Static [`Spec`](::connectrpc::Spec) for the `Ping` RPC, as seen by the server; the generated client passes it with [`origin`](::connectrpc::Spec::origin) `Client` (compare across sides with [`Spec::same_method`](::connectrpc::Spec::same_method)).
 pub const HOST_AGENT_SERVICE_PING_SPEC: ::connectrpc::Spec = ::connectrpc::Spec::server(
         "/hostagent.v1.HostAgentService/Ping",
@@ -750,6 +966,12 @@ pub const HOST_AGENT_SERVICE_EXEC_SPEC: ::connectrpc::Spec = ::connectrpc::Spec:
 /// Static [`Spec`](::connectrpc::Spec) for the `ExecStream` RPC, as seen by the server; the generated client passes it with [`origin`](::connectrpc::Spec::origin) `Client` (compare across sides with [`Spec::same_method`](::connectrpc::Spec::same_method)).
 pub const HOST_AGENT_SERVICE_EXEC_STREAM_SPEC: ::connectrpc::Spec = ::connectrpc::Spec::server(
         "/hostagent.v1.HostAgentService/ExecStream",
+        ::connectrpc::StreamType::ServerStream,
+    )
+    .with_idempotency_level(::connectrpc::IdempotencyLevel::Unknown);
+/// Static [`Spec`](::connectrpc::Spec) for the `ExecAttach` RPC, as seen by the server; the generated client passes it with [`origin`](::connectrpc::Spec::origin) `Client` (compare across sides with [`Spec::same_method`](::connectrpc::Spec::same_method)).
+pub const HOST_AGENT_SERVICE_EXEC_ATTACH_SPEC: ::connectrpc::Spec = ::connectrpc::Spec::server(
+        "/hostagent.v1.HostAgentService/ExecAttach",
         ::connectrpc::StreamType::ServerStream,
     )
     .with_idempotency_level(::connectrpc::IdempotencyLevel::Unknown);
@@ -799,6 +1021,24 @@ pub const HOST_AGENT_SERVICE_READ_FILE_STREAM_SPEC: ::connectrpc::Spec = ::conne
 pub const HOST_AGENT_SERVICE_CONSOLE_SPEC: ::connectrpc::Spec = ::connectrpc::Spec::server(
         "/hostagent.v1.HostAgentService/Console",
         ::connectrpc::StreamType::Unary,
+    )
+    .with_idempotency_level(::connectrpc::IdempotencyLevel::Unknown);
+/// Static [`Spec`](::connectrpc::Spec) for the `VerifySnapshot` RPC, as seen by the server; the generated client passes it with [`origin`](::connectrpc::Spec::origin) `Client` (compare across sides with [`Spec::same_method`](::connectrpc::Spec::same_method)).
+pub const HOST_AGENT_SERVICE_VERIFY_SNAPSHOT_SPEC: ::connectrpc::Spec = ::connectrpc::Spec::server(
+        "/hostagent.v1.HostAgentService/VerifySnapshot",
+        ::connectrpc::StreamType::Unary,
+    )
+    .with_idempotency_level(::connectrpc::IdempotencyLevel::Unknown);
+/// Static [`Spec`](::connectrpc::Spec) for the `ExportSnapshot` RPC, as seen by the server; the generated client passes it with [`origin`](::connectrpc::Spec::origin) `Client` (compare across sides with [`Spec::same_method`](::connectrpc::Spec::same_method)).
+pub const HOST_AGENT_SERVICE_EXPORT_SNAPSHOT_SPEC: ::connectrpc::Spec = ::connectrpc::Spec::server(
+        "/hostagent.v1.HostAgentService/ExportSnapshot",
+        ::connectrpc::StreamType::ServerStream,
+    )
+    .with_idempotency_level(::connectrpc::IdempotencyLevel::Unknown);
+/// Static [`Spec`](::connectrpc::Spec) for the `ImportSnapshot` RPC, as seen by the server; the generated client passes it with [`origin`](::connectrpc::Spec::origin) `Client` (compare across sides with [`Spec::same_method`](::connectrpc::Spec::same_method)).
+pub const HOST_AGENT_SERVICE_IMPORT_SNAPSHOT_SPEC: ::connectrpc::Spec = ::connectrpc::Spec::server(
+        "/hostagent.v1.HostAgentService/ImportSnapshot",
+        ::connectrpc::StreamType::ClientStream,
     )
     .with_idempotency_level(::connectrpc::IdempotencyLevel::Unknown);
 /// Static [`Spec`](::connectrpc::Spec) for the `ListTemplates` RPC, as seen by the server; the generated client passes it with [`origin`](::connectrpc::Spec::origin) `Client` (compare across sides with [`Spec::same_method`](::connectrpc::Spec::same_method)).
@@ -930,7 +1170,43 @@ pub trait HostAgentService: Send + Sync + 'static {
             impl ::connectrpc::Encodable<ListSandboxesResponse> + Send + use<'a, Self>,
         >,
     > + Send;
-    /// Counts as activity.
+    /// Answers when the sandbox is paused and durable. One that is paused already stays as it is.
+    ///
+    /// `'a` lets the response body borrow from `&self` (e.g. server-resident state).
+    ///
+    /// `request` is borrowed from the request body and is valid for the
+    /// duration of the call; message fields are read directly on it
+    /// (zero-copy). The response cannot borrow from `request` — use
+    /// `.to_owned_message()` (or copy the specific fields) for anything
+    /// returned, stored, or moved into `tokio::spawn`.
+    fn pause_sandbox<'a>(
+        &'a self,
+        ctx: ::connectrpc::RequestContext,
+        request: ::connectrpc::ServiceRequest<'_, PauseSandboxRequest>,
+    ) -> impl ::std::future::Future<
+        Output = ::connectrpc::ServiceResult<
+            impl ::connectrpc::Encodable<PauseSandboxResponse> + Send + use<'a, Self>,
+        >,
+    > + Send;
+    /// Answers when the sandbox runs again. One that runs already stays as it is.
+    ///
+    /// `'a` lets the response body borrow from `&self` (e.g. server-resident state).
+    ///
+    /// `request` is borrowed from the request body and is valid for the
+    /// duration of the call; message fields are read directly on it
+    /// (zero-copy). The response cannot borrow from `request` — use
+    /// `.to_owned_message()` (or copy the specific fields) for anything
+    /// returned, stored, or moved into `tokio::spawn`.
+    fn resume_sandbox<'a>(
+        &'a self,
+        ctx: ::connectrpc::RequestContext,
+        request: ::connectrpc::ServiceRequest<'_, ResumeSandboxRequest>,
+    ) -> impl ::std::future::Future<
+        Output = ::connectrpc::ServiceResult<
+            impl ::connectrpc::Encodable<ResumeSandboxResponse> + Send + use<'a, Self>,
+        >,
+    > + Send;
+    /// Counts as activity, and wakes a paused sandbox that resumes by itself.
     ///
     /// `'a` lets the response body borrow from `&self` (e.g. server-resident state).
     ///
@@ -977,6 +1253,24 @@ pub trait HostAgentService: Send + Sync + 'static {
         &self,
         ctx: ::connectrpc::RequestContext,
         request: ::connectrpc::ServiceRequest<'_, ExecStreamRequest>,
+    ) -> impl ::std::future::Future<
+        Output = ::connectrpc::ServiceResult<
+            ::connectrpc::ServiceStream<
+                impl ::connectrpc::Encodable<ExecStreamResponse> + Send + use<Self>,
+            >,
+        >,
+    > + Send;
+    /// Follows a command that runs already, from now on. A caller that goes away leaves it running.
+    ///
+    /// `request` is borrowed from the request body and is valid for the
+    /// duration of the call (until the response stream is returned);
+    /// message fields are read directly on it (zero-copy). Data the
+    /// returned stream needs must be copied out or converted via
+    /// `.to_owned_message()`.
+    fn exec_attach(
+        &self,
+        ctx: ::connectrpc::RequestContext,
+        request: ::connectrpc::ServiceRequest<'_, ExecAttachRequest>,
     ) -> impl ::std::future::Future<
         Output = ::connectrpc::ServiceResult<
             ::connectrpc::ServiceStream<
@@ -1125,6 +1419,59 @@ pub trait HostAgentService: Send + Sync + 'static {
     ) -> impl ::std::future::Future<
         Output = ::connectrpc::ServiceResult<
             impl ::connectrpc::Encodable<ConsoleResponse> + Send + use<'a, Self>,
+        >,
+    > + Send;
+    /// Reads all data of a sandbox's newest generation and compares it with the sums.
+    ///
+    /// `'a` lets the response body borrow from `&self` (e.g. server-resident state).
+    ///
+    /// `request` is borrowed from the request body and is valid for the
+    /// duration of the call; message fields are read directly on it
+    /// (zero-copy). The response cannot borrow from `request` — use
+    /// `.to_owned_message()` (or copy the specific fields) for anything
+    /// returned, stored, or moved into `tokio::spawn`.
+    fn verify_snapshot<'a>(
+        &'a self,
+        ctx: ::connectrpc::RequestContext,
+        request: ::connectrpc::ServiceRequest<'_, VerifySnapshotRequest>,
+    ) -> impl ::std::future::Future<
+        Output = ::connectrpc::ServiceResult<
+            impl ::connectrpc::Encodable<VerifySnapshotResponse> + Send + use<'a, Self>,
+        >,
+    > + Send;
+    /// The newest generation as one packed stream (docs/formats.md).
+    ///
+    /// `request` is borrowed from the request body and is valid for the
+    /// duration of the call (until the response stream is returned);
+    /// message fields are read directly on it (zero-copy). Data the
+    /// returned stream needs must be copied out or converted via
+    /// `.to_owned_message()`.
+    fn export_snapshot(
+        &self,
+        ctx: ::connectrpc::RequestContext,
+        request: ::connectrpc::ServiceRequest<'_, ExportSnapshotRequest>,
+    ) -> impl ::std::future::Future<
+        Output = ::connectrpc::ServiceResult<
+            ::connectrpc::ServiceStream<
+                impl ::connectrpc::Encodable<ExportSnapshotResponse> + Send + use<Self>,
+            >,
+        >,
+    > + Send;
+    /// Makes a new, paused sandbox from such a stream. One that stops without `complete` leaves nothing.
+    ///
+    /// `'a` lets the response body borrow from `&self` (e.g. server-resident state).
+    ///
+    /// Each `requests` item is a [`StreamMessage`](::connectrpc::StreamMessage):
+    /// it owns its buffer, is `Send + 'static`, and exposes zero-copy
+    /// accessor methods (`item.name()`), `.view()`, and
+    /// `.to_owned_message()`.
+    fn import_snapshot<'a>(
+        &'a self,
+        ctx: ::connectrpc::RequestContext,
+        requests: ::connectrpc::InboundStream<ImportSnapshotRequest>,
+    ) -> impl ::std::future::Future<
+        Output = ::connectrpc::ServiceResult<
+            impl ::connectrpc::Encodable<ImportSnapshotResponse> + Send + use<'a, Self>,
         >,
     > + Send;
     /// The base templates that stand on this host.
@@ -1308,6 +1655,56 @@ impl<S: HostAgentService> HostAgentServiceExt for S {
             .with_spec(HOST_AGENT_SERVICE_LIST_SANDBOXES_SPEC)
             .route_view(
                 HOST_AGENT_SERVICE_SERVICE_NAME,
+                "PauseSandbox",
+                {
+                    let svc = ::std::sync::Arc::clone(&self);
+                    ::connectrpc::view_handler_fn(move |
+                        ctx,
+                        req: ::buffa::view::OwnedView<
+                            __buffa::view::PauseSandboxRequestView<'static>,
+                        >,
+                        format|
+                    {
+                        let svc = ::std::sync::Arc::clone(&svc);
+                        async move {
+                            let sreq = ::connectrpc::ServiceRequest::<
+                                PauseSandboxRequest,
+                            >::from_parts(req.reborrow(), req.bytes());
+                            svc.pause_sandbox(ctx, sreq)
+                                .await?
+                                .encode::<PauseSandboxResponse>(format)
+                        }
+                    })
+                },
+            )
+            .with_spec(HOST_AGENT_SERVICE_PAUSE_SANDBOX_SPEC)
+            .route_view(
+                HOST_AGENT_SERVICE_SERVICE_NAME,
+                "ResumeSandbox",
+                {
+                    let svc = ::std::sync::Arc::clone(&self);
+                    ::connectrpc::view_handler_fn(move |
+                        ctx,
+                        req: ::buffa::view::OwnedView<
+                            __buffa::view::ResumeSandboxRequestView<'static>,
+                        >,
+                        format|
+                    {
+                        let svc = ::std::sync::Arc::clone(&svc);
+                        async move {
+                            let sreq = ::connectrpc::ServiceRequest::<
+                                ResumeSandboxRequest,
+                            >::from_parts(req.reborrow(), req.bytes());
+                            svc.resume_sandbox(ctx, sreq)
+                                .await?
+                                .encode::<ResumeSandboxResponse>(format)
+                        }
+                    })
+                },
+            )
+            .with_spec(HOST_AGENT_SERVICE_RESUME_SANDBOX_SPEC)
+            .route_view(
+                HOST_AGENT_SERVICE_SERVICE_NAME,
                 "Ping",
                 {
                     let svc = ::std::sync::Arc::clone(&self);
@@ -1378,6 +1775,32 @@ impl<S: HostAgentService> HostAgentServiceExt for S {
                 }),
             )
             .with_spec(HOST_AGENT_SERVICE_EXEC_STREAM_SPEC)
+            .route_view_server_stream::<
+                _,
+                _,
+                ExecStreamResponse,
+            >(
+                HOST_AGENT_SERVICE_SERVICE_NAME,
+                "ExecAttach",
+                ::connectrpc::view_streaming_handler_fn({
+                    let svc = ::std::sync::Arc::clone(&self);
+                    move |
+                        ctx,
+                        req: ::buffa::view::OwnedView<
+                            __buffa::view::ExecAttachRequestView<'static>,
+                        >|
+                    {
+                        let svc = ::std::sync::Arc::clone(&svc);
+                        async move {
+                            let sreq = ::connectrpc::ServiceRequest::<
+                                ExecAttachRequest,
+                            >::from_parts(req.reborrow(), req.bytes());
+                            svc.exec_attach(ctx, sreq).await
+                        }
+                    }
+                }),
+            )
+            .with_spec(HOST_AGENT_SERVICE_EXEC_ATTACH_SPEC)
             .route_view(
                 HOST_AGENT_SERVICE_SERVICE_NAME,
                 "SendInput",
@@ -1575,6 +1998,76 @@ impl<S: HostAgentService> HostAgentServiceExt for S {
             .with_spec(HOST_AGENT_SERVICE_CONSOLE_SPEC)
             .route_view(
                 HOST_AGENT_SERVICE_SERVICE_NAME,
+                "VerifySnapshot",
+                {
+                    let svc = ::std::sync::Arc::clone(&self);
+                    ::connectrpc::view_handler_fn(move |
+                        ctx,
+                        req: ::buffa::view::OwnedView<
+                            __buffa::view::VerifySnapshotRequestView<'static>,
+                        >,
+                        format|
+                    {
+                        let svc = ::std::sync::Arc::clone(&svc);
+                        async move {
+                            let sreq = ::connectrpc::ServiceRequest::<
+                                VerifySnapshotRequest,
+                            >::from_parts(req.reborrow(), req.bytes());
+                            svc.verify_snapshot(ctx, sreq)
+                                .await?
+                                .encode::<VerifySnapshotResponse>(format)
+                        }
+                    })
+                },
+            )
+            .with_spec(HOST_AGENT_SERVICE_VERIFY_SNAPSHOT_SPEC)
+            .route_view_server_stream::<
+                _,
+                _,
+                ExportSnapshotResponse,
+            >(
+                HOST_AGENT_SERVICE_SERVICE_NAME,
+                "ExportSnapshot",
+                ::connectrpc::view_streaming_handler_fn({
+                    let svc = ::std::sync::Arc::clone(&self);
+                    move |
+                        ctx,
+                        req: ::buffa::view::OwnedView<
+                            __buffa::view::ExportSnapshotRequestView<'static>,
+                        >|
+                    {
+                        let svc = ::std::sync::Arc::clone(&svc);
+                        async move {
+                            let sreq = ::connectrpc::ServiceRequest::<
+                                ExportSnapshotRequest,
+                            >::from_parts(req.reborrow(), req.bytes());
+                            svc.export_snapshot(ctx, sreq).await
+                        }
+                    }
+                }),
+            )
+            .with_spec(HOST_AGENT_SERVICE_EXPORT_SNAPSHOT_SPEC)
+            .route_view_client_stream(
+                HOST_AGENT_SERVICE_SERVICE_NAME,
+                "ImportSnapshot",
+                ::connectrpc::view_client_streaming_handler_fn({
+                    let svc = ::std::sync::Arc::clone(&self);
+                    move |ctx, req, format| {
+                        let svc = ::std::sync::Arc::clone(&svc);
+                        async move {
+                            let req = ::connectrpc::dispatcher::codegen::into_stream_messages::<
+                                ImportSnapshotRequest,
+                            >(req);
+                            svc.import_snapshot(ctx, req)
+                                .await?
+                                .encode::<ImportSnapshotResponse>(format)
+                        }
+                    }
+                }),
+            )
+            .with_spec(HOST_AGENT_SERVICE_IMPORT_SNAPSHOT_SPEC)
+            .route_view(
+                HOST_AGENT_SERVICE_SERVICE_NAME,
                 "ListTemplates",
                 {
                     let svc = ::std::sync::Arc::clone(&self);
@@ -1743,6 +2236,18 @@ impl<T: HostAgentService> ::connectrpc::Dispatcher for HostAgentServiceServer<T>
                         .with_spec(HOST_AGENT_SERVICE_LIST_SANDBOXES_SPEC),
                 )
             }
+            "PauseSandbox" => {
+                Some(
+                    ::connectrpc::dispatcher::codegen::MethodDescriptor::unary(false)
+                        .with_spec(HOST_AGENT_SERVICE_PAUSE_SANDBOX_SPEC),
+                )
+            }
+            "ResumeSandbox" => {
+                Some(
+                    ::connectrpc::dispatcher::codegen::MethodDescriptor::unary(false)
+                        .with_spec(HOST_AGENT_SERVICE_RESUME_SANDBOX_SPEC),
+                )
+            }
             "Ping" => {
                 Some(
                     ::connectrpc::dispatcher::codegen::MethodDescriptor::unary(false)
@@ -1759,6 +2264,12 @@ impl<T: HostAgentService> ::connectrpc::Dispatcher for HostAgentServiceServer<T>
                 Some(
                     ::connectrpc::dispatcher::codegen::MethodDescriptor::server_streaming()
                         .with_spec(HOST_AGENT_SERVICE_EXEC_STREAM_SPEC),
+                )
+            }
+            "ExecAttach" => {
+                Some(
+                    ::connectrpc::dispatcher::codegen::MethodDescriptor::server_streaming()
+                        .with_spec(HOST_AGENT_SERVICE_EXEC_ATTACH_SPEC),
                 )
             }
             "SendInput" => {
@@ -1807,6 +2318,24 @@ impl<T: HostAgentService> ::connectrpc::Dispatcher for HostAgentServiceServer<T>
                 Some(
                     ::connectrpc::dispatcher::codegen::MethodDescriptor::unary(false)
                         .with_spec(HOST_AGENT_SERVICE_CONSOLE_SPEC),
+                )
+            }
+            "VerifySnapshot" => {
+                Some(
+                    ::connectrpc::dispatcher::codegen::MethodDescriptor::unary(false)
+                        .with_spec(HOST_AGENT_SERVICE_VERIFY_SNAPSHOT_SPEC),
+                )
+            }
+            "ExportSnapshot" => {
+                Some(
+                    ::connectrpc::dispatcher::codegen::MethodDescriptor::server_streaming()
+                        .with_spec(HOST_AGENT_SERVICE_EXPORT_SNAPSHOT_SPEC),
+                )
+            }
+            "ImportSnapshot" => {
+                Some(
+                    ::connectrpc::dispatcher::codegen::MethodDescriptor::client_streaming()
+                        .with_spec(HOST_AGENT_SERVICE_IMPORT_SNAPSHOT_SPEC),
                 )
             }
             "ListTemplates" => {
@@ -1900,6 +2429,42 @@ impl<T: HostAgentService> ::connectrpc::Dispatcher for HostAgentServiceServer<T>
                     svc.list_sandboxes(ctx, req)
                         .await?
                         .encode::<ListSandboxesResponse>(format)
+                })
+            }
+            "PauseSandbox" => {
+                let svc = ::std::sync::Arc::clone(&self.inner);
+                Box::pin(async move {
+                    let body = ::connectrpc::dispatcher::codegen::request_proto_bytes::<
+                        PauseSandboxRequest,
+                    >(request.encoded()?, format)?;
+                    let req: __buffa::view::PauseSandboxRequestView<'_> = ::connectrpc::dispatcher::codegen::decode_borrowed_request_view(
+                        &body,
+                        ctx.decode_options(),
+                    )?;
+                    let req = ::connectrpc::ServiceRequest::<
+                        PauseSandboxRequest,
+                    >::from_parts(&req, &body);
+                    svc.pause_sandbox(ctx, req)
+                        .await?
+                        .encode::<PauseSandboxResponse>(format)
+                })
+            }
+            "ResumeSandbox" => {
+                let svc = ::std::sync::Arc::clone(&self.inner);
+                Box::pin(async move {
+                    let body = ::connectrpc::dispatcher::codegen::request_proto_bytes::<
+                        ResumeSandboxRequest,
+                    >(request.encoded()?, format)?;
+                    let req: __buffa::view::ResumeSandboxRequestView<'_> = ::connectrpc::dispatcher::codegen::decode_borrowed_request_view(
+                        &body,
+                        ctx.decode_options(),
+                    )?;
+                    let req = ::connectrpc::ServiceRequest::<
+                        ResumeSandboxRequest,
+                    >::from_parts(&req, &body);
+                    svc.resume_sandbox(ctx, req)
+                        .await?
+                        .encode::<ResumeSandboxResponse>(format)
                 })
             }
             "Ping" => {
@@ -2030,6 +2595,24 @@ impl<T: HostAgentService> ::connectrpc::Dispatcher for HostAgentServiceServer<T>
                     svc.console(ctx, req).await?.encode::<ConsoleResponse>(format)
                 })
             }
+            "VerifySnapshot" => {
+                let svc = ::std::sync::Arc::clone(&self.inner);
+                Box::pin(async move {
+                    let body = ::connectrpc::dispatcher::codegen::request_proto_bytes::<
+                        VerifySnapshotRequest,
+                    >(request.encoded()?, format)?;
+                    let req: __buffa::view::VerifySnapshotRequestView<'_> = ::connectrpc::dispatcher::codegen::decode_borrowed_request_view(
+                        &body,
+                        ctx.decode_options(),
+                    )?;
+                    let req = ::connectrpc::ServiceRequest::<
+                        VerifySnapshotRequest,
+                    >::from_parts(&req, &body);
+                    svc.verify_snapshot(ctx, req)
+                        .await?
+                        .encode::<VerifySnapshotResponse>(format)
+                })
+            }
             "ListTemplates" => {
                 let svc = ::std::sync::Arc::clone(&self.inner);
                 Box::pin(async move {
@@ -2137,6 +2720,30 @@ impl<T: HostAgentService> ::connectrpc::Dispatcher for HostAgentServiceServer<T>
                     )
                 })
             }
+            "ExecAttach" => {
+                let svc = ::std::sync::Arc::clone(&self.inner);
+                Box::pin(async move {
+                    let body = ::connectrpc::dispatcher::codegen::request_proto_bytes::<
+                        ExecAttachRequest,
+                    >(request, format)?;
+                    let req: __buffa::view::ExecAttachRequestView<'_> = ::connectrpc::dispatcher::codegen::decode_borrowed_request_view(
+                        &body,
+                        ctx.decode_options(),
+                    )?;
+                    let req = ::connectrpc::ServiceRequest::<
+                        ExecAttachRequest,
+                    >::from_parts(&req, &body);
+                    let resp = svc.exec_attach(ctx, req).await?;
+                    Ok(
+                        resp
+                            .map_body(|s| ::connectrpc::dispatcher::codegen::encode_response_stream::<
+                                ExecStreamResponse,
+                                _,
+                                _,
+                            >(s, format)),
+                    )
+                })
+            }
             "ReadFileStream" => {
                 let svc = ::std::sync::Arc::clone(&self.inner);
                 Box::pin(async move {
@@ -2155,6 +2762,30 @@ impl<T: HostAgentService> ::connectrpc::Dispatcher for HostAgentServiceServer<T>
                         resp
                             .map_body(|s| ::connectrpc::dispatcher::codegen::encode_response_stream::<
                                 ReadFileStreamResponse,
+                                _,
+                                _,
+                            >(s, format)),
+                    )
+                })
+            }
+            "ExportSnapshot" => {
+                let svc = ::std::sync::Arc::clone(&self.inner);
+                Box::pin(async move {
+                    let body = ::connectrpc::dispatcher::codegen::request_proto_bytes::<
+                        ExportSnapshotRequest,
+                    >(request, format)?;
+                    let req: __buffa::view::ExportSnapshotRequestView<'_> = ::connectrpc::dispatcher::codegen::decode_borrowed_request_view(
+                        &body,
+                        ctx.decode_options(),
+                    )?;
+                    let req = ::connectrpc::ServiceRequest::<
+                        ExportSnapshotRequest,
+                    >::from_parts(&req, &body);
+                    let resp = svc.export_snapshot(ctx, req).await?;
+                    Ok(
+                        resp
+                            .map_body(|s| ::connectrpc::dispatcher::codegen::encode_response_stream::<
+                                ExportSnapshotResponse,
                                 _,
                                 _,
                             >(s, format)),
@@ -2185,6 +2816,17 @@ impl<T: HostAgentService> ::connectrpc::Dispatcher for HostAgentServiceServer<T>
                     svc.write_file_stream(ctx, req_stream)
                         .await?
                         .encode::<WriteFileStreamResponse>(format)
+                })
+            }
+            "ImportSnapshot" => {
+                let svc = ::std::sync::Arc::clone(&self.inner);
+                Box::pin(async move {
+                    let req_stream = ::connectrpc::dispatcher::codegen::decode_message_request_stream::<
+                        ImportSnapshotRequest,
+                    >(requests, format, ctx.decode_options().clone());
+                    svc.import_snapshot(ctx, req_stream)
+                        .await?
+                        .encode::<ImportSnapshotResponse>(format)
                 })
             }
             _ => ::connectrpc::dispatcher::codegen::unimplemented_unary(path),
@@ -2396,6 +3038,80 @@ where
             )
             .await
     }
+    /// Call the PauseSandbox RPC. Sends a request to /hostagent.v1.HostAgentService/PauseSandbox.
+    pub async fn pause_sandbox(
+        &self,
+        request: PauseSandboxRequest,
+    ) -> Result<
+        ::connectrpc::client::UnaryResponse<
+            ::buffa::view::OwnedView<__buffa::view::PauseSandboxResponseView<'static>>,
+        >,
+        ::connectrpc::ConnectError,
+    > {
+        self.pause_sandbox_with_options(
+                request,
+                ::connectrpc::client::CallOptions::default(),
+            )
+            .await
+    }
+    /// Call the PauseSandbox RPC with explicit per-call options. Options override [`ClientConfig`](::connectrpc::client::ClientConfig) defaults.
+    pub async fn pause_sandbox_with_options(
+        &self,
+        request: PauseSandboxRequest,
+        options: ::connectrpc::client::CallOptions,
+    ) -> Result<
+        ::connectrpc::client::UnaryResponse<
+            ::buffa::view::OwnedView<__buffa::view::PauseSandboxResponseView<'static>>,
+        >,
+        ::connectrpc::ConnectError,
+    > {
+        ::connectrpc::client::call_unary(
+                &self.transport,
+                &self.config,
+                HOST_AGENT_SERVICE_PAUSE_SANDBOX_SPEC
+                    .with_origin(::connectrpc::SpecOrigin::Client),
+                request,
+                options,
+            )
+            .await
+    }
+    /// Call the ResumeSandbox RPC. Sends a request to /hostagent.v1.HostAgentService/ResumeSandbox.
+    pub async fn resume_sandbox(
+        &self,
+        request: ResumeSandboxRequest,
+    ) -> Result<
+        ::connectrpc::client::UnaryResponse<
+            ::buffa::view::OwnedView<__buffa::view::ResumeSandboxResponseView<'static>>,
+        >,
+        ::connectrpc::ConnectError,
+    > {
+        self.resume_sandbox_with_options(
+                request,
+                ::connectrpc::client::CallOptions::default(),
+            )
+            .await
+    }
+    /// Call the ResumeSandbox RPC with explicit per-call options. Options override [`ClientConfig`](::connectrpc::client::ClientConfig) defaults.
+    pub async fn resume_sandbox_with_options(
+        &self,
+        request: ResumeSandboxRequest,
+        options: ::connectrpc::client::CallOptions,
+    ) -> Result<
+        ::connectrpc::client::UnaryResponse<
+            ::buffa::view::OwnedView<__buffa::view::ResumeSandboxResponseView<'static>>,
+        >,
+        ::connectrpc::ConnectError,
+    > {
+        ::connectrpc::client::call_unary(
+                &self.transport,
+                &self.config,
+                HOST_AGENT_SERVICE_RESUME_SANDBOX_SPEC
+                    .with_origin(::connectrpc::SpecOrigin::Client),
+                request,
+                options,
+            )
+            .await
+    }
     /// Call the Ping RPC. Sends a request to /hostagent.v1.HostAgentService/Ping.
     pub async fn ping(
         &self,
@@ -2497,6 +3213,45 @@ where
                 &self.transport,
                 &self.config,
                 HOST_AGENT_SERVICE_EXEC_STREAM_SPEC
+                    .with_origin(::connectrpc::SpecOrigin::Client),
+                request,
+                options,
+            )
+            .await
+    }
+    /// Call the ExecAttach RPC. Sends a request to /hostagent.v1.HostAgentService/ExecAttach.
+    pub async fn exec_attach(
+        &self,
+        request: ExecAttachRequest,
+    ) -> Result<
+        ::connectrpc::client::ServerStream<
+            T::ResponseBody,
+            __buffa::view::ExecStreamResponseView<'static>,
+        >,
+        ::connectrpc::ConnectError,
+    > {
+        self.exec_attach_with_options(
+                request,
+                ::connectrpc::client::CallOptions::default(),
+            )
+            .await
+    }
+    /// Call the ExecAttach RPC with explicit per-call options. Options override [`ClientConfig`](::connectrpc::client::ClientConfig) defaults.
+    pub async fn exec_attach_with_options(
+        &self,
+        request: ExecAttachRequest,
+        options: ::connectrpc::client::CallOptions,
+    ) -> Result<
+        ::connectrpc::client::ServerStream<
+            T::ResponseBody,
+            __buffa::view::ExecStreamResponseView<'static>,
+        >,
+        ::connectrpc::ConnectError,
+    > {
+        ::connectrpc::client::call_server_stream(
+                &self.transport,
+                &self.config,
+                HOST_AGENT_SERVICE_EXEC_ATTACH_SPEC
                     .with_origin(::connectrpc::SpecOrigin::Client),
                 request,
                 options,
@@ -2820,6 +3575,145 @@ where
                 HOST_AGENT_SERVICE_CONSOLE_SPEC
                     .with_origin(::connectrpc::SpecOrigin::Client),
                 request,
+                options,
+            )
+            .await
+    }
+    /// Call the VerifySnapshot RPC. Sends a request to /hostagent.v1.HostAgentService/VerifySnapshot.
+    pub async fn verify_snapshot(
+        &self,
+        request: VerifySnapshotRequest,
+    ) -> Result<
+        ::connectrpc::client::UnaryResponse<
+            ::buffa::view::OwnedView<__buffa::view::VerifySnapshotResponseView<'static>>,
+        >,
+        ::connectrpc::ConnectError,
+    > {
+        self.verify_snapshot_with_options(
+                request,
+                ::connectrpc::client::CallOptions::default(),
+            )
+            .await
+    }
+    /// Call the VerifySnapshot RPC with explicit per-call options. Options override [`ClientConfig`](::connectrpc::client::ClientConfig) defaults.
+    pub async fn verify_snapshot_with_options(
+        &self,
+        request: VerifySnapshotRequest,
+        options: ::connectrpc::client::CallOptions,
+    ) -> Result<
+        ::connectrpc::client::UnaryResponse<
+            ::buffa::view::OwnedView<__buffa::view::VerifySnapshotResponseView<'static>>,
+        >,
+        ::connectrpc::ConnectError,
+    > {
+        ::connectrpc::client::call_unary(
+                &self.transport,
+                &self.config,
+                HOST_AGENT_SERVICE_VERIFY_SNAPSHOT_SPEC
+                    .with_origin(::connectrpc::SpecOrigin::Client),
+                request,
+                options,
+            )
+            .await
+    }
+    /// Call the ExportSnapshot RPC. Sends a request to /hostagent.v1.HostAgentService/ExportSnapshot.
+    pub async fn export_snapshot(
+        &self,
+        request: ExportSnapshotRequest,
+    ) -> Result<
+        ::connectrpc::client::ServerStream<
+            T::ResponseBody,
+            __buffa::view::ExportSnapshotResponseView<'static>,
+        >,
+        ::connectrpc::ConnectError,
+    > {
+        self.export_snapshot_with_options(
+                request,
+                ::connectrpc::client::CallOptions::default(),
+            )
+            .await
+    }
+    /// Call the ExportSnapshot RPC with explicit per-call options. Options override [`ClientConfig`](::connectrpc::client::ClientConfig) defaults.
+    pub async fn export_snapshot_with_options(
+        &self,
+        request: ExportSnapshotRequest,
+        options: ::connectrpc::client::CallOptions,
+    ) -> Result<
+        ::connectrpc::client::ServerStream<
+            T::ResponseBody,
+            __buffa::view::ExportSnapshotResponseView<'static>,
+        >,
+        ::connectrpc::ConnectError,
+    > {
+        ::connectrpc::client::call_server_stream(
+                &self.transport,
+                &self.config,
+                HOST_AGENT_SERVICE_EXPORT_SNAPSHOT_SPEC
+                    .with_origin(::connectrpc::SpecOrigin::Client),
+                request,
+                options,
+            )
+            .await
+    }
+    /// Call the ImportSnapshot RPC. Sends a request to /hostagent.v1.HostAgentService/ImportSnapshot.
+    ///
+    /// `requests` is any `Stream<Item = ...> + Send + 'static` of
+    /// request messages (the `ClientRequestStream` bound); messages
+    /// are sent as the stream yields them. It backs the request
+    /// body, so yield owned messages or feed the call from a
+    /// channel-backed stream. For a collection that is already in
+    /// hand, wrap it with `::connectrpc::stream_iter(...)`.
+    ///
+    /// Dropping the returned future cancels the call: the request
+    /// body is dropped along with it, so messages the stream had
+    /// not yet yielded are never delivered. A caller that needs the
+    /// request delivered must drive the call to completion rather
+    /// than, say, wrapping it in a `timeout`.
+    pub async fn import_snapshot(
+        &self,
+        requests: impl ::connectrpc::client::ClientRequestStream<ImportSnapshotRequest>,
+    ) -> Result<
+        ::connectrpc::client::UnaryResponse<
+            ::buffa::view::OwnedView<__buffa::view::ImportSnapshotResponseView<'static>>,
+        >,
+        ::connectrpc::ConnectError,
+    > {
+        self.import_snapshot_with_options(
+                requests,
+                ::connectrpc::client::CallOptions::default(),
+            )
+            .await
+    }
+    /// Call the ImportSnapshot RPC with explicit per-call options. Options override [`ClientConfig`](::connectrpc::client::ClientConfig) defaults.
+    ///
+    /// `requests` is any `Stream<Item = ...> + Send + 'static` of
+    /// request messages (the `ClientRequestStream` bound); messages
+    /// are sent as the stream yields them. It backs the request
+    /// body, so yield owned messages or feed the call from a
+    /// channel-backed stream. For a collection that is already in
+    /// hand, wrap it with `::connectrpc::stream_iter(...)`.
+    ///
+    /// Dropping the returned future cancels the call: the request
+    /// body is dropped along with it, so messages the stream had
+    /// not yet yielded are never delivered. A caller that needs the
+    /// request delivered must drive the call to completion rather
+    /// than, say, wrapping it in a `timeout`.
+    pub async fn import_snapshot_with_options(
+        &self,
+        requests: impl ::connectrpc::client::ClientRequestStream<ImportSnapshotRequest>,
+        options: ::connectrpc::client::CallOptions,
+    ) -> Result<
+        ::connectrpc::client::UnaryResponse<
+            ::buffa::view::OwnedView<__buffa::view::ImportSnapshotResponseView<'static>>,
+        >,
+        ::connectrpc::ConnectError,
+    > {
+        ::connectrpc::client::call_client_stream(
+                &self.transport,
+                &self.config,
+                HOST_AGENT_SERVICE_IMPORT_SNAPSHOT_SPEC
+                    .with_origin(::connectrpc::SpecOrigin::Client),
+                requests,
                 options,
             )
             .await

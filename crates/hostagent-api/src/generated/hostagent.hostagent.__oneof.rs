@@ -151,3 +151,50 @@ pub mod write_file_stream_request {
         }
     }
 }
+pub mod import_snapshot_request {
+    #[allow(unused_imports)]
+    use super::*;
+    #[derive(Clone, PartialEq, Debug)]
+    pub enum Part {
+        Meta(
+            ::buffa::alloc::boxed::Box<
+                super::super::super::import_snapshot_request::Meta,
+            >,
+        ),
+        Chunk(::buffa::alloc::vec::Vec<u8>),
+        Complete(bool),
+    }
+    impl ::buffa::Oneof for Part {}
+    impl From<super::super::super::import_snapshot_request::Meta> for Part {
+        fn from(v: super::super::super::import_snapshot_request::Meta) -> Self {
+            Self::Meta(::buffa::alloc::boxed::Box::new(v))
+        }
+    }
+    impl From<super::super::super::import_snapshot_request::Meta>
+    for ::core::option::Option<Part> {
+        fn from(v: super::super::super::import_snapshot_request::Meta) -> Self {
+            Self::Some(Part::from(v))
+        }
+    }
+    impl ::serde::Serialize for Part {
+        fn serialize<S: ::serde::Serializer>(
+            &self,
+            s: S,
+        ) -> ::core::result::Result<S::Ok, S::Error> {
+            use ::serde::ser::SerializeMap;
+            let mut map = s.serialize_map(Some(1))?;
+            match self {
+                Self::Meta(v) => {
+                    map.serialize_entry("meta", &**v)?;
+                }
+                Self::Chunk(v) => {
+                    map.serialize_entry("chunk", &::buffa::json_helpers::ProtoJson(v))?;
+                }
+                Self::Complete(v) => {
+                    map.serialize_entry("complete", v)?;
+                }
+            }
+            map.end()
+        }
+    }
+}

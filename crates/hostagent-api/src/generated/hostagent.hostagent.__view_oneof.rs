@@ -54,3 +54,19 @@ pub mod write_file_stream_request {
         Complete(bool),
     }
 }
+pub mod import_snapshot_request {
+    #[allow(unused_imports)]
+    use super::*;
+    #[derive(Clone, Debug)]
+    pub enum Part<'a> {
+        Meta(
+            ::buffa::alloc::boxed::Box<
+                super::super::super::super::__buffa::view::import_snapshot_request::MetaView<
+                    'a,
+                >,
+            >,
+        ),
+        Chunk(&'a [u8]),
+        Complete(bool),
+    }
+}

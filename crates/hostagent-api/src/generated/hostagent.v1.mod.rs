@@ -37,6 +37,11 @@ pub mod __buffa {
         reg.register_json_any(super::__CREATE_SANDBOX_RESPONSE_JSON_ANY);
         reg.register_json_any(super::__DESTROY_SANDBOX_REQUEST_JSON_ANY);
         reg.register_json_any(super::__DESTROY_SANDBOX_RESPONSE_JSON_ANY);
+        reg.register_json_any(super::__PAUSE_SANDBOX_REQUEST_JSON_ANY);
+        reg.register_json_any(super::__PAUSE_SANDBOX_RESPONSE_JSON_ANY);
+        reg.register_json_any(super::__RESUME_SANDBOX_REQUEST_JSON_ANY);
+        reg.register_json_any(super::__RESUME_SANDBOX_RESPONSE_JSON_ANY);
+        reg.register_json_any(super::__STEP_TIME_JSON_ANY);
         reg.register_json_any(super::__LIST_SANDBOXES_REQUEST_JSON_ANY);
         reg.register_json_any(super::__LIST_SANDBOXES_RESPONSE_JSON_ANY);
         reg.register_json_any(super::__SANDBOX_JSON_ANY);
@@ -49,6 +54,7 @@ pub mod __buffa {
         reg.register_json_any(super::exec_stream_response::__START_JSON_ANY);
         reg.register_json_any(super::exec_stream_response::__DATA_JSON_ANY);
         reg.register_json_any(super::exec_stream_response::__END_JSON_ANY);
+        reg.register_json_any(super::__EXEC_ATTACH_REQUEST_JSON_ANY);
         reg.register_json_any(super::__SEND_INPUT_REQUEST_JSON_ANY);
         reg.register_json_any(super::__SEND_INPUT_RESPONSE_JSON_ANY);
         reg.register_json_any(super::__CLOSE_INPUT_REQUEST_JSON_ANY);
@@ -66,6 +72,13 @@ pub mod __buffa {
         reg.register_json_any(super::__READ_FILE_STREAM_RESPONSE_JSON_ANY);
         reg.register_json_any(super::__CONSOLE_REQUEST_JSON_ANY);
         reg.register_json_any(super::__CONSOLE_RESPONSE_JSON_ANY);
+        reg.register_json_any(super::__VERIFY_SNAPSHOT_REQUEST_JSON_ANY);
+        reg.register_json_any(super::__VERIFY_SNAPSHOT_RESPONSE_JSON_ANY);
+        reg.register_json_any(super::__EXPORT_SNAPSHOT_REQUEST_JSON_ANY);
+        reg.register_json_any(super::__EXPORT_SNAPSHOT_RESPONSE_JSON_ANY);
+        reg.register_json_any(super::__IMPORT_SNAPSHOT_REQUEST_JSON_ANY);
+        reg.register_json_any(super::import_snapshot_request::__META_JSON_ANY);
+        reg.register_json_any(super::__IMPORT_SNAPSHOT_RESPONSE_JSON_ANY);
         reg.register_json_any(super::__TEMPLATE_JSON_ANY);
         reg.register_json_any(super::__LIST_TEMPLATES_REQUEST_JSON_ANY);
         reg.register_json_any(super::__LIST_TEMPLATES_RESPONSE_JSON_ANY);
@@ -97,6 +110,26 @@ pub use self::__buffa::view::DestroySandboxRequestOwnedView;
 pub use self::__buffa::view::DestroySandboxResponseView;
 #[doc(inline)]
 pub use self::__buffa::view::DestroySandboxResponseOwnedView;
+#[doc(inline)]
+pub use self::__buffa::view::PauseSandboxRequestView;
+#[doc(inline)]
+pub use self::__buffa::view::PauseSandboxRequestOwnedView;
+#[doc(inline)]
+pub use self::__buffa::view::PauseSandboxResponseView;
+#[doc(inline)]
+pub use self::__buffa::view::PauseSandboxResponseOwnedView;
+#[doc(inline)]
+pub use self::__buffa::view::ResumeSandboxRequestView;
+#[doc(inline)]
+pub use self::__buffa::view::ResumeSandboxRequestOwnedView;
+#[doc(inline)]
+pub use self::__buffa::view::ResumeSandboxResponseView;
+#[doc(inline)]
+pub use self::__buffa::view::ResumeSandboxResponseOwnedView;
+#[doc(inline)]
+pub use self::__buffa::view::StepTimeView;
+#[doc(inline)]
+pub use self::__buffa::view::StepTimeOwnedView;
 #[doc(inline)]
 pub use self::__buffa::view::ListSandboxesRequestView;
 #[doc(inline)]
@@ -133,6 +166,10 @@ pub use self::__buffa::view::ExecStreamRequestOwnedView;
 pub use self::__buffa::view::ExecStreamResponseView;
 #[doc(inline)]
 pub use self::__buffa::view::ExecStreamResponseOwnedView;
+#[doc(inline)]
+pub use self::__buffa::view::ExecAttachRequestView;
+#[doc(inline)]
+pub use self::__buffa::view::ExecAttachRequestOwnedView;
 #[doc(inline)]
 pub use self::__buffa::view::SendInputRequestView;
 #[doc(inline)]
@@ -197,6 +234,30 @@ pub use self::__buffa::view::ConsoleRequestOwnedView;
 pub use self::__buffa::view::ConsoleResponseView;
 #[doc(inline)]
 pub use self::__buffa::view::ConsoleResponseOwnedView;
+#[doc(inline)]
+pub use self::__buffa::view::VerifySnapshotRequestView;
+#[doc(inline)]
+pub use self::__buffa::view::VerifySnapshotRequestOwnedView;
+#[doc(inline)]
+pub use self::__buffa::view::VerifySnapshotResponseView;
+#[doc(inline)]
+pub use self::__buffa::view::VerifySnapshotResponseOwnedView;
+#[doc(inline)]
+pub use self::__buffa::view::ExportSnapshotRequestView;
+#[doc(inline)]
+pub use self::__buffa::view::ExportSnapshotRequestOwnedView;
+#[doc(inline)]
+pub use self::__buffa::view::ExportSnapshotResponseView;
+#[doc(inline)]
+pub use self::__buffa::view::ExportSnapshotResponseOwnedView;
+#[doc(inline)]
+pub use self::__buffa::view::ImportSnapshotRequestView;
+#[doc(inline)]
+pub use self::__buffa::view::ImportSnapshotRequestOwnedView;
+#[doc(inline)]
+pub use self::__buffa::view::ImportSnapshotResponseView;
+#[doc(inline)]
+pub use self::__buffa::view::ImportSnapshotResponseOwnedView;
 #[doc(inline)]
 pub use self::__buffa::view::TemplateView;
 #[doc(inline)]
