@@ -76,16 +76,30 @@ impl fmt::Display for Status {
 pub enum Transition {
     /// From pending to running.
     Starting,
+    /// From running to paused.
+    Pausing,
+    /// From paused, or from an error after a pause, to running.
+    Resuming,
     /// To stopped.
     Stopping,
 }
 
 impl Transition {
+    /// Every transition.
+    pub const ALL: [Self; 4] = [
+        Self::Starting,
+        Self::Pausing,
+        Self::Resuming,
+        Self::Stopping,
+    ];
+
     /// As the REST API writes it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Starting => "starting",
+            Self::Pausing => "pausing",
+            Self::Resuming => "resuming",
             Self::Stopping => "stopping",
         }
     }
@@ -93,7 +107,7 @@ impl Transition {
     /// The transition of this name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Starting, Self::Stopping]
+        Self::ALL
             .into_iter()
             .find(|transition| transition.as_str() == name)
     }
