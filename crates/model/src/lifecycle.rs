@@ -1,16 +1,18 @@
 //! The life of a sandbox as a pure function: (state, event) → state and effects, or a typed refusal.
 //!
 //! ```text
-//!              Boot              Booted
-//!   Pending ───────► Starting ──────────► Running ⇄ Running, stalled   (DiskFull / DiskRoom)
-//!      │                │                   │
-//!      │     BootFailed │          VmEnded  │ ─► Stopped (power off) | Error (panic, killed, lost)
-//!      │                ▼                   │
-//!      │              Error                 │
-//!      └────────────────┴────────┬──────────┘
-//!                        Destroy │  from every state
-//!                                ▼
-//!                            Stopping ── Destroyed ─► Stopped
+//!              Boot              Booted             Pause             Published
+//!   Pending ───────► Starting ──────────► Running ───────► Pausing ────────────► Paused
+//!      │ ╲              │                 │ ▲ ▲ └─ PauseFailed ◄─┘                ▲ │
+//!      │  ╲ Imported    │ BootFailed      │ │ │ Resumed                           │ │ Resume
+//!      │   ╲► Paused    ▼                 │ │ └───────────── Resuming ◄───────────┼─┘
+//!      │              Error ◄─────────────┘ │ Resume            └── ResumeFailed ─┘
+//!      │                │      VmEnded      │                       (or Error again)
+//!      │                └───────────────────┴── an error with a pause of its own
+//!      └─────────┬─────────
+//!        Destroy │ from every state          VmEnded by power off: Stopped
+//!                ▼                           Running ⇄ Running, stalled: DiskFull / DiskRoom
+//!            Stopping ── Destroyed ─► Stopped
 //! ```
 //!
 //! A transition's effects are carried out in their order: what is recorded is durable before it is announced.
@@ -76,6 +78,10 @@ impl fmt::Display for Status {
 pub enum Transition {
     /// From pending to running.
     Starting,
+    /// From running to paused.
+    Pausing,
+    /// From paused, or from an error, to running.
+    Resuming,
     /// From running to paused.
     Pausing,
     /// From paused, or from an error after a pause, to running.
@@ -170,6 +176,17 @@ pub enum State {
         /// The guest is frozen because the host's disk is full.
         stalled: bool,
     },
+    /// Being written to disk. Until that is published it can go on running.
+    Pausing,
+    /// On disk, with its memory; it has no VM.
+    Paused,
+    /// Getting a VM again, from its newest generation.
+    Resuming {
+        /// Why it is not simply paused: its VM was lost after that generation.
+        lost: Option<Reason>,
+        /// It boots from the generation's disk alone.
+        cold: bool,
+    },
     /// Being unmade.
     Stopping {
         /// What a caller sees until it is gone.
@@ -189,10 +206,11 @@ impl State {
     pub fn status(&self) -> Status {
         match self {
             Self::Pending | Self::Starting => Status::Pending,
-            Self::Running { .. } => Status::Running,
+            Self::Running { .. } | Self::Pausing => Status::Running,
+            Self::Paused | Self::Resuming { lost: None, .. } => Status::Paused,
             Self::Stopping { was, .. } => *was,
             Self::Stopped(_) => Status::Stopped,
-            Self::Error(_) => Status::Error,
+            Self::Error(_) | Self::Resuming { lost: Some(_), .. } => Status::Error,
         }
     }
 
@@ -201,6 +219,8 @@ impl State {
     pub fn transition(&self) -> Option<Transition> {
         match self {
             Self::Starting => Some(Transition::Starting),
+            Self::Pausing => Some(Transition::Pausing),
+            Self::Resuming { .. } => Some(Transition::Resuming),
             Self::Stopping { .. } => Some(Transition::Stopping),
             _ => None,
         }
@@ -214,7 +234,12 @@ impl State {
             Self::Stopping { reason, .. } | Self::Stopped(reason) | Self::Error(reason) => {
                 Some(reason.clone())
             }
-            Self::Pending | Self::Starting | Self::Running { stalled: false } => None,
+            Self::Resuming { lost, .. } => lost.clone(),
+            Self::Pending
+            | Self::Starting
+            | Self::Running { stalled: false }
+            | Self::Pausing
+            | Self::Paused => None,
         }
     }
 }
@@ -230,6 +255,25 @@ pub enum Event {
     BootFailed(Reason),
     /// Its VM is there no more, or will do nothing any more.
     VmEnded(Reason),
+    /// It is to be paused.
+    Pause,
+    /// Its generation is published: the pause has happened, whatever comes.
+    Published,
+    /// A step before that failed; its VM can go on.
+    PauseFailed,
+    /// It is to run again, from the generation that it has.
+    Resume {
+        /// From the generation's disk alone.
+        cold: bool,
+    },
+    /// Its guest agent answers again.
+    Resumed,
+    /// A step of the resume failed; its generation is as it was.
+    ResumeFailed,
+    /// Its generation came from elsewhere.
+    Imported,
+    /// The host was started anew while it ran; it has a generation to go back to.
+    FellBack,
     /// The host's disk is full, the VM frozen.
     DiskFull,
     /// There is room again.
@@ -253,6 +297,18 @@ pub enum Effect {
     Release,
     /// Let the frozen vCPUs go on.
     Thaw,
+    /// Run the steps of a pause.
+    Capture,
+    /// Let what was captured go.
+    Abandon,
+    /// The pause is published: end the VM, give its network and its disk layer back, drop older generations.
+    Retire,
+    /// Run the steps of a resume.
+    Restore,
+    /// Undo the steps of a resume, the last first.
+    Withdraw,
+    /// Remove what former VMs left.
+    Tidy,
     /// Tell whoever listens.
     Announce,
     /// Remove it from the agent's table.
@@ -269,13 +325,16 @@ pub struct Refusal {
 
 /// The one place where a sandbox's state changes.
 pub fn next(state: &State, event: Event) -> Result<(State, &'static [Effect]), Refusal> {
-    use Effect::{Announce, Forget, Record, Release, Start, Thaw, Unwind};
+    use Effect::{
+        Abandon, Announce, Capture, Forget, Record, Release, Restore, Retire, Start, Thaw, Tidy,
+        Unwind, Withdraw,
+    };
+
+    const RUNNING: State = State::Running { stalled: false };
 
     Ok(match (state, event) {
         (State::Pending, Event::Boot) => (State::Starting, &[Record, Start]),
-        (State::Starting, Event::Booted) => {
-            (State::Running { stalled: false }, &[Record, Announce])
-        }
+        (State::Starting, Event::Booted) => (RUNNING, &[Record, Announce]),
         (State::Pending | State::Starting, Event::BootFailed(reason)) => {
             (State::Error(reason), &[Unwind, Record, Announce, Forget])
         }
@@ -289,17 +348,43 @@ pub fn next(state: &State, event: Event) -> Result<(State, &'static [Effect]), R
         (State::Running { stalled: false }, Event::DiskFull) => {
             (State::Running { stalled: true }, &[Announce])
         }
-        (State::Running { stalled: true }, Event::DiskRoom) => {
-            (State::Running { stalled: false }, &[Thaw, Announce])
+        (State::Running { stalled: true }, Event::DiskRoom) => (RUNNING, &[Thaw, Announce]),
+
+        // Announced at once, so that calls into the guest end before it stands still.
+        (State::Running { stalled: false }, Event::Pause) => {
+            (State::Pausing, &[Record, Announce, Capture])
         }
+        (State::Pausing, Event::PauseFailed) => (RUNNING, &[Thaw, Abandon, Record, Announce]),
+        (State::Pausing, Event::Published) => (State::Paused, &[Retire, Record, Announce]),
+        // Recovery found no VM under a pause that was not published.
+        (State::Pausing, Event::VmEnded(reason)) => {
+            (State::Error(reason), &[Abandon, Record, Announce, Release])
+        }
+        (State::Paused, Event::Resume { cold }) => (
+            State::Resuming { lost: None, cold },
+            &[Record, Announce, Restore],
+        ),
+        (State::Error(reason), Event::Resume { cold }) => {
+            let lost = Some(reason.clone());
+            (State::Resuming { lost, cold }, &[Record, Announce, Restore])
+        }
+        (State::Resuming { .. }, Event::Resumed) => (RUNNING, &[Record, Announce, Tidy]),
+        (State::Resuming { lost, .. }, Event::ResumeFailed) => (
+            lost.clone().map_or(State::Paused, State::Error),
+            &[Withdraw, Record, Announce],
+        ),
+        (State::Pending, Event::Imported) => (State::Paused, &[Record, Announce]),
+        (State::Running { .. } | State::Pausing, Event::FellBack) => {
+            (State::Paused, &[Retire, Record, Announce])
+        }
+
         // Told twice is told once.
         (State::Running { stalled: true }, Event::DiskFull)
-        | (State::Running { stalled: false }, Event::DiskRoom)
+        | (RUNNING, Event::DiskRoom)
         | (State::Stopping { .. }, Event::Destroy(_) | Event::VmEnded(_)) => (state.clone(), &[]),
-        (
-            State::Pending | State::Starting | State::Running { .. } | State::Error(_),
-            Event::Destroy(reason),
-        ) => (
+        // Recovery found it between its last two effects.
+        (State::Stopped(_), Event::Destroy(_)) => (state.clone(), &[Forget]),
+        (_, Event::Destroy(reason)) => (
             State::Stopping {
                 was: state.status(),
                 reason,
@@ -309,8 +394,6 @@ pub fn next(state: &State, event: Event) -> Result<(State, &'static [Effect]), R
         (State::Stopping { reason, .. }, Event::Destroyed) => {
             (State::Stopped(reason.clone()), &[Record, Announce, Forget])
         }
-        // Recovery found it between its last two effects.
-        (State::Stopped(_), Event::Destroy(_)) => (state.clone(), &[Forget]),
         _ => {
             return Err(Refusal {
                 status: state.status(),
@@ -362,6 +445,47 @@ mod tests {
         assert!(effects.contains(&Effect::Thaw));
     }
 
+    #[test]
+    fn a_pause_and_its_way_back() {
+        let paused = run(&[Event::Boot, Event::Booted, Event::Pause, Event::Published]);
+        assert_eq!(paused.status(), Status::Paused);
+        let (resuming, _) = next(&paused, Event::Resume { cold: false }).unwrap();
+        assert_eq!(resuming.status(), Status::Paused);
+        assert_eq!(resuming.transition(), Some(Transition::Resuming));
+        let (running, _) = next(&resuming, Event::Resumed).unwrap();
+        assert_eq!(running, State::Running { stalled: false });
+        let (still, effects) = next(&resuming, Event::ResumeFailed).unwrap();
+        assert_eq!(still, State::Paused);
+        assert_eq!(effects[0], Effect::Withdraw);
+    }
+
+    #[test]
+    fn a_pause_that_fails_lets_the_guest_go_on_first() {
+        let pausing = run(&[Event::Boot, Event::Booted, Event::Pause]);
+        assert_eq!(pausing.status(), Status::Running);
+        let (running, effects) = next(&pausing, Event::PauseFailed).unwrap();
+        assert_eq!(running, State::Running { stalled: false });
+        assert_eq!(effects[0], Effect::Thaw);
+    }
+
+    #[test]
+    fn a_failed_way_back_from_an_error_is_the_same_error() {
+        let lost = run(&[
+            Event::Boot,
+            Event::Booted,
+            Event::VmEnded(Reason::OutOfMemory),
+        ]);
+        let (resuming, _) = next(&lost, Event::Resume { cold: false }).unwrap();
+        assert_eq!(resuming.status(), Status::Error);
+        assert_eq!(next(&resuming, Event::ResumeFailed).unwrap().0, lost);
+    }
+
+    #[test]
+    fn a_frozen_guest_is_not_paused() {
+        let stalled = run(&[Event::Boot, Event::Booted, Event::DiskFull]);
+        assert!(next(&stalled, Event::Pause).is_err());
+    }
+
     fn reasons() -> impl Strategy<Value = Reason> {
         prop_oneof![
             Just(Reason::Destroyed),
@@ -383,14 +507,22 @@ mod tests {
             Just(Event::DiskRoom),
             reasons().prop_map(Event::Destroy),
             Just(Event::Destroyed),
+            Just(Event::Pause),
+            Just(Event::Published),
+            Just(Event::PauseFailed),
+            any::<bool>().prop_map(|cold| Event::Resume { cold }),
+            Just(Event::Resumed),
+            Just(Event::ResumeFailed),
+            Just(Event::Imported),
+            Just(Event::FellBack),
         ]
     }
 
     proptest! {
         /// Whatever happens, in whatever order: destroy is allowed, what is gone stays gone, nothing is announced
-        /// before it is recorded, and what is forgotten has been unwound.
+        /// before it is recorded, what is forgotten has been unwound, and a VM is ended only where nothing runs.
         #[test]
-        fn invariants_hold(events in proptest::collection::vec(events(), 0..40)) {
+        fn invariants_hold(events in proptest::collection::vec(events(), 0..60)) {
             let mut state = State::Pending;
             let mut unwound = false;
             for event in events {
@@ -403,16 +535,19 @@ mod tests {
                 if let (Some(record), Some(announce)) = (at(Effect::Record), at(Effect::Announce)) {
                     prop_assert!(record < announce);
                 }
-                let ended = at(Effect::Unwind).or(at(Effect::Release)).is_some();
+                let ended = [Effect::Unwind, Effect::Release, Effect::Retire, Effect::Withdraw]
+                    .into_iter()
+                    .any(|effect| at(effect).is_some());
                 unwound |= at(Effect::Unwind).is_some();
-                let runs = matches!(after, State::Running { .. });
+                let runs = matches!(after, State::Running { .. } | State::Pausing);
                 prop_assert!(!ended || !runs);
+                prop_assert!(!runs || !unwound);
                 if at(Effect::Forget).is_some() {
                     prop_assert!(unwound);
                 }
-                if after.status() == Status::Running {
-                    let alive = matches!(after, State::Running { .. });
-                    prop_assert!(!alive || !unwound);
+                // A pause is published once, and only a published one retires its VM.
+                if at(Effect::Retire).is_some() {
+                    prop_assert_eq!(&after, &State::Paused);
                 }
                 state = after;
             }
