@@ -80,10 +80,6 @@ pub enum Transition {
     Starting,
     /// From running to paused.
     Pausing,
-    /// From paused, or from an error, to running.
-    Resuming,
-    /// From running to paused.
-    Pausing,
     /// From paused, or from an error after a pause, to running.
     Resuming,
     /// To stopped.
