@@ -376,7 +376,7 @@ pub fn next(state: &State, event: Event) -> Result<(State, &'static [Effect]), R
 
         // Told twice is told once.
         (State::Running { stalled: true }, Event::DiskFull)
-        | (RUNNING, Event::DiskRoom)
+        | (State::Running { stalled: false }, Event::DiskRoom)
         | (State::Stopping { .. }, Event::Destroy(_) | Event::VmEnded(_)) => (state.clone(), &[]),
         // Recovery found it between its last two effects.
         (State::Stopped(_), Event::Destroy(_)) => (state.clone(), &[Forget]),
