@@ -158,33 +158,43 @@ impl Volume {
     /// [`Error::HostFull`] when the host's disk, or the plain directory's file system, has not enough room. The volume
     /// is as good as before; whoever made room calls again.
     pub async fn grow_if_needed(&self) -> Result<Grown, Error> {
+        self.make_room(0).await
+    }
+
+    /// The same for somebody who is about to write so many bytes: they should be free beside the headroom.
+    ///
+    /// # Errors
+    /// As [`Self::grow_if_needed`].
+    pub async fn make_room(&self, bytes: u64) -> Result<Grown, Error> {
+        let needed = self.config.headroom.saturating_add(bytes);
         match &self.kind {
-            Kind::Directory => match self.missing()? {
+            Kind::Directory => match self.missing(needed)? {
                 0 => Ok(Grown::No),
                 missing => Err(Error::HostFull {
-                    needed: self.config.headroom,
-                    free: self.config.headroom - missing,
+                    needed,
+                    free: needed - missing,
                 }),
             },
             Kind::Image(mounted) => {
                 let mounted = mounted.lock().await;
-                self.grow(mounted.as_ref().ok_or(Error::Closed)?).await
+                self.grow(mounted.as_ref().ok_or(Error::Closed)?, needed)
+                    .await
             }
         }
     }
 
-    async fn grow(&self, mounted: &Mounted) -> Result<Grown, Error> {
+    async fn grow(&self, mounted: &Mounted, needed: u64) -> Result<Grown, Error> {
         if mounted.image.has_holes()? {
             mounted.refill().await?;
         }
-        if self.missing()? == 0 {
+        if self.missing(needed)? == 0 {
             return Ok(Grown::No);
         }
         // An earlier growth may have been broken off when its blocks were allocated already.
         mounted.fit(&self.root).await?;
         let before = mounted.image.size()?;
         // The file system keeps a little of what it is given for itself.
-        while let missing @ 1.. = self.missing()? {
+        while let missing @ 1.. = self.missing(needed)? {
             let step = whole(self.config.step.max(MIN_STEP));
             let size = mounted.image.size()? + missing.next_multiple_of(step);
             mounted.image.allocate(size).await?;
@@ -199,12 +209,12 @@ impl Volume {
         }
     }
 
-    /// How many bytes of the headroom are not free.
-    fn missing(&self) -> Result<u64, Error> {
+    /// How many bytes of what should be free are not.
+    fn missing(&self, needed: u64) -> Result<u64, Error> {
         let space = self
             .free()
             .map_err(Error::io("read the free space of", &self.root))?;
-        Ok(self.config.headroom.saturating_sub(space.free))
+        Ok(needed.saturating_sub(space.free))
     }
 
     /// Unmounts the volume and waits until its loop device has ended. Nothing may be open in it any more.
