@@ -5,8 +5,9 @@ use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
-use wrenn_sys::durable;
+use wrenn_sys::{durable, reflink};
 
 use crate::Error;
 use crate::qcow2::{Header, OVERLAY_LEN};
@@ -30,6 +31,21 @@ pub trait Disk: Send + Sync {
     /// An overlay that is there already is refused and left alone; after any other error there is none.
     fn create(&self, layer: &Layer, uid: u32) -> Result<(), Error>;
 
+    /// Makes the layer with the contents of `from`, an overlay that nobody writes, to be written by a VMM that runs as
+    /// `uid`. The blocks are shared until they are written.
+    ///
+    /// # Errors
+    /// An overlay that is there already is refused and left alone; after any other error there is none.
+    fn branch(&self, from: &Path, layer: &Layer, uid: u32) -> Result<(), Error>;
+
+    /// Makes the new file `to`, the caller's alone, with what the layer holds now. Its VMM stands still.
+    ///
+    /// What was written to the layer is on the file system then; neither file is synced.
+    ///
+    /// # Errors
+    /// A file that is there already is refused and left alone; after any other error there is none.
+    fn checkpoint(&self, layer: &Layer, to: &Path) -> Result<File, Error>;
+
     /// Removes the layer, not its base image. One that is not there is fine.
     fn remove(&self, layer: &Layer) -> Result<(), Error>;
 
@@ -44,6 +60,14 @@ pub struct Qcow2;
 impl Disk for Qcow2 {
     fn create(&self, layer: &Layer, uid: u32) -> Result<(), Error> {
         create_overlay(&layer.overlay, &layer.base, layer.virtual_size, uid)
+    }
+
+    fn branch(&self, from: &Path, layer: &Layer, uid: u32) -> Result<(), Error> {
+        clone(from, &layer.overlay, Some(uid)).map(drop)
+    }
+
+    fn checkpoint(&self, layer: &Layer, to: &Path) -> Result<File, Error> {
+        clone(&layer.overlay, to, None)
     }
 
     fn remove(&self, layer: &Layer) -> Result<(), Error> {
@@ -99,6 +123,26 @@ pub fn create_overlay(
     })
 }
 
+/// Makes the new file `to` share all its blocks with `from`: mode 0600, owned by `uid` or else by the caller.
+fn clone(from: &Path, to: &Path, uid: Option<u32>) -> Result<File, Error> {
+    // A VMM may have put anything in the place of a file that is its own.
+    let source = OpenOptions::new()
+        .read(true)
+        .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed())
+        .open(from)
+        .map_err(Error::io("open", from))?;
+    let target = create_new(to)?;
+    let cloned = reflink::clone(&source, &target).and_then(|()| fchown(&target, uid, None));
+    match cloned {
+        Ok(()) => Ok(target),
+        Err(error) => {
+            // The error that led here is the one to tell.
+            drop(std::fs::remove_file(to));
+            Err(Error::io("clone", from)(error))
+        }
+    }
+}
+
 /// How many bytes of the host's disk a file takes. Blocks that it shares with others count in full.
 pub fn usage(path: &Path) -> io::Result<u64> {
     Ok(std::fs::symlink_metadata(path)?.blocks() * 512)
@@ -106,6 +150,7 @@ pub fn usage(path: &Path) -> io::Result<u64> {
 
 fn create_new(path: &Path) -> Result<File, Error> {
     OpenOptions::new()
+        .read(true)
         .write(true)
         .create_new(true)
         .mode(0o600)
