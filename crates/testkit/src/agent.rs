@@ -11,10 +11,16 @@
 //! | `spew N` | prints N MiB of `x` in chunks of 64 KiB |
 //! | `lost` | starts, and then its end is never learned |
 //!
+//! A pause closes the conversations about commands and leaves the commands running; a cold resume ends them. A call
+//! into a paused sandbox that resumes by itself resumes it first.
+//!
 //! A file `/zeros/N` reads as N MiB of zeros; what is written to `/null` is thrown away; folders are `/` and `/tmp`.
 
 mod command;
+mod pause;
+mod process;
 mod service;
+mod snapshot;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -28,11 +34,11 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::UnixListener;
-use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 use wrenn_hostagent_api as rpc;
 use wrenn_model::{ErrorKind, Fault};
 
+use process::Process;
 use service::Service;
 
 const CHUNK: usize = 64 * 1024;
@@ -49,7 +55,7 @@ pub struct FakeAgent {
 struct State {
     sandboxes: Mutex<BTreeMap<String, rpc::Sandbox>>,
     files: Mutex<HashMap<(String, String), Bytes>>,
-    inputs: Mutex<HashMap<u32, Process>>,
+    processes: Mutex<HashMap<u32, Process>>,
     templates: Mutex<Vec<String>>,
     knobs: Mutex<Knobs>,
     next_pid: AtomicU32,
@@ -57,6 +63,10 @@ struct State {
     commands: AtomicUsize,
     /// Calls of any kind.
     calls: AtomicUsize,
+    /// Held by a pause or a resume: one at a time.
+    turn: tokio::sync::Mutex<()>,
+    /// Resumes that came to their end.
+    resumes: AtomicUsize,
 }
 
 /// What can be made to go wrong.
@@ -70,14 +80,16 @@ pub struct Knobs {
     pub create_fails: Option<Fault>,
     /// How a destroy fails.
     pub destroy_fails: Option<Fault>,
-}
-
-#[derive(Debug)]
-struct Process {
-    /// Dropped when its input is closed.
-    input: Option<mpsc::Sender<Vec<u8>>>,
-    /// The signal that ends it; 0 before one was sent.
-    signal: tokio::sync::watch::Sender<i32>,
+    /// How long a pause takes.
+    pub pause_takes: Duration,
+    /// How a pause fails at its end; the sandbox runs on.
+    pub pause_fails: Option<Fault>,
+    /// How long a resume takes.
+    pub resume_takes: Duration,
+    /// How a resume fails at its end, unless it is cold; the sandbox stays as it is.
+    pub resume_fails: Option<Fault>,
+    /// What is wrong with every generation.
+    pub damage: Option<String>,
 }
 
 impl FakeAgent {
@@ -89,12 +101,14 @@ impl FakeAgent {
         let state = Arc::new(State {
             sandboxes: Mutex::default(),
             files: Mutex::default(),
-            inputs: Mutex::default(),
+            processes: Mutex::default(),
             templates: Mutex::new(vec!["minimal".into(), "python".into()]),
             knobs: Mutex::default(),
             next_pid: AtomicU32::new(100),
             commands: AtomicUsize::new(0),
             calls: AtomicUsize::new(0),
+            turn: tokio::sync::Mutex::default(),
+            resumes: AtomicUsize::new(0),
         });
         let server = serve(socket, &state)?;
         Ok(Self { state, server })
@@ -157,6 +171,12 @@ impl FakeAgent {
         self.state.commands.load(Ordering::SeqCst)
     }
 
+    /// How many resumes came to their end, those that a call brought about among them.
+    #[must_use]
+    pub fn resumes(&self) -> usize {
+        self.state.resumes.load(Ordering::SeqCst)
+    }
+
     /// How many calls it has had.
     #[must_use]
     pub fn calls(&self) -> usize {
@@ -213,6 +233,7 @@ fn refuse(fault: &Fault) -> ConnectError {
         ErrorKind::InvalidRequest => ErrorCode::InvalidArgument,
         ErrorKind::Unavailable => ErrorCode::Unavailable,
         ErrorKind::HostFull => ErrorCode::ResourceExhausted,
+        ErrorKind::InvalidState | ErrorKind::Conflict => ErrorCode::FailedPrecondition,
         _ => ErrorCode::Internal,
     };
     let detail = rpc::ErrorDetail {
@@ -306,6 +327,8 @@ async fn create(
         hostname: request.hostname,
         metadata: request.metadata,
         owner_id: request.owner_id,
+        on_timeout: request.on_timeout,
+        auto_resume: request.auto_resume,
         created_at_unix_ms: now,
         isolation: "emulated".into(),
         vmm: "qemu".into(),

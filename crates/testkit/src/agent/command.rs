@@ -28,7 +28,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        lock(&self.state.inputs).remove(&self.pid);
+        lock(&self.state.processes).remove(&self.pid);
         self.state.commands.fetch_sub(1, Ordering::SeqCst);
     }
 }

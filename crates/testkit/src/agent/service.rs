@@ -6,7 +6,6 @@
 )]
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -16,24 +15,15 @@ use connectrpc::{
 };
 use futures::{Stream, StreamExt as _, stream};
 use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
-use wrenn_hostagent_api::__buffa::{oneof, view};
+use wrenn_hostagent_api::__buffa::view;
 use wrenn_hostagent_api::{self as rpc, HostAgentService};
 use wrenn_model::{ErrorKind, Fault};
 
-use super::command::{End, Running, known, run};
-use super::{CHUNK, Process, State, create, lock, refusal, refuse};
+use super::command::{Running, known, run};
+use super::process::{self, Events};
+use super::{CHUNK, State, create, lock, pause, refusal, refuse, snapshot};
 
 pub(super) struct Service(pub(super) Arc<State>);
-
-type Events = ServiceStream<rpc::ExecStreamResponse>;
-
-fn event(event: impl Into<oneof::exec_stream_response::Event>) -> rpc::ExecStreamResponse {
-    rpc::ExecStreamResponse {
-        event: Some(event.into()),
-        ..Default::default()
-    }
-}
 
 impl HostAgentService for Service {
     async fn create_sandbox(
@@ -78,6 +68,22 @@ impl HostAgentService for Service {
         Response::ok(rpc::DestroySandboxResponse::default())
     }
 
+    async fn pause_sandbox(
+        &self,
+        _: RequestContext,
+        request: ServiceRequest<'_, rpc::PauseSandboxRequest>,
+    ) -> ServiceResult<rpc::PauseSandboxResponse> {
+        Response::ok(pause::pause(&self.0, request.sandbox_id).await?)
+    }
+
+    async fn resume_sandbox(
+        &self,
+        _: RequestContext,
+        request: ServiceRequest<'_, rpc::ResumeSandboxRequest>,
+    ) -> ServiceResult<rpc::ResumeSandboxResponse> {
+        Response::ok(pause::resume(&self.0, request.sandbox_id, request.cold).await?)
+    }
+
     async fn list_sandboxes(
         &self,
         _: RequestContext,
@@ -98,7 +104,7 @@ impl HostAgentService for Service {
         _: RequestContext,
         request: ServiceRequest<'_, rpc::PingRequest>,
     ) -> ServiceResult<rpc::PingResponse> {
-        self.0.running(request.sandbox_id)?;
+        self.0.awake(request.sandbox_id).await?;
         Response::ok(rpc::PingResponse::default())
     }
 
@@ -108,7 +114,7 @@ impl HostAgentService for Service {
         request: ServiceRequest<'_, rpc::ExecRequest>,
     ) -> ServiceResult<rpc::ExecResponse> {
         let request = request.to_owned_message();
-        self.0.running(&request.sandbox_id)?;
+        self.0.awake(&request.sandbox_id).await?;
         known(&request.cmd)?;
         let _running = Running::new(&self.0, 0);
         let begun = Instant::now();
@@ -151,71 +157,18 @@ impl HostAgentService for Service {
         request: ServiceRequest<'_, rpc::ExecStreamRequest>,
     ) -> ServiceResult<Events> {
         let request = request.to_owned_message();
-        self.0.running(&request.sandbox_id)?;
+        self.0.awake(&request.sandbox_id).await?;
         known(&request.cmd)?;
-        let pid = self.0.next_pid.fetch_add(1, Ordering::SeqCst);
-        let (stdin, input) = mpsc::channel(16);
-        let (sent, mut signal) = tokio::sync::watch::channel(0);
-        let process = Process {
-            input: request.stdin.then_some(stdin),
-            signal: sent,
-        };
-        lock(&self.0.inputs).insert(pid, process);
-        let running = Running::new(&self.0, pid);
-        let (out, printed) = mpsc::channel(4);
-        let (ended, end) = tokio::sync::oneshot::channel();
-        let detach = request.detach;
-        let work = async move {
-            let _running = running;
-            let code = tokio::select! {
-                outcome = run(&request.cmd, &request.args, input, &out) => {
-                    outcome.unwrap_or(End { exit_code: 141, error: "" })
-                }
-                Ok(()) = signal.changed() => End { exit_code: 128 + *signal.borrow(), error: "" },
-            };
-            drop(out);
-            drop(ended.send(code));
-        };
-        // Without `detach` the command's future lives in the answer's stream, and ends with it.
-        let driver = if detach {
-            tokio::spawn(work);
-            stream::empty().left_stream()
-        } else {
-            stream::once(work)
-                .filter_map(|()| async { None })
-                .right_stream()
-        };
-        let data = ReceiverStream::new(printed).map(|(is_stderr, bytes)| {
-            let output = if is_stderr {
-                oneof::exec_stream_response::data::Output::Stderr(bytes)
-            } else {
-                oneof::exec_stream_response::data::Output::Stdout(bytes)
-            };
-            event(rpc::exec_stream_response::Data {
-                output: Some(output),
-                ..Default::default()
-            })
-        });
-        let start = stream::once(async move {
-            event(rpc::exec_stream_response::Start {
-                pid,
-                ..Default::default()
-            })
-        });
-        let end = stream::once(async move {
-            let end = end.await.unwrap_or(End {
-                exit_code: 0,
-                error: "the command was lost",
-            });
-            let (exit_code, error) = (end.exit_code, end.error.to_owned());
-            event(rpc::exec_stream_response::End {
-                exit_code,
-                error,
-                ..Default::default()
-            })
-        });
-        let events = start.chain(stream::select(driver, data)).chain(end);
-        Response::ok(Box::pin(events.map(Ok)) as Events)
+        Response::ok(process::start(&self.0, request))
+    }
+
+    async fn exec_attach(
+        &self,
+        _: RequestContext,
+        request: ServiceRequest<'_, rpc::ExecAttachRequest>,
+    ) -> ServiceResult<Events> {
+        self.0.awake(request.sandbox_id).await?;
+        Response::ok(process::attach(&self.0, request.sandbox_id, request.pid)?)
     }
 
     async fn send_input(
@@ -224,7 +177,7 @@ impl HostAgentService for Service {
         request: ServiceRequest<'_, rpc::SendInputRequest>,
     ) -> ServiceResult<rpc::SendInputResponse> {
         self.0.running(request.sandbox_id)?;
-        let input = lock(&self.0.inputs)
+        let input = lock(&self.0.processes)
             .get(&request.pid)
             .and_then(|process| process.input.clone());
         let input =
@@ -242,7 +195,7 @@ impl HostAgentService for Service {
         request: ServiceRequest<'_, rpc::CloseInputRequest>,
     ) -> ServiceResult<rpc::CloseInputResponse> {
         self.0.running(request.sandbox_id)?;
-        if let Some(process) = lock(&self.0.inputs).get_mut(&request.pid) {
+        if let Some(process) = lock(&self.0.processes).get_mut(&request.pid) {
             process.input = None;
         }
         Response::ok(rpc::CloseInputResponse::default())
@@ -254,7 +207,7 @@ impl HostAgentService for Service {
         request: ServiceRequest<'_, rpc::SendSignalRequest>,
     ) -> ServiceResult<rpc::SendSignalResponse> {
         self.0.running(request.sandbox_id)?;
-        if let Some(process) = lock(&self.0.inputs).get(&request.pid) {
+        if let Some(process) = lock(&self.0.processes).get(&request.pid) {
             process.signal.send_replace(request.signal);
         }
         Response::ok(rpc::SendSignalResponse::default())
@@ -265,7 +218,7 @@ impl HostAgentService for Service {
         _: RequestContext,
         request: ServiceRequest<'_, rpc::WriteFileRequest>,
     ) -> ServiceResult<rpc::WriteFileResponse> {
-        self.0.running(request.sandbox_id)?;
+        self.0.awake(request.sandbox_id).await?;
         self.0.write(
             request.sandbox_id,
             request.path,
@@ -279,7 +232,7 @@ impl HostAgentService for Service {
         _: RequestContext,
         request: ServiceRequest<'_, rpc::ReadFileRequest>,
     ) -> ServiceResult<rpc::ReadFileResponse> {
-        self.0.running(request.sandbox_id)?;
+        self.0.awake(request.sandbox_id).await?;
         let content = self.0.content(request.sandbox_id, request.path)?.to_vec();
         Response::ok(rpc::ReadFileResponse {
             content,
@@ -299,7 +252,7 @@ impl HostAgentService for Service {
             let message = message?;
             match (&message.view().part, &target) {
                 (Some(Part::Meta(meta)), None) => {
-                    self.0.running(meta.sandbox_id)?;
+                    self.0.awake(meta.sandbox_id).await?;
                     // A folder is refused before the content has come.
                     if meta.path == "/tmp" {
                         return Err(refusal(ErrorKind::InvalidRequest, "this is a folder"));
@@ -330,7 +283,7 @@ impl HostAgentService for Service {
         _: RequestContext,
         request: ServiceRequest<'_, rpc::ReadFileStreamRequest>,
     ) -> ServiceResult<ServiceStream<rpc::ReadFileStreamResponse>> {
-        self.0.running(request.sandbox_id)?;
+        self.0.awake(request.sandbox_id).await?;
         let zeros = request
             .path
             .strip_prefix("/zeros/")
@@ -366,6 +319,30 @@ impl HostAgentService for Service {
             content,
             ..Default::default()
         })
+    }
+
+    async fn verify_snapshot(
+        &self,
+        _: RequestContext,
+        request: ServiceRequest<'_, rpc::VerifySnapshotRequest>,
+    ) -> ServiceResult<rpc::VerifySnapshotResponse> {
+        Response::ok(snapshot::verify(&self.0, request.sandbox_id)?)
+    }
+
+    async fn export_snapshot(
+        &self,
+        _: RequestContext,
+        request: ServiceRequest<'_, rpc::ExportSnapshotRequest>,
+    ) -> ServiceResult<ServiceStream<rpc::ExportSnapshotResponse>> {
+        Response::ok(snapshot::export(&self.0, request.sandbox_id)?)
+    }
+
+    async fn import_snapshot(
+        &self,
+        _: RequestContext,
+        requests: InboundStream<rpc::ImportSnapshotRequest>,
+    ) -> ServiceResult<rpc::ImportSnapshotResponse> {
+        Response::ok(snapshot::import(&self.0, requests).await?)
     }
 
     async fn list_templates(
