@@ -1,0 +1,56 @@
+//! Where a sparse file has data.
+
+use std::fs::File;
+use std::io;
+
+use rustix::fs::{SeekFrom, seek};
+use rustix::io::Errno;
+use wrenn_sys::extents::Extent;
+
+/// The first data of `file` at or after `at` and below `end`; none when only a hole follows.
+///
+/// What the file system calls data may hold zeros; what it calls a hole is zero.
+pub(crate) fn next_data(file: &File, at: u64, end: u64) -> io::Result<Option<Extent>> {
+    let start = match seek(file, SeekFrom::Data(at)) {
+        Ok(start) if start < end => start,
+        Ok(_) | Err(Errno::NXIO) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let hole = seek(file, SeekFrom::Hole(start))?;
+    // A hole that is not behind the data's start would be a file that changed meanwhile.
+    let len = hole.min(end).checked_sub(start).filter(|len| *len > 0);
+    let len = len.ok_or(io::ErrorKind::InvalidData)?;
+    Ok(Some(Extent { start, len }))
+}
+
+/// The data of a file, asked for in ascending order: the file system is asked once for each extent and not once a page.
+#[derive(Debug)]
+pub(crate) struct DataAhead<'a> {
+    file: &'a File,
+    size: u64,
+    /// The extent that was found last. All between where it was looked for and its start is a hole.
+    next: Extent,
+}
+
+impl<'a> DataAhead<'a> {
+    /// The data of `file`, whose length is `size`.
+    pub(crate) fn new(file: &'a File, size: u64) -> Self {
+        Self {
+            file,
+            size,
+            next: Extent { start: 0, len: 0 },
+        }
+    }
+
+    /// Whether there is data in `range`, which must not begin before the range of the call before.
+    pub(crate) fn is_in(&mut self, range: Extent) -> io::Result<bool> {
+        if self.next.end() <= range.start {
+            let nothing = Extent {
+                start: self.size.max(range.end()),
+                len: self.size,
+            };
+            self.next = next_data(self.file, range.start, self.size)?.unwrap_or(nothing);
+        }
+        Ok(self.next.start < range.end())
+    }
+}
