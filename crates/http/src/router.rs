@@ -11,7 +11,7 @@ use utoipa_axum::router::OpenApiRouter;
 use wrenn_control::{ControlPlane, Sandboxes};
 
 use crate::refusal::Refusal;
-use crate::{auth, document, envelope, health, native};
+use crate::{auth, console, document, envelope, health, native};
 
 /// Bodies of up to 100 MiB that may be in memory at a time.
 const LARGE_BODIES: usize = 4;
@@ -51,6 +51,7 @@ pub fn router(control: ControlPlane, closing: CancellationToken) -> Router {
         .merge(guarded)
         .with_state(app)
         .merge(document::routes())
+        .merge(console::routes())
         .layer(CatchPanicLayer::custom(|_| Refusal::panicked()))
         .layer(from_fn(envelope::envelope))
 }
