@@ -1,10 +1,13 @@
-//! Names of the headers that callers of the guest agent send, in lower case.
+//! Names of the headers that the guest agent and its callers send, in lower case.
 
 /// The sandbox's token: every call but `/health` and `/init` carries it.
 pub const ACCESS_TOKEN: &str = "x-access-token";
 
 /// The key of `/init`: what the last `/init` gave as `nextInitKey`. The first one after a boot needs none.
 pub const INIT_KEY: &str = "x-init-key";
+
+/// What the guest's clock said when an answer to `/init` was made: nanoseconds since 1970, in decimal.
+pub const GUEST_TIME: &str = "x-guest-time";
 
 /// Seconds between keepalive events on a stream that is silent.
 pub const KEEPALIVE_INTERVAL: &str = "keepalive-ping-interval";

@@ -24,6 +24,7 @@ use wrenn_envd_api::{InitRequest, Metrics, Secret, header};
 use crate::connector::Connector;
 use crate::error::Error;
 use crate::files::{FileStream, Upload, file_url};
+use crate::introduced::Introduced;
 use crate::process::{ProcessInfo, ProcessStream, Start};
 use crate::rpc::{as_user, authorized, call, invalid, limited, stream, unary};
 use crate::transport::{Body, Transport, collect, url, whole, within};
@@ -77,15 +78,36 @@ impl EnvdClient {
     }
 
     /// Makes the guest a sandbox of its own. `key` is what the last such call gave as `next_init_key`; the first call after
-    /// a boot needs none.
-    pub async fn init(&self, request: &InitRequest, key: Option<&str>) -> Result<(), Error> {
+    /// a boot needs none. A new token makes the old one void and ends the calls that were begun with it.
+    ///
+    /// Errors: [`Error::Refused`] with `Unauthenticated` for a wrong key, `InvalidArgument` for values that make no sense;
+    /// token and key are then as they were.
+    pub async fn init(
+        &self,
+        request: &InitRequest,
+        key: Option<&str>,
+    ) -> Result<Introduced, Error> {
         let body =
             serde_json::to_vec(request).map_err(|error| Error::protocol(&error.to_string()))?;
         let mut post = Request::post(url("/init")).header(CONTENT_TYPE, "application/json");
         if let Some(key) = key {
             post = post.header(header::INIT_KEY, key);
         }
-        self.plain(CALL, post, whole(body)).await.map(drop)
+        let post = self.authorized(post).body(whole(body));
+        within(CALL, async {
+            let response = self.transport.send(post.map_err(|_| invalid())?).await?;
+            let introduced = Introduced::read(response.headers());
+            collect(response.into_body(), MAX_JSON).await?;
+            Ok(introduced)
+        })
+        .await
+    }
+
+    /// Writes all that the guest's file systems hold back to its disks, within `limit`.
+    pub async fn sync(&self, limit: Duration) -> Result<(), Error> {
+        self.plain(limit, Request::post(url("/sync")), whole(""))
+            .await
+            .map(drop)
     }
 
     /// What the guest uses.
@@ -128,7 +150,10 @@ impl EnvdClient {
         self.follow(request, &message, until).await
     }
 
-    /// Follows a command that runs already, from now on.
+    /// Follows a command that runs already, from now on: output that nobody heard is not told again. Of one that ended a
+    /// moment ago (minutes, by the guest's own reckoning) the end is told.
+    ///
+    /// Errors: [`Error::Refused`] with `NotFound` when there is no such command.
     pub async fn connect(&self, pid: u32) -> Result<ProcessStream, Error> {
         let message = ConnectRequest {
             process: selector(pid),

@@ -13,6 +13,8 @@ use wrenn_envd_api::{InitRequest, Timestamp};
 
 use crate::sys::entropy;
 
+const NANOS_PER_SECOND: i32 = 1_000_000_000;
+
 /// Whether this process has a machine of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Machine {
@@ -41,42 +43,64 @@ impl MachineError {
     }
 }
 
+/// One thing that `/init` changes.
+#[derive(Debug, PartialEq, Eq)]
+enum Change<'a> {
+    Entropy(Vec<u8>),
+    Clock(TimeSpec),
+    Hostname(&'a str),
+    MachineId(&'a str),
+}
+
 impl Machine {
-    /// Checks all that the request asks of the machine, then does it. The entropy comes first: whatever is drawn from the
-    /// generator afterwards must differ between two clones.
+    /// Checks all that the request asks of the machine, then does it. What stands as asked already is left alone.
     pub(crate) fn apply(self, request: &InitRequest) -> Result<(), MachineError> {
-        let entropy = request
-            .entropy
-            .as_ref()
-            .map(|text| decode(text.expose()))
-            .transpose()?;
-        let machine_id = request
-            .machine_id
-            .as_deref()
-            .map(checked_machine_id)
-            .transpose()?;
-        let hostname = request
-            .hostname
-            .as_deref()
-            .map(checked_hostname)
-            .transpose()?;
-        if self == Self::Shared {
-            return Ok(());
-        }
-        let refused = |what| move |error| MachineError::Refused(what, error);
-        if let Some(entropy) = entropy {
-            entropy::reseed(&entropy).map_err(refused("random number generator"))?;
-        }
-        if let Some(time) = &request.timestamp {
-            set_clock(time).map_err(refused("clock"))?;
-        }
-        if let Some(hostname) = hostname {
-            set_hostname(hostname).map_err(refused("host name"))?;
-        }
-        if let Some(id) = machine_id {
-            write_machine_id(id).map_err(refused("machine id"))?;
+        let changes = changes(request)?;
+        if self == Self::Own {
+            changes.iter().try_for_each(Change::make)?;
         }
         Ok(())
+    }
+}
+
+/// What `request` asks for, in the order in which it is done. Entropy comes first: whatever is drawn from the generator
+/// afterwards must differ between two guests that were restored from one state. Then the clock, since each name that is
+/// written carries a time; then the names.
+fn changes(request: &InitRequest) -> Result<Vec<Change<'_>>, MachineError> {
+    let entropy = request.entropy.as_ref().map(|text| decode(text.expose()));
+    let clock = request.timestamp.as_ref().map(checked_time);
+    let hostname = request.hostname.as_deref().map(checked_hostname);
+    let machine_id = request.machine_id.as_deref().map(checked_machine_id);
+    let changes = [
+        entropy.map(|bytes| bytes.map(Change::Entropy)),
+        clock.map(|time| time.map(Change::Clock)),
+        hostname.map(|name| name.map(Change::Hostname)),
+        machine_id.map(|id| id.map(Change::MachineId)),
+    ];
+    changes.into_iter().flatten().collect()
+}
+
+impl Change<'_> {
+    fn make(&self) -> Result<(), MachineError> {
+        let (what, result) = match self {
+            Self::Entropy(bytes) => ("random number generator", entropy::reseed(bytes)),
+            Self::Clock(time) => (
+                "clock",
+                clock_settime(ClockId::CLOCK_REALTIME, *time).map_err(io::Error::from),
+            ),
+            Self::Hostname(name) => ("host name", change_hostname(name)),
+            Self::MachineId(id) => ("machine id", change_machine_id(id)),
+        };
+        result.map_err(|error| MachineError::Refused(what, error))
+    }
+}
+
+/// A guest that keeps its name keeps what its user made of /etc/hosts, too.
+fn change_hostname(name: &str) -> io::Result<()> {
+    if nix::unistd::gethostname()? == *name {
+        Ok(())
+    } else {
+        set_hostname(name)
     }
 }
 
@@ -93,9 +117,13 @@ pub(crate) fn set_hostname(name: &str) -> io::Result<()> {
 }
 
 /// Fills in /etc/machine-id, and D-Bus's copy where there is one that is no link.
-fn write_machine_id(id: &str) -> io::Result<()> {
+fn change_machine_id(id: &str) -> io::Result<()> {
     let line = format!("{id}\n");
-    fs::write("/etc/machine-id", &line)?;
+    let path = Path::new("/etc/machine-id");
+    if fs::read(path).is_ok_and(|present| present == line.as_bytes()) {
+        return Ok(());
+    }
+    fs::write(path, &line)?;
     let copy = Path::new("/var/lib/dbus/machine-id");
     if fs::symlink_metadata(copy).is_ok_and(|metadata| metadata.is_file()) {
         fs::write(copy, &line)?;
@@ -103,9 +131,12 @@ fn write_machine_id(id: &str) -> io::Result<()> {
     Ok(())
 }
 
-fn set_clock(time: &Timestamp) -> io::Result<()> {
-    let time = TimeSpec::new(time.seconds, i64::from(time.nanos));
-    Ok(clock_settime(ClockId::CLOCK_REALTIME, time)?)
+fn checked_time(time: &Timestamp) -> Result<TimeSpec, MachineError> {
+    if time.seconds >= 0 && (0..NANOS_PER_SECOND).contains(&time.nanos) {
+        Ok(TimeSpec::new(time.seconds, i64::from(time.nanos)))
+    } else {
+        Err(MachineError::Invalid("timestamp is no time after 1970"))
+    }
 }
 
 fn decode(text: &str) -> Result<Vec<u8>, MachineError> {
@@ -150,6 +181,36 @@ fn checked_hostname(name: &str) -> Result<&str, MachineError> {
 mod tests {
     use super::*;
 
+    fn time(seconds: i64, nanos: i32) -> Timestamp {
+        Timestamp {
+            seconds,
+            nanos,
+            ..Timestamp::default()
+        }
+    }
+
+    #[test]
+    fn entropy_comes_first_then_the_clock_then_the_names() {
+        let id = "0123456789abcdef0123456789abcdef";
+        let request = InitRequest {
+            entropy: Some(STANDARD.encode([7; 32]).into()),
+            timestamp: Some(time(5, 6)),
+            hostname: Some("spring".to_owned()),
+            machine_id: Some(id.to_owned()),
+            ..InitRequest::default()
+        };
+        assert_eq!(
+            changes(&request).unwrap(),
+            [
+                Change::Entropy(vec![7; 32]),
+                Change::Clock(TimeSpec::new(5, 6)),
+                Change::Hostname("spring"),
+                Change::MachineId(id),
+            ]
+        );
+        assert_eq!(changes(&InitRequest::default()).unwrap(), []);
+    }
+
     #[test]
     fn wrong_values_are_told_before_anything_changes() {
         let wrong = [
@@ -163,6 +224,14 @@ mod tests {
             },
             InitRequest {
                 entropy: Some(STANDARD.encode([0; 513]).into()),
+                ..InitRequest::default()
+            },
+            InitRequest {
+                timestamp: Some(time(-1, 0)),
+                ..InitRequest::default()
+            },
+            InitRequest {
+                timestamp: Some(time(1, NANOS_PER_SECOND)),
                 ..InitRequest::default()
             },
             InitRequest {

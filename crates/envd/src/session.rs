@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
+use tokio_util::sync::CancellationToken;
 use wrenn_envd_api::{InitRequest, Secret};
 
 use crate::lock::lock;
@@ -13,6 +14,8 @@ use crate::lock::lock;
 pub(crate) struct Session {
     /// What every call but `/health` and `/init` must carry.
     pub(crate) token: Secret,
+    /// Cancelled when another token takes this one's place.
+    pub(crate) void: CancellationToken,
     /// What the next `/init` must carry.
     init_key: Secret,
     pub(crate) env: BTreeMap<String, String>,
@@ -57,9 +60,15 @@ impl Sessions {
         Ok(current.changed(request))
     }
 
-    /// Makes `session` the current one.
+    /// Makes `session` the current one. With a new token, the old one is void from here on.
     pub(crate) fn adopt(&self, session: Session) {
-        *lock(&self.0) = Some(Arc::new(session));
+        let session = Arc::new(session);
+        let before = lock(&self.0).replace(Arc::clone(&session));
+        if let Some(before) = before
+            && !before.token.matches(session.token.expose().as_bytes())
+        {
+            before.void.cancel();
+        }
     }
 }
 
@@ -68,6 +77,7 @@ impl Session {
         let present = |secret: &Option<Secret>| secret.clone().filter(|secret| !secret.is_empty());
         let blank = Self {
             token: present(&request.access_token)?,
+            void: CancellationToken::new(),
             init_key: present(&request.next_init_key)?,
             env: BTreeMap::new(),
             default_user: "root".to_owned(),
@@ -86,8 +96,15 @@ impl Session {
         // An empty value of E2B's optional strings means that it was not given.
         let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
         let secret = |secret: &Option<Secret>| secret.clone().filter(|secret| !secret.is_empty());
+        let token = or(secret(&request.access_token).as_ref(), &self.token);
+        let void = if token.matches(self.token.expose().as_bytes()) {
+            self.void.clone()
+        } else {
+            CancellationToken::new()
+        };
         Self {
-            token: or(secret(&request.access_token).as_ref(), &self.token),
+            token,
+            void,
             init_key: or(secret(&request.next_init_key).as_ref(), &self.init_key),
             env: or(request.env_vars.as_ref(), &self.env),
             default_user: or(given(&request.default_user).as_ref(), &self.default_user),
@@ -149,5 +166,24 @@ mod tests {
             .unwrap();
         assert!(kept.token.matches(b"u"));
         assert!(kept.init_key.matches(b"two"));
+    }
+
+    #[test]
+    fn a_token_is_void_when_another_takes_its_place_and_not_before() {
+        let sessions = Sessions::default();
+        sessions.adopt(sessions.propose(&request("t", "one"), None).unwrap());
+        let first = sessions.current().unwrap();
+        let same = request("t", "two");
+        sessions.adopt(sessions.propose(&same, Some(b"one")).unwrap());
+        let clock = InitRequest::default();
+        sessions.adopt(sessions.propose(&clock, Some(b"two")).unwrap());
+        assert!(!first.void.is_cancelled());
+        sessions.adopt(
+            sessions
+                .propose(&request("u", "three"), Some(b"two"))
+                .unwrap(),
+        );
+        assert!(first.void.is_cancelled());
+        assert!(!sessions.current().unwrap().void.is_cancelled());
     }
 }

@@ -15,9 +15,10 @@ use wrenn_envd_api::{Operation, Secret, sign};
 use wrenn_envd_client::{Error, InitRequest, RefusedCode};
 
 /// Everything that is served beside `/health` and `/init`.
-const GUARDED: [&str; 12] = [
+const GUARDED: [&str; 13] = [
     "GET /metrics",
     "GET /envs",
+    "POST /sync",
     "GET /files?path=/etc/hostname",
     "POST /files?path=/tmp/never",
     "POST /files/compose",
@@ -42,9 +43,9 @@ async fn raw(agent: &Agent, request: &str, headers: &str) -> (u16, String) {
     (answer.split(' ').nth(1).unwrap().parse().unwrap(), answer)
 }
 
-fn code(result: Result<(), Error>) -> Option<RefusedCode> {
+fn code<T>(result: Result<T, Error>) -> Option<RefusedCode> {
     match result {
-        Ok(()) => None,
+        Ok(_) => None,
         Err(Error::Refused { code, .. }) => Some(code),
         Err(other) => panic!("{other:?}"),
     }

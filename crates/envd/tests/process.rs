@@ -380,7 +380,33 @@ async fn a_command_outlives_its_stream_and_is_taken_up_again() {
     );
     client.signal(pid, 15).await.unwrap();
     assert_eq!(collect(again).await.unwrap().exit_code, 143);
-    assert_eq!(refused(client.connect(pid).await), RefusedCode::NotFound);
+    assert!(client.processes().await.unwrap().is_empty());
+    let late = collect(client.connect(pid).await.unwrap()).await.unwrap();
+    assert_eq!((late.pid, late.exit_code), (pid, 143), "its end is kept");
+    assert!(late.stdout.is_empty());
+    assert_eq!(refused(client.connect(1).await), RefusedCode::NotFound);
+}
+
+#[tokio::test]
+async fn a_command_that_ends_while_nobody_listens_tells_its_end_later() {
+    let (_agent, client) = Agent::initialised().await;
+    let mut stream = client.start(sh("echo lost; exit 5")).await.unwrap();
+    let pid = pid(&mut stream).await;
+    drop(stream);
+    eventually("the command has ended", || !is_alive(pid)).await;
+    let output = collect(client.connect(pid).await.unwrap()).await.unwrap();
+    assert_eq!(
+        (output.exit_code, output.status.as_str()),
+        (5, "exit status 5")
+    );
+    let input = client.send_input(pid, Bytes::from_static(b"x")).await;
+    assert!(matches!(
+        input,
+        Err(Error::Refused {
+            code: RefusedCode::NotFound,
+            ..
+        })
+    ));
 }
 
 #[tokio::test]

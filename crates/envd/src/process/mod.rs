@@ -1,6 +1,7 @@
 //! The commands that run in the guest: made, followed, fed, signalled, collected.
 
 mod cgroup;
+mod ended;
 mod followers;
 mod handle;
 mod launch;

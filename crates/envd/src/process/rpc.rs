@@ -57,13 +57,11 @@ impl ProcessService {
     }
 
     fn select(&self, selector: Option<&ProcessSelector>) -> Result<Arc<Process>, ConnectError> {
-        let selector = selector.and_then(|selector| selector.selector.as_ref());
-        let found = match selector {
-            Some(Selector::Pid(pid)) => self.processes.by_pid(*pid),
-            Some(Selector::Tag(tag)) => self.processes.by_tag(tag),
-            None => return Err(ConnectError::invalid_argument("no process was named")),
+        let found = match named(selector)? {
+            Selector::Pid(pid) => self.processes.by_pid(*pid),
+            Selector::Tag(tag) => self.processes.by_tag(tag),
         };
-        found.ok_or_else(|| ConnectError::not_found("no such process"))
+        found.ok_or_else(none_such)
     }
 
     /// Reads what the caller wants into what the table understands.
@@ -151,14 +149,11 @@ impl Rpc for ProcessService {
         ctx: RequestContext,
         request: ServiceRequest<'_, ConnectRequest>,
     ) -> ServiceResult<ServiceStream<ConnectResponse>> {
-        let process = self.select(request.to_owned_message().process.as_option())?;
+        let request = request.to_owned_message();
+        let selector = named(request.process.as_option())?;
+        let (pid, followers) = self.processes.followed(selector).ok_or_else(none_such)?;
         let deadline = ctx.time_remaining().map(|left| Instant::now() + left);
-        let follow = Follow::new(
-            process.pid,
-            process.followers.join(),
-            keepalive(&ctx),
-            deadline,
-        );
+        let follow = Follow::new(pid, followers.join(), keepalive(&ctx), deadline);
         let wrap = |event| ConnectResponse {
             event: Some(event).into(),
             ..Default::default()
@@ -235,6 +230,16 @@ impl Rpc for ProcessService {
             .map_err(|error| unreached(&error))?;
         Response::ok(CloseStdinResponse::default())
     }
+}
+
+fn named(selector: Option<&ProcessSelector>) -> Result<&Selector, ConnectError> {
+    selector
+        .and_then(|selector| selector.selector.as_ref())
+        .ok_or_else(|| ConnectError::invalid_argument("no process was named"))
+}
+
+fn none_such() -> ConnectError {
+    ConnectError::not_found("no such process")
 }
 
 async fn feed(process: &Process, input: Option<&ProcessInput>) -> Result<(), ConnectError> {

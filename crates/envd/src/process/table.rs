@@ -6,9 +6,11 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use wrenn_envd_api::process::ProcessConfig;
+use wrenn_envd_api::process::process_selector::Selector;
 
 use super::cgroup::Groups;
-use super::followers::Event;
+use super::ended::Ended;
+use super::followers::{Event, Followers};
 use super::handle::{Killed, Process};
 use super::launch::{Command, LaunchError};
 use super::output::{Source, Watch};
@@ -21,6 +23,7 @@ use crate::session::Session;
 #[derive(Debug)]
 pub(crate) struct Processes {
     running: Mutex<HashMap<u32, Arc<Process>>>,
+    ended: Ended,
     pub(super) reaper: Arc<Reaper>,
     groups: Groups,
 }
@@ -42,6 +45,7 @@ impl Processes {
     pub(crate) fn new(reaper: Arc<Reaper>, groups: Groups) -> Arc<Self> {
         Arc::new(Self {
             running: Mutex::default(),
+            ended: Ended::default(),
             reaper,
             groups,
         })
@@ -99,6 +103,21 @@ impl Processes {
             .cloned()
     }
 
+    /// The pid and the followers of the command that the caller means: one that runs, else one that ended lately.
+    pub(super) fn followed(&self, selector: &Selector) -> Option<(u32, Arc<Followers>)> {
+        let running = match selector {
+            Selector::Pid(pid) => self.by_pid(*pid),
+            Selector::Tag(tag) => self.by_tag(tag),
+        };
+        if let Some(process) = running {
+            return Some((process.pid, Arc::clone(&process.followers)));
+        }
+        self.ended.find(|pid, tag| match selector {
+            Selector::Pid(meant) => pid == *meant,
+            Selector::Tag(meant) => tag == Some(meant),
+        })
+    }
+
     /// All of them, by pid.
     pub(super) fn list(&self) -> Vec<Arc<Process>> {
         let mut list: Vec<_> = lock(&self.running).values().cloned().collect();
@@ -129,8 +148,9 @@ impl Processes {
         });
     }
 
-    /// Takes an ended command off the table, unless its pid already belongs to another.
+    /// Takes an ended command off the table, unless its pid already belongs to another. Only its end is kept.
     fn forget(&self, process: &Arc<Process>) {
+        self.ended.keep(process);
         let mut running = lock(&self.running);
         if running
             .get(&process.pid)

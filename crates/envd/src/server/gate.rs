@@ -10,11 +10,12 @@ use wrenn_envd_api::{Operation, header};
 
 use super::Server;
 use super::answer::refuse;
+use super::revoked::until;
 use crate::files::FileQuery;
 use crate::session::Session;
 
 /// Before the first `/init` nothing passes but `/health` and `/init`; afterwards every other call needs the token, or a
-/// signed URL if it is about a file. The session that let a call in goes with it.
+/// signed URL if it is about a file. The session that let a call in goes with it, and the call ends with its token.
 pub(super) async fn gate(
     State(server): State<Arc<Server>>,
     mut request: Request,
@@ -35,8 +36,9 @@ pub(super) async fn gate(
             "the access token is missing or wrong",
         );
     }
+    let void = session.void.clone();
     request.extensions_mut().insert(session);
-    next.run(request).await
+    until(&void, next.run(request)).await
 }
 
 fn has_token(request: &Request, session: &Session) -> bool {

@@ -9,6 +9,7 @@ use axum::Router;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
+use rustix::net::sockopt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{self, Runtime};
 use tokio::sync::Semaphore;
@@ -23,6 +24,15 @@ const BUFFER: usize = 256 << 10;
 
 /// The most streams on one h2 connection.
 const MAX_STREAMS: u32 = 256;
+
+/// When a silent connection is asked for a sign of life, how often, and how many times in vain. After a restore its other
+/// side no longer exists, and nothing tells so.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(15);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+const KEEPALIVE_PROBES: u32 = 3;
+
+/// How long what was sent may stay unacknowledged, in milliseconds: as long as silence is borne.
+const UNACKNOWLEDGED_MS: u32 = 30_000;
 
 /// How many threads wait for disks and programs. They are made as needed and end when idle.
 const MAX_BLOCKING: usize = 64;
@@ -57,8 +67,8 @@ pub(crate) async fn serve(listener: TcpListener, router: Router) -> Infallible {
 }
 
 async fn connection(stream: TcpStream, router: Router) {
-    // Small answers must not wait for the acknowledgement of the one before.
-    drop(stream.set_nodelay(true));
+    // A connection that could not be set up is only slower, or is noticed later when it is dead.
+    drop(set_up(&stream));
     let mut server = auto::Builder::new(TokioExecutor::new());
     // No time limit for a request's header: it would also close idle connections, which the host keeps for its next call.
     server
@@ -75,6 +85,17 @@ async fn connection(stream: TcpStream, router: Router) {
             .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
             .await,
     );
+}
+
+fn set_up(stream: &TcpStream) -> io::Result<()> {
+    // Small answers must not wait for the acknowledgement of the one before.
+    stream.set_nodelay(true)?;
+    sockopt::set_tcp_keepidle(stream, KEEPALIVE_IDLE)?;
+    sockopt::set_tcp_keepintvl(stream, KEEPALIVE_INTERVAL)?;
+    sockopt::set_tcp_keepcnt(stream, KEEPALIVE_PROBES)?;
+    sockopt::set_tcp_user_timeout(stream, UNACKNOWLEDGED_MS)?;
+    sockopt::set_socket_keepalive(stream, true)?;
+    Ok(())
 }
 
 /// Out of descriptors, most likely: others must close some first.

@@ -6,6 +6,7 @@ mod init;
 mod linger;
 mod listen;
 mod metrics;
+mod revoked;
 mod routes;
 
 use std::sync::Arc;

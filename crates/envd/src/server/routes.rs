@@ -37,6 +37,7 @@ pub(crate) fn router(server: &Arc<Server>) -> Router {
         )
         .route("/metrics", get(metrics))
         .route("/envs", get(envs))
+        .route("/sync", post(sync))
         .route(
             "/files",
             get(files::download).post(files::upload).layer(unlimited),
@@ -73,6 +74,14 @@ fn services(server: &Server) -> ConnectRpcService {
 async fn metrics(State(server): State<Arc<Server>>) -> Response {
     match server.metrics.read() {
         Ok(metrics) => Json::<Metrics>(metrics).into_response(),
+        Err(error) => answer::refuse(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+    }
+}
+
+/// Writes all that the file systems hold back to their disks: what the host does next, a pause, finds them at rest.
+async fn sync() -> Response {
+    match tokio::task::spawn_blocking(rustix::fs::sync).await {
+        Ok(()) => StatusCode::NO_CONTENT.into_response(),
         Err(error) => answer::refuse(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
     }
 }
