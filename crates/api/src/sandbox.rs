@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use wrenn_model::{Fault, TemplateName};
+use wrenn_model::{Fault, OnTimeout, TemplateName};
 
 use crate::Timestamp;
 use crate::check::{self, refuse};
@@ -23,9 +23,16 @@ pub struct CreateSandbox {
     /// Memory in MiB. Absent, zero or less mean 512; at most the host's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_mb: Option<i64>,
-    /// Seconds without activity after which it is destroyed. Absent, zero or less mean 300.
+    /// Seconds without activity after which `on_timeout` happens. Absent, zero or less mean 300.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_sec: Option<i64>,
+    /// What happens then: `destroy` (also when absent), `pause` or `none`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "pause")]
+    pub on_timeout: Option<String>,
+    /// While it is paused, a command, a file or a ping resumes it first, and then succeeds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auto_resume: Option<bool>,
     /// Labels of the caller's own, at most 64; lists can be filtered by them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub metadata: BTreeMap<String, String>,
@@ -37,13 +44,28 @@ pub struct CreateSandbox {
     pub hostname: Option<String>,
 }
 
+/// What a [`CreateSandbox`] that keeps the contract asks for, each absent where the default is meant.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// What it is made from.
+    pub template: Option<TemplateName>,
+    /// Virtual CPUs.
+    pub vcpus: Option<u32>,
+    /// Memory in MiB.
+    pub memory_mb: Option<u32>,
+    /// Seconds without activity after which `on_timeout` happens.
+    pub timeout_sec: Option<u32>,
+    /// What happens then.
+    pub on_timeout: Option<OnTimeout>,
+}
+
 impl CreateSandbox {
-    /// Whether it keeps the contract, as far as that can be said without knowing the host. Answers with its template
-    /// and its numbers (vCPUs, MiB, seconds), each absent where the default is meant.
+    /// Whether it keeps the contract, as far as that can be said without knowing the host. Answers with what had to be
+    /// read out of texts and numbers.
     ///
     /// # Errors
     /// `invalid_request`, naming the field and the rule.
-    pub fn check(&self) -> Result<(Option<TemplateName>, [Option<u32>; 3]), Fault> {
+    pub fn check(&self) -> Result<Asked, Fault> {
         let template = match &self.template {
             None => None,
             Some(name) => Some(name.parse().map_err(|error: wrenn_model::InvalidName| {
@@ -56,13 +78,23 @@ impl CreateSandbox {
         check::metadata(&self.metadata)?;
         check::envs(&self.envs)?;
         self.hostname.as_deref().map_or(Ok(()), check::hostname)?;
-        let numbers = [
-            check::positive("vcpus", self.vcpus, u32::MAX)?,
-            check::positive("memory_mb", self.memory_mb, u32::MAX)?,
-            check::positive("timeout_sec", self.timeout_sec, u32::MAX)?,
-        ];
-        Ok((template, numbers))
+        Ok(Asked {
+            template,
+            vcpus: check::positive("vcpus", self.vcpus, u32::MAX)?,
+            memory_mb: check::positive("memory_mb", self.memory_mb, u32::MAX)?,
+            timeout_sec: check::positive("timeout_sec", self.timeout_sec, u32::MAX)?,
+            on_timeout: self.on_timeout.as_deref().map(on_timeout).transpose()?,
+        })
     }
+}
+
+fn on_timeout(name: &str) -> Result<OnTimeout, Fault> {
+    OnTimeout::from_name(name).ok_or_else(|| {
+        refuse(
+            "on_timeout is none of its choices",
+            "give \"destroy\", \"pause\" or \"none\"",
+        )
+    })
 }
 
 /// A sandbox as it is now.
@@ -74,7 +106,7 @@ pub struct Sandbox {
     /// One of `pending`, `running`, `paused`, `stopped` and `error`.
     #[schema(example = "running")]
     pub status: String,
-    /// What is under way: `starting` or `stopping`. While it stands, `status` is what it was before.
+    /// What is under way: `starting`, `pausing`, `resuming` or `stopping`. While it stands, `status` is what it was before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transition: Option<String>,
     /// Why it stopped, failed, or stands still.
@@ -86,8 +118,13 @@ pub struct Sandbox {
     pub vcpus: u32,
     /// Memory in MiB.
     pub memory_mb: u32,
-    /// Seconds without activity after which it is destroyed.
+    /// Seconds without activity after which `on_timeout` happens.
     pub timeout_sec: u32,
+    /// What happens then: `destroy`, `pause` or `none`.
+    #[schema(example = "destroy")]
+    pub on_timeout: String,
+    /// While it is paused, a command, a file or a ping resumes it first.
+    pub auto_resume: bool,
     /// Its address as it sees itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guest_ip: Option<String>,
@@ -111,7 +148,13 @@ pub struct Sandbox {
     /// When it was last used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_active_at: Option<Timestamp>,
-    /// When it will be destroyed if nobody uses it.
+    /// When its last pause was made: what a resume goes back to, also after an error. Absent when it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused_at: Option<Timestamp>,
+    /// Its last resume went back to a pause of this time, and what it did between then and its error is lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost_since: Option<Timestamp>,
+    /// When `on_timeout` will happen if nobody uses it. Absent when nothing will, and while it does not run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
     /// When its status last changed.
@@ -129,8 +172,21 @@ mod tests {
     #[test]
     fn nothing_said_means_the_defaults() {
         for json in ["{}", r#"{"vcpus":0,"memory_mb":-1}"#, r#"{"vcpus":null}"#] {
-            let (template, numbers) = parse(json).unwrap().check().unwrap();
-            assert_eq!((template, numbers), (None, [None; 3]), "{json}");
+            let asked = parse(json).unwrap().check().unwrap();
+            assert_eq!(asked, Asked::default(), "{json}");
+        }
+    }
+
+    #[test]
+    fn time_outs_have_their_names() {
+        for choice in OnTimeout::ALL {
+            let json = format!(
+                r#"{{"on_timeout":"{}","auto_resume":true}}"#,
+                choice.as_str()
+            );
+            let request = parse(&json).unwrap();
+            assert_eq!(request.check().unwrap().on_timeout, Some(choice));
+            assert_eq!(request.auto_resume, Some(true));
         }
     }
 
@@ -141,7 +197,9 @@ mod tests {
             r#"{"vcpus":"2"}"#,
             r#"{"vcpus":6.0}"#,
             r#"{"vcpus":1e30}"#,
-            r#"{"auto_resume":true}"#,
+            r#"{"auto_resume":"yes"}"#,
+            r#"{"on_timeout":1}"#,
+            r#"{"autoresume":true}"#,
             r#"{"metadata":{"a":1}}"#,
             r#"{"metadata":null}"#,
         ] {
@@ -152,6 +210,9 @@ mod tests {
             r#"{"template":"ünï"}"#,
             r#"{"template":""}"#,
             r#"{"vcpus":9223372036854775807}"#,
+            r#"{"on_timeout":"explode"}"#,
+            r#"{"on_timeout":"Pause"}"#,
+            r#"{"on_timeout":""}"#,
             r#"{"hostname":"a.b"}"#,
             r#"{"envs":{"1":"x"}}"#,
             r#"{"metadata":{"a":"\u0000"}}"#,

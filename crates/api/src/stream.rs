@@ -1,9 +1,12 @@
 //! The messages of a streamed command, one JSON text a WebSocket message.
 //!
 //! ```text
-//! client: start ─► (stdin | close_stdin | signal)* ─► stop?
-//! server:          start ─► (stdout | stderr)* ─► exit | error, then it closes
+//! client: start | connect ─► (stdin | close_stdin | signal)* ─► stop?
+//! server:                    start ─► (stdout | stderr)* ─► exit | error, then it closes
 //! ```
+//!
+//! `connect` takes a command up that runs already, from now on: one that was detached, or one whose sandbox was paused
+//! under its stream and has been resumed. Closing such a connection leaves the command running; `stop` ends it.
 //!
 //! A binary message of the client is standard input too.
 
@@ -64,6 +67,12 @@ impl StartCommand {
 pub enum ClientMessage {
     /// Run this. Once, and before all else.
     Start(StartCommand),
+    /// Follow a command that runs already. Instead of `start`.
+    Connect {
+        /// Its process id in the guest.
+        #[schema(minimum = 1)]
+        pid: u32,
+    },
     /// Bytes for its standard input, as text or as base64.
     Stdin {
         /// Text.
@@ -120,7 +129,8 @@ pub enum ServerMessage {
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         timed_out: bool,
     },
-    /// It did not start, or was lost. Nothing follows.
+    /// It did not start, was lost, or its sandbox was paused (`invalid_state`): then it goes on after the resume, and
+    /// `connect` takes it up again. Nothing follows.
     Error {
         /// What happened.
         data: String,
@@ -146,6 +156,10 @@ mod tests {
         assert_eq!(command.check().unwrap(), 0);
         for (text, message) in [
             (r#"{"type":"stop"}"#, ClientMessage::Stop),
+            (
+                r#"{"type":"connect","pid":7}"#,
+                ClientMessage::Connect { pid: 7 },
+            ),
             (r#"{"type":"close_stdin"}"#, ClientMessage::CloseStdin),
             (
                 r#"{"type":"signal","signal":2}"#,
@@ -160,6 +174,9 @@ mod tests {
         for bad in [
             r#"{"type":"start"}"#,
             r#"{"type":"pty"}"#,
+            r#"{"type":"connect"}"#,
+            r#"{"type":"connect","pid":-1}"#,
+            r#"{"type":"connect","pid":1,"cmd":"a"}"#,
             r#"{"type":"start","cmd":"a","pty":{}}"#,
             r#"{}"#,
         ] {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
-use wrenn_model::{MiB, SandboxId, Status, TemplateName, Transition};
+use wrenn_model::{MiB, OnTimeout, SandboxId, Status, TemplateName, Transition};
 
 use crate::{Store, StoreError};
 
@@ -21,8 +21,12 @@ pub struct Sandbox {
     pub vcpus: u32,
     /// Guest memory.
     pub memory: MiB,
-    /// Seconds without activity after which it is destroyed.
+    /// Seconds without activity after which `on_timeout` happens.
     pub timeout_sec: u32,
+    /// What happens then.
+    pub on_timeout: OnTimeout,
+    /// A call into the paused sandbox resumes it first.
+    pub auto_resume: bool,
     /// The guest's host name.
     pub hostname: String,
     /// The caller's own labels. Not changed after [`Store::insert`].
@@ -47,6 +51,10 @@ pub struct Sandbox {
     pub started_at_ms: Option<i64>,
     /// When it was last used, as far as is stored: the agent knows better.
     pub last_active_at_ms: Option<i64>,
+    /// When its newest generation was made; `None` when it has none.
+    pub paused_at_ms: Option<i64>,
+    /// Since when work was lost, where its last resume went back to an earlier pause.
+    pub lost_since_ms: Option<i64>,
     /// When this row was last changed.
     pub last_updated_ms: i64,
     /// Counts the writes.
@@ -63,8 +71,9 @@ impl Store {
         let inserted = sqlx::query(
             "INSERT INTO sandboxes (id, owner_id, template, vcpus, memory_mb, timeout_sec, hostname, metadata, status, \
              transition, status_reason, guest_ip, host_ip, isolation, vmm, created_at, started_at, last_active_at, \
-             last_updated, version) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20) \
+             last_updated, version, on_timeout, auto_resume, paused_at, lost_since) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, \
+             $22, $23, $24) \
              ON CONFLICT (id) DO NOTHING",
         )
         .bind(row.id.as_str())
@@ -87,6 +96,10 @@ impl Store {
         .bind(row.last_active_at_ms)
         .bind(row.last_updated_ms)
         .bind(row.version)
+        .bind(row.on_timeout.as_str())
+        .bind(i64::from(row.auto_resume))
+        .bind(row.paused_at_ms)
+        .bind(row.lost_since_ms)
         .execute(&mut *tx)
         .await?;
         if inserted.rows_affected() == 0 {
@@ -126,8 +139,8 @@ impl Store {
     pub async fn update(&self, row: &mut Sandbox) -> Result<bool, StoreError> {
         let updated = sqlx::query(
             "UPDATE sandboxes SET status = $3, transition = $4, status_reason = $5, guest_ip = $6, host_ip = $7, \
-             isolation = $8, vmm = $9, started_at = $10, last_active_at = $11, last_updated = $12, \
-             version = version + 1 WHERE id = $1 AND version = $2",
+             isolation = $8, vmm = $9, started_at = $10, last_active_at = $11, last_updated = $12, paused_at = $13, \
+             lost_since = $14, version = version + 1 WHERE id = $1 AND version = $2",
         )
         .bind(row.id.as_str())
         .bind(row.version)
@@ -141,6 +154,8 @@ impl Store {
         .bind(row.started_at_ms)
         .bind(row.last_active_at_ms)
         .bind(row.last_updated_ms)
+        .bind(row.paused_at_ms)
+        .bind(row.lost_since_ms)
         .execute(&self.writer)
         .await?;
         let done = updated.rows_affected() == 1;
@@ -200,6 +215,9 @@ pub(crate) fn read(row: &SqliteRow) -> Result<Sandbox, StoreError> {
         vcpus: number("vcpus")?,
         memory: MiB(number("memory_mb")?),
         timeout_sec: number("timeout_sec")?,
+        on_timeout: OnTimeout::from_name(row.try_get("on_timeout")?)
+            .ok_or_else(|| broken("on_timeout"))?,
+        auto_resume: row.try_get::<i64, _>("auto_resume")? != 0,
         hostname: row.try_get("hostname")?,
         metadata: serde_json::from_str(row.try_get("metadata")?).map_err(|_| broken("metadata"))?,
         status: Status::from_name(row.try_get("status")?).ok_or_else(|| broken("status"))?,
@@ -215,6 +233,8 @@ pub(crate) fn read(row: &SqliteRow) -> Result<Sandbox, StoreError> {
         created_at_ms: row.try_get("created_at")?,
         started_at_ms: row.try_get("started_at")?,
         last_active_at_ms: row.try_get("last_active_at")?,
+        paused_at_ms: row.try_get("paused_at")?,
+        lost_since_ms: row.try_get("lost_since")?,
         last_updated_ms: row.try_get("last_updated")?,
         version: row.try_get("version")?,
         id: id.parse().map_err(|_| broken("id"))?,

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use wrenn_model::{MiB, SandboxId, Status, Transition};
+use wrenn_model::{MiB, OnTimeout, SandboxId, Status, Transition};
 use wrenn_store::{Cursor, Filter, Sandbox, Store, StoreError};
 
 fn sandbox(created_at_ms: i64, metadata: &[(&str, &str)]) -> Sandbox {
@@ -16,6 +16,8 @@ fn sandbox(created_at_ms: i64, metadata: &[(&str, &str)]) -> Sandbox {
         vcpus: 2,
         memory: MiB(512),
         timeout_sec: 300,
+        on_timeout: OnTimeout::Pause,
+        auto_resume: true,
         hostname: "box".into(),
         metadata: metadata
             .iter()
@@ -31,6 +33,8 @@ fn sandbox(created_at_ms: i64, metadata: &[(&str, &str)]) -> Sandbox {
         created_at_ms,
         started_at_ms: None,
         last_active_at_ms: None,
+        paused_at_ms: None,
+        lost_since_ms: None,
         last_updated_ms: created_at_ms,
         version: 1,
     }
@@ -51,7 +55,9 @@ async fn what_is_written_is_read_also_after_a_restart() {
     row.transition = None;
     row.host_ip = "10.11.0.1".into();
     row.started_at_ms = Some(5);
-    row.last_updated_ms = 5;
+    row.paused_at_ms = Some(6);
+    row.lost_since_ms = Some(6);
+    row.last_updated_ms = 7;
     assert!(store.update(&mut row).await.unwrap());
     assert_eq!(row.version, 2);
     store.close().await;
@@ -61,6 +67,37 @@ async fn what_is_written_is_read_also_after_a_restart() {
     assert_eq!(store.get(&row.id).await.unwrap(), Some(row));
     assert_eq!(store.get(&SandboxId::random()).await.unwrap(), None);
     store.check().await.unwrap();
+}
+
+/// A database as the first version of the tables left it, brought up to date.
+#[tokio::test]
+async fn a_founding_database_is_upgraded_and_keeps_its_rows() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).await;
+    let mut row = sandbox(1, &[("team", "red")]);
+    store.insert(&row).await.unwrap();
+    store.close().await;
+    let path = folder.path().join("wrenn.db");
+    let pool = sqlx::SqlitePool::connect(&format!("sqlite://{}", path.display()))
+        .await
+        .unwrap();
+    for step in [
+        "ALTER TABLE sandboxes DROP COLUMN on_timeout",
+        "ALTER TABLE sandboxes DROP COLUMN auto_resume",
+        "ALTER TABLE sandboxes DROP COLUMN paused_at",
+        "ALTER TABLE sandboxes DROP COLUMN lost_since",
+        "DELETE FROM _sqlx_migrations WHERE version = 2",
+    ] {
+        sqlx::query(step).execute(&pool).await.unwrap();
+    }
+    pool.close().await;
+
+    let store = open(folder.path()).await;
+    (row.on_timeout, row.auto_resume) = (OnTimeout::Destroy, false);
+    assert_eq!(store.get(&row.id).await.unwrap(), Some(row.clone()));
+    row.paused_at_ms = Some(9);
+    assert!(store.update(&mut row).await.unwrap());
+    assert_eq!(store.get(&row.id).await.unwrap(), Some(row));
 }
 
 #[tokio::test]
