@@ -20,6 +20,6 @@ pub use agent::{
 pub use keys::{ApiKey, Keys};
 pub use limits::Limits;
 pub use plane::{AgentState, ControlPlane};
-pub use sandboxes::{Deleted, NewSandbox, Sandboxes, Wait};
+pub use sandboxes::{Deleted, NewSandbox, Paused, Resumed, Sandboxes, StepTime, Wait};
 pub use templates::{Template, Templates};
 pub use wrenn_store::{Cursor, Filter, Sandbox, StoreError};

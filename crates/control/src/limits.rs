@@ -15,7 +15,7 @@ pub struct Limits {
     pub memory: MiB,
     /// The least memory that a guest boots in.
     pub min_memory: MiB,
-    /// Seconds without activity after which a sandbox is destroyed.
+    /// Seconds without activity after which what a sandbox's `on_timeout` says happens.
     pub timeout_sec: u32,
     /// The most seconds that may be asked for.
     pub max_timeout_sec: u32,

@@ -83,7 +83,7 @@ pub enum CommandEvent {
     Lost(String),
 }
 
-/// A running command, heard. Dropped before its end, the command ends too, unless it was detached.
+/// A running command, heard. Dropped before its end, the command ends too, unless it was detached or attached to.
 #[derive(Debug)]
 pub struct CommandStream {
     stream: ServerStream<Incoming, ExecStreamResponseView<'static>>,
@@ -102,14 +102,15 @@ pub struct CommandInput {
 }
 
 impl AgentClient {
-    /// Runs a command to its end.
+    /// Runs a command to its end. Has `room` on top where the sandbox may have to be resumed first.
     pub(crate) async fn exec(
         &self,
         id: &SandboxId,
         command: Command,
         stdin: Option<Vec<u8>>,
+        room: Duration,
     ) -> Result<ExecOutcome, Fault> {
-        let limit = Duration::from_secs(u64::from(command.timeout_sec)) + EXEC_SLACK;
+        let limit = Duration::from_secs(u64::from(command.timeout_sec)) + EXEC_SLACK + room;
         let request = rpc::ExecRequest {
             sandbox_id: id.to_string(),
             cmd: command.cmd,
@@ -171,6 +172,31 @@ impl AgentClient {
             id: id.clone(),
         })
     }
+
+    /// Listens to a command that runs already, from now on. It does not end with its listener.
+    pub(crate) async fn exec_attach(
+        &self,
+        id: &SandboxId,
+        pid: u32,
+    ) -> Result<CommandStream, Fault> {
+        let request = rpc::ExecAttachRequest {
+            sandbox_id: id.to_string(),
+            pid,
+            ..Default::default()
+        };
+        let lease = self.connections.lease();
+        let stream = lease
+            .client()
+            .exec_attach(request)
+            .await
+            .map_err(from_agent)?;
+        Ok(CommandStream {
+            stream,
+            _lease: lease,
+            agent: self.clone(),
+            id: id.clone(),
+        })
+    }
 }
 
 impl CommandStream {
@@ -215,6 +241,12 @@ impl CommandStream {
 }
 
 impl CommandInput {
+    /// The command's process id in the guest.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
     /// Writes to its standard input. Waits while the command does not read.
     ///
     /// # Errors

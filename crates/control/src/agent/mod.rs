@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use connectrpc::client::CallOptions;
 use wrenn_hostagent_api as rpc;
-use wrenn_model::{ErrorKind, Fault, SandboxId, TemplateName};
+use wrenn_model::{ErrorKind, Fault, MiB, SandboxId, TemplateName};
 
 pub use command::{Command, CommandEvent, CommandInput, CommandStream, ExecOutcome, Input};
 pub use file::{FileStream, Upload};
@@ -24,6 +24,10 @@ use fault::from_agent;
 const SHORT: Duration = Duration::from_secs(10);
 /// A boot, on a slow host under emulation.
 const CREATE: Duration = Duration::from_secs(600);
+/// A pause or a resume of a guest that has next to no memory, on a slow host under emulation.
+const MOVE: Duration = Duration::from_secs(120);
+/// How slowly a guest's memory is written or read at the worst, in MiB a second.
+const MOVE_MIB_PER_SEC: u32 = 16;
 /// Unmaking a sandbox, tried again while something holds on to it.
 const DESTROY: Duration = Duration::from_secs(60);
 /// What a command's own timeout is given on top, for the way there and back.
@@ -43,6 +47,20 @@ fn within(limit: Duration) -> CallOptions {
     CallOptions::default()
         .with_timeout(limit)
         .with_max_message_size(MESSAGE_BYTES)
+}
+
+/// How long a pause or a resume of so much memory may take.
+pub(crate) fn moving(memory: MiB) -> Duration {
+    MOVE + Duration::from_secs(u64::from(memory.0 / MOVE_MIB_PER_SEC))
+}
+
+/// The agent has done it, and does not say to what.
+fn unnamed(done: &str) -> Fault {
+    Fault::new(
+        ErrorKind::AgentError,
+        format!("the host agent {done} a sandbox and did not say which"),
+        "see that server and agent are of one version",
+    )
 }
 
 impl AgentClient {
@@ -77,13 +95,52 @@ impl AgentClient {
             .await;
         let answer = answer.map_err(from_agent)?.into_owned();
         lease.give_back();
-        answer.sandbox.into_option().ok_or_else(|| {
-            Fault::new(
-                ErrorKind::AgentError,
-                "the host agent made a sandbox and did not say which",
-                "see that server and agent are of one version",
-            )
-        })
+        answer.sandbox.into_option().ok_or_else(|| unnamed("made"))
+    }
+
+    /// Pauses a sandbox with so much memory. One that is paused already stays as it is.
+    pub(crate) async fn pause(
+        &self,
+        id: &SandboxId,
+        memory: MiB,
+    ) -> Result<(rpc::Sandbox, rpc::PauseSandboxResponse), Fault> {
+        let lease = self.connections.lease();
+        let request = rpc::PauseSandboxRequest {
+            sandbox_id: id.to_string(),
+            ..Default::default()
+        };
+        let answer = lease
+            .client()
+            .pause_sandbox_with_options(request, within(moving(memory)))
+            .await;
+        let mut answer = answer.map_err(from_agent)?.into_owned();
+        lease.give_back();
+        let sandbox = std::mem::take(&mut answer.sandbox).into_option();
+        Ok((sandbox.ok_or_else(|| unnamed("paused"))?, answer))
+    }
+
+    /// Resumes a sandbox with so much memory, or boots it from its disk. One that runs already stays as it is.
+    pub(crate) async fn resume(
+        &self,
+        id: &SandboxId,
+        memory: MiB,
+        cold: bool,
+    ) -> Result<(rpc::Sandbox, rpc::ResumeSandboxResponse), Fault> {
+        let lease = self.connections.lease();
+        let request = rpc::ResumeSandboxRequest {
+            sandbox_id: id.to_string(),
+            cold,
+            ..Default::default()
+        };
+        let limit = if cold { CREATE } else { moving(memory) };
+        let answer = lease
+            .client()
+            .resume_sandbox_with_options(request, within(limit))
+            .await;
+        let mut answer = answer.map_err(from_agent)?.into_owned();
+        lease.give_back();
+        let sandbox = std::mem::take(&mut answer.sandbox).into_option();
+        Ok((sandbox.ok_or_else(|| unnamed("resumed"))?, answer))
     }
 
     /// Unmakes a sandbox. Afterwards nothing of it exists, also when it never was.
@@ -128,8 +185,8 @@ impl AgentClient {
         Ok(named.collect())
     }
 
-    /// Counts as use.
-    pub(crate) async fn ping(&self, id: &SandboxId) -> Result<(), Fault> {
+    /// Counts as use. Has `room` on top where the sandbox may have to be resumed first.
+    pub(crate) async fn ping(&self, id: &SandboxId, room: Duration) -> Result<(), Fault> {
         let lease = self.connections.lease();
         let request = rpc::PingRequest {
             sandbox_id: id.to_string(),
@@ -137,7 +194,7 @@ impl AgentClient {
         };
         lease
             .client()
-            .ping_with_options(request, within(SHORT))
+            .ping_with_options(request, within(SHORT + room))
             .await
             .map_err(from_agent)?;
         lease.give_back();

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use wrenn_hostagent_api as rpc;
-use wrenn_model::{Fault, SandboxId};
+use wrenn_model::{Fault, SandboxId, Transition};
 use wrenn_store::Sandbox;
 
 use crate::clock::now_ms;
@@ -97,6 +97,10 @@ pub(crate) async fn settle(
         Action::Nothing => {
             if let Some(sandbox) = sandbox {
                 rules::refresh(&mut row, sandbox);
+                // What the agent does by itself is told, and written once it is done.
+                row.transition = row
+                    .transition
+                    .or_else(|| Transition::from_name(&sandbox.transition));
             }
         }
         Action::Become(mut new) => {

@@ -6,14 +6,15 @@
 //! | pending | as the agent says | stopped: its creation was interrupted |
 //! | running | as the agent says | stopped |
 //! | paused | as the agent says | error |
-//! | error | as the agent says | nothing |
+//! | error | as the agent says | its pause is forgotten, if it had one |
 //! | stopped | as the agent says: it is there, whatever we were told | nothing |
 //! | none | adopted | |
 //!
-//! What the agent has in transition is left until it has settled.
+//! What the agent has in transition is left until it has settled. A row that is pausing or resuming while nobody here is at
+//! work on it is as one without transition: a crash came in between, and the agent knows what became of it.
 
 use wrenn_hostagent_api as rpc;
-use wrenn_model::{MiB, SandboxId, Status, Transition};
+use wrenn_model::{MiB, OnTimeout, SandboxId, Status, Transition};
 use wrenn_store::Sandbox;
 
 /// Why a sandbox that a caller destroyed is stopped.
@@ -41,6 +42,12 @@ pub(crate) fn decide(row: &Sandbox, seen: Option<&rpc::Sandbox>, now_ms: i64) ->
     let become_ = |new| Action::Become(Box::new(new));
     let stopping = row.transition == Some(Transition::Stopping);
     match (row.status, seen) {
+        (Status::Error, None) if !stopping && row.paused_at_ms.is_some() => become_(Sandbox {
+            transition: None,
+            paused_at_ms: None,
+            last_updated_ms: now_ms,
+            ..row.clone()
+        }),
         (Status::Stopped | Status::Error, None) if !stopping => Action::Nothing,
         (_, None) if stopping => become_(stopped(row, &row.status_reason, now_ms)),
         (Status::Pending, None) => become_(stopped(row, INTERRUPTED, now_ms)),
@@ -84,6 +91,8 @@ pub(crate) fn refresh(row: &mut Sandbox, seen: &rpc::Sandbox) {
     row.vmm.clone_from(&seen.vmm);
     row.started_at_ms = time(seen.started_at_unix_ms).or(row.started_at_ms);
     row.last_active_at_ms = time(seen.last_active_at_unix_ms).or(row.last_active_at_ms);
+    row.paused_at_ms = time(seen.paused_at_unix_ms);
+    row.lost_since_ms = time(seen.lost_since_unix_ms);
 }
 
 /// The row of a sandbox that is no more.
@@ -94,6 +103,7 @@ pub(crate) fn stopped(row: &Sandbox, reason: &str, now_ms: i64) -> Sandbox {
         status_reason: reason.to_owned(),
         guest_ip: String::new(),
         host_ip: String::new(),
+        paused_at_ms: None,
         last_updated_ms: now_ms,
         ..row.clone()
     }
@@ -111,6 +121,8 @@ pub(crate) fn adopted(id: &SandboxId, seen: &rpc::Sandbox, now_ms: i64) -> Optio
         vcpus: seen.vcpus,
         memory: MiB(seen.memory_mb),
         timeout_sec: seen.timeout_sec,
+        on_timeout: OnTimeout::from_name(&seen.on_timeout).unwrap_or_default(),
+        auto_resume: seen.auto_resume,
         hostname: seen.hostname.clone(),
         metadata: seen.metadata.clone().into_iter().collect(),
         status: Status::from_name(&seen.status)?,
@@ -123,6 +135,8 @@ pub(crate) fn adopted(id: &SandboxId, seen: &rpc::Sandbox, now_ms: i64) -> Optio
         created_at_ms: time(seen.created_at_unix_ms).unwrap_or(now_ms),
         started_at_ms: None,
         last_active_at_ms: None,
+        paused_at_ms: None,
+        lost_since_ms: None,
         last_updated_ms: now_ms,
         version: 1,
     };
@@ -170,6 +184,7 @@ mod tests {
     fn the_table() {
         use Status::{Error, Paused, Pending, Running, Stopped};
         let (starting, stopping) = (Some(Transition::Starting), Some(Transition::Stopping));
+        let (pausing, resuming) = (Some(Transition::Pausing), Some(Transition::Resuming));
         // What the row becomes; "" for nothing, "destroy" for that.
         for (status, transition, agent, becomes) in [
             (Pending, starting, None, "stopped"),
@@ -188,13 +203,26 @@ mod tests {
             (Running, stopping, None, "stopped"),
             (Running, stopping, Some(("running", "")), "destroy"),
             (Running, stopping, Some(("error", "")), "destroy"),
+            (Running, None, Some(("running", "pausing")), ""),
+            (Running, pausing, None, "stopped"),
+            (Running, pausing, Some(("running", "pausing")), ""),
+            (Running, pausing, Some(("running", "")), "running"),
+            (Running, pausing, Some(("paused", "")), "paused"),
+            (Running, pausing, Some(("error", "")), "error"),
             (Paused, None, None, "error"),
+            (Paused, resuming, None, "error"),
+            (Paused, resuming, Some(("paused", "resuming")), ""),
+            (Paused, resuming, Some(("paused", "")), "paused"),
+            (Paused, resuming, Some(("running", "")), "running"),
+            (Paused, stopping, Some(("paused", "")), "destroy"),
             (Paused, None, Some(("paused", "")), ""),
             (Paused, None, Some(("running", "")), "running"),
             (Paused, stopping, None, "stopped"),
             (Error, None, None, ""),
             (Error, None, Some(("error", "")), ""),
             (Error, None, Some(("running", "")), "running"),
+            (Error, None, Some(("paused", "")), "paused"),
+            (Error, resuming, Some(("error", "")), "error"),
             (Error, stopping, None, "stopped"),
             (Error, stopping, Some(("error", "")), "destroy"),
             (Stopped, None, None, ""),
@@ -227,6 +255,47 @@ mod tests {
         };
         assert_eq!(new.status_reason, "the disk is full");
         assert_eq!(new.version, row.version);
+    }
+
+    #[test]
+    fn a_pause_that_is_gone_is_no_pause() {
+        for status in [Status::Paused, Status::Error] {
+            let row = Sandbox {
+                paused_at_ms: Some(7),
+                ..row(status, None)
+            };
+            let Action::Become(new) = decide(&row, None, 9) else {
+                panic!("{status} stays as it was")
+            };
+            assert_eq!((new.status, new.paused_at_ms), (Status::Error, None));
+            assert_eq!(decide(&new, None, 10), Action::Nothing);
+        }
+    }
+
+    #[test]
+    fn what_is_adopted_keeps_all_that_the_agent_knows() {
+        let sandbox = rpc::Sandbox {
+            owner_id: "red".into(),
+            timeout_sec: 60,
+            hostname: "box".into(),
+            metadata: [("a".to_owned(), "b".to_owned())].into_iter().collect(),
+            on_timeout: "pause".into(),
+            auto_resume: true,
+            paused_at_unix_ms: 7,
+            lost_since_unix_ms: 6,
+            isolation: "kvm".into(),
+            vmm: "qemu".into(),
+            started_at_unix_ms: 5,
+            ..seen("paused", "", "")
+        };
+        let row = adopted(&SandboxId::random(), &sandbox, 9).unwrap();
+        assert_eq!((row.status, row.owner_id.as_str()), (Status::Paused, "red"));
+        assert_eq!((row.on_timeout, row.auto_resume), (OnTimeout::Pause, true));
+        assert_eq!((row.paused_at_ms, row.lost_since_ms), (Some(7), Some(6)));
+        assert_eq!((row.timeout_sec, row.hostname.as_str()), (60, "box"));
+        assert_eq!(row.metadata["a"], "b");
+        assert_eq!((row.isolation.as_str(), row.vmm.as_str()), ("kvm", "qemu"));
+        assert_eq!((row.created_at_ms, row.started_at_ms), (5, Some(5)));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use tokio_util::sync::CancellationToken;
 use wrenn_hostagent_api as rpc;
-use wrenn_model::{ErrorKind, Fault, MiB, SandboxId, Status, TemplateName, Transition};
+use wrenn_model::{ErrorKind, Fault, MiB, OnTimeout, SandboxId, Status, TemplateName, Transition};
 use wrenn_store::Sandbox;
 
 use super::{Sandboxes, store_fault};
@@ -24,8 +24,12 @@ pub struct NewSandbox {
     pub vcpus: Option<u32>,
     /// Guest memory.
     pub memory: Option<MiB>,
-    /// Seconds without activity after which it is destroyed.
+    /// Seconds without activity after which `on_timeout` happens.
     pub timeout_sec: Option<u32>,
+    /// What happens then.
+    pub on_timeout: OnTimeout,
+    /// A call into the paused sandbox resumes it first.
+    pub auto_resume: bool,
     /// The guest's host name.
     pub hostname: Option<String>,
     /// The caller's own labels.
@@ -115,6 +119,8 @@ impl Sandboxes {
             vcpus,
             memory,
             timeout_sec,
+            on_timeout: new.on_timeout,
+            auto_resume: new.auto_resume,
             hostname: new.hostname.unwrap_or_else(|| "sandbox".to_owned()),
             metadata: new.metadata,
             status: Status::Pending,
@@ -127,6 +133,8 @@ impl Sandboxes {
             created_at_ms: now,
             started_at_ms: None,
             last_active_at_ms: None,
+            paused_at_ms: None,
+            lost_since_ms: None,
             last_updated_ms: now,
             version: 1,
         })
@@ -263,6 +271,8 @@ fn request(row: &Sandbox, envs: BTreeMap<String, String>, wait: Wait) -> rpc::Cr
         hostname: row.hostname.clone(),
         detached: wait == Wait::Accepted,
         owner_id: row.owner_id.clone(),
+        on_timeout: row.on_timeout.as_str().to_owned(),
+        auto_resume: row.auto_resume,
         ..Default::default()
     }
 }

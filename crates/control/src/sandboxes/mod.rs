@@ -1,23 +1,26 @@
-//! Sandboxes: looking at them and using them. Making them is in [`create`], unmaking them in [`destroy`].
+//! Sandboxes: looking at them and using them. Making them is in [`create`], unmaking them in [`destroy`], putting them
+//! aside and taking them up again in [`pause`].
 
 mod create;
 mod destroy;
+mod pause;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use wrenn_model::{ErrorKind, Fault, SandboxId, Status};
+use wrenn_model::{ErrorKind, Fault, SandboxId, Status, Transition};
 use wrenn_store::{Filter, Sandbox, StoreError};
 
-use crate::agent::{Command, CommandStream, ExecOutcome, FileStream, Input, Upload};
+use crate::agent::{Command, CommandStream, ExecOutcome, FileStream, Input, Upload, moving};
 use crate::plane::Core;
 use crate::reconcile;
 
 pub use create::{NewSandbox, Wait};
 pub use destroy::Deleted;
+pub use pause::{Paused, Resumed, StepTime};
 
-/// How old what is told of a running sandbox may be.
+/// How old what is told of a sandbox may be that the agent pauses and resumes by itself.
 const FRESH: Duration = Duration::from_secs(1);
 
 /// The sandboxes of this installation. Clones are the same.
@@ -56,16 +59,22 @@ impl Sandboxes {
             .map_err(|error| store_fault(&error))
     }
 
-    /// One sandbox. What is told of a running one is at most a second old, as long as the agent answers.
+    /// One sandbox. What is told of a running or paused one is at most a second old, as long as the agent answers.
     ///
     /// # Errors
     /// `not_found` or `db_error`.
     pub async fn get(&self, id: &SandboxId) -> Result<Sandbox, Fault> {
         let row = self.row(id).await?;
-        if row.status != Status::Running || row.transition.is_some() {
+        let moves = matches!(row.status, Status::Running | Status::Paused);
+        if !moves || row.transition.is_some() {
             return Ok(row);
         }
-        match self.core.observer.look(&self.core.agent, FRESH).await {
+        self.seen(row, FRESH).await
+    }
+
+    /// The row brought up to what the agent had so long ago; as it is when the agent does not answer.
+    async fn seen(&self, row: Sandbox, max_age: Duration) -> Result<Sandbox, Fault> {
+        match self.core.observer.look(&self.core.agent, max_age).await {
             Ok(seen) => reconcile::settle(&self.core, &row, &seen).await,
             Err(_) => Ok(row),
         }
@@ -76,8 +85,9 @@ impl Sandboxes {
     /// # Errors
     /// `not_found`, `invalid_state`, or what the agent says.
     pub async fn ping(&self, id: &SandboxId) -> Result<(), Fault> {
-        self.running(id).await?;
-        self.explain(id, self.core.agent.ping(id).await).await
+        let row = self.callable(id).await?;
+        let told = self.core.agent.ping(id, room(&row)).await;
+        self.explain(row, told).await
     }
 
     /// The last of its serial console, 64 KiB at most.
@@ -89,7 +99,8 @@ impl Sandboxes {
         if row.status == Status::Stopped {
             return Err(not_running(&row));
         }
-        self.explain(id, self.core.agent.console(id).await).await
+        let told = self.core.agent.console(id).await;
+        self.explain(row, told).await
     }
 
     /// Runs a command to its end.
@@ -102,9 +113,9 @@ impl Sandboxes {
         command: Command,
         stdin: Option<Vec<u8>>,
     ) -> Result<ExecOutcome, Fault> {
-        self.running(id).await?;
-        self.explain(id, self.core.agent.exec(id, command, stdin).await)
-            .await
+        let row = self.callable(id).await?;
+        let told = self.core.agent.exec(id, command, stdin, room(&row)).await;
+        self.explain(row, told).await
     }
 
     /// Starts a command and listens to it.
@@ -117,9 +128,42 @@ impl Sandboxes {
         command: Command,
         input: Input,
     ) -> Result<CommandStream, Fault> {
-        self.running(id).await?;
-        self.explain(id, self.core.agent.exec_stream(id, command, input).await)
-            .await
+        let row = self.callable(id).await?;
+        let told = self.core.agent.exec_stream(id, command, input).await;
+        self.explain(row, told).await
+    }
+
+    /// Listens to a command that runs already, from now on. It does not end with its listener.
+    ///
+    /// # Errors
+    /// `not_found`, for the process too, `invalid_state`, or what the agent says.
+    pub async fn exec_attach(&self, id: &SandboxId, pid: u32) -> Result<CommandStream, Fault> {
+        let row = self.callable(id).await?;
+        let told = self.core.agent.exec_attach(id, pid).await;
+        self.explain(row, told).await
+    }
+
+    /// Why a conversation about a command broke off with this fault: when its sandbox was paused under it, that is
+    /// why, and the command goes on later.
+    pub async fn broke_off(&self, id: &SandboxId, pid: u32, fault: Fault) -> Fault {
+        let now = Duration::ZERO;
+        let Ok(seen) = self.core.observer.look(&self.core.agent, now).await else {
+            return fault;
+        };
+        let pausing = seen.sandboxes.get(id).is_some_and(|sandbox| {
+            sandbox.status == Status::Paused.as_str()
+                || sandbox.transition == Transition::Pausing.as_str()
+        });
+        if !pausing {
+            return fault;
+        }
+        Fault::new(
+            ErrorKind::InvalidState,
+            format!("the sandbox was paused: process {pid} goes on when it is resumed"),
+            format!(
+                "resume it with POST /v1/sandboxes/{id}/resume, and connect again with {{\"type\":\"connect\",\"pid\":{pid}}}"
+            ),
+        )
     }
 
     /// Begins to read a regular file. Its first chunk has come when this returns.
@@ -132,9 +176,9 @@ impl Sandboxes {
         path: &str,
         user: Option<&str>,
     ) -> Result<FileStream, Fault> {
-        self.running(id).await?;
-        self.explain(id, self.core.agent.read_file(id, path, user).await)
-            .await
+        let row = self.callable(id).await?;
+        let told = self.core.agent.read_file(id, path, user).await;
+        self.explain(row, told).await
     }
 
     /// Begins to write a file. Whether the agent takes it shows while it is written.
@@ -147,20 +191,21 @@ impl Sandboxes {
         path: &str,
         user: Option<&str>,
     ) -> Result<Upload, Fault> {
-        self.running(id).await?;
+        self.callable(id).await?;
         Ok(self.core.agent.write_file(id, path, user))
     }
 
-    /// Whether the sandbox is there and runs, by its row alone: before anything of a request's body is read.
+    /// The sandbox, if calls into it may be passed on to the agent, by its row alone: before anything of a request's
+    /// body is read. It runs, or it resumes by itself.
     ///
     /// # Errors
     /// `not_found` or `invalid_state`.
-    pub async fn running(&self, id: &SandboxId) -> Result<(), Fault> {
+    pub async fn callable(&self, id: &SandboxId) -> Result<Sandbox, Fault> {
         let row = self.row(id).await?;
-        if row.status == Status::Running {
-            Ok(())
-        } else {
-            Err(not_running(&row))
+        match row.status {
+            Status::Running => Ok(row),
+            Status::Paused if row.auto_resume => Ok(row),
+            _ => Err(not_running(&row)),
         }
     }
 
@@ -174,37 +219,62 @@ impl Sandboxes {
         row.ok_or_else(|| Fault::no_sandbox(id.as_str()))
     }
 
-    /// The agent says "not found" of a file, and of a sandbox that has just ended. The caller should learn which.
-    async fn explain<T>(&self, id: &SandboxId, outcome: Result<T, Fault>) -> Result<T, Fault> {
-        let fault = match outcome {
-            Err(fault) if fault.kind == ErrorKind::NotFound => fault,
-            other => return other,
-        };
-        let row = self.row(id).await?;
-        if let Ok(seen) = self
-            .core
-            .observer
-            .look(&self.core.agent, Duration::ZERO)
-            .await
-        {
-            let row = reconcile::settle(&self.core, &row, &seen).await?;
-            if row.status != Status::Running {
-                return Err(not_running(&row));
+    /// What a call into the sandbox gave. The agent says "not found" of a file, and of a sandbox that has just ended: the
+    /// caller should learn which. A sandbox whose status has turned out to be another is looked at anew.
+    async fn explain<T>(&self, row: Sandbox, told: Result<T, Fault>) -> Result<T, Fault> {
+        match told {
+            Ok(answer) => {
+                if row.status == Status::Paused {
+                    self.look_later(row);
+                }
+                Ok(answer)
             }
+            Err(fault) if matches!(fault.kind, ErrorKind::NotFound | ErrorKind::InvalidState) => {
+                let row = self.seen(row, Duration::ZERO).await?;
+                let ended = matches!(row.status, Status::Stopped | Status::Error);
+                Err(if ended { not_running(&row) } else { fault })
+            }
+            Err(fault) => Err(fault),
         }
-        Err(fault)
+    }
+
+    /// A call has resumed it: its row follows, and the caller need not wait for that.
+    fn look_later(&self, row: Sandbox) {
+        let this = self.clone();
+        self.core.tasks.spawn(async move {
+            if this.core.open_for_work().is_ok()
+                && let Err(fault) = this.seen(row, Duration::ZERO).await
+            {
+                tracing::debug!(%fault, "a resumed sandbox is looked at later");
+            }
+        });
     }
 }
 
+/// What a call may take longer because it has to resume the sandbox first.
+fn room(row: &Sandbox) -> Duration {
+    if row.auto_resume {
+        moving(row.memory)
+    } else {
+        Duration::ZERO
+    }
+}
+
+/// It does not run, and what can be done about that.
 fn not_running(row: &Sandbox) -> Fault {
     let why = if row.status_reason.is_empty() {
         String::new()
     } else {
         format!(": {}", row.status_reason)
     };
+    let resume = format!("resume it with POST /v1/sandboxes/{}/resume", row.id);
     let remedy = match row.status {
-        Status::Pending => "wait until its status is running",
-        _ => "create another with POST /v1/sandboxes",
+        Status::Pending => "wait until its status is running".to_owned(),
+        Status::Paused => resume,
+        Status::Error if row.paused_at_ms.is_some() => {
+            format!("{resume}, which goes back to its last pause")
+        }
+        _ => "create another with POST /v1/sandboxes".to_owned(),
     };
     Fault::new(
         ErrorKind::InvalidState,

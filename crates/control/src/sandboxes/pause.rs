@@ -1,0 +1,236 @@
+//! Pausing and resuming: what is under way is written first, then the agent is asked, then what came of it is written.
+//!
+//! Either runs in a task of its own: a caller that goes away changes nothing. A second wish for the same, while the first
+//! is under way, joins it, and both callers get the outcome; after it, the second is refused.
+
+use wrenn_hostagent_api as rpc;
+use wrenn_model::{ErrorKind, Fault, SandboxId, Status, Transition};
+use wrenn_store::Sandbox;
+
+use super::create::broken;
+use super::{Sandboxes, not_running, store_fault};
+use crate::clock::now_ms;
+use crate::flight::Flight;
+use crate::reconcile::rules;
+
+/// A sandbox after its pause.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Paused {
+    /// As it is now.
+    pub sandbox: Sandbox,
+    /// How long each step took.
+    pub steps: Vec<StepTime>,
+    /// Bytes of memory that were written; `None` when the agent had paused it before.
+    pub memory_bytes: Option<u64>,
+    /// Bytes that its disk layer takes; `None` when the agent had paused it before.
+    pub disk_bytes: Option<u64>,
+}
+
+/// A sandbox after its resume.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resumed {
+    /// As it is now.
+    pub sandbox: Sandbox,
+    /// How long each step took.
+    pub steps: Vec<StepTime>,
+}
+
+/// How long a step took.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StepTime {
+    /// The agent's name for it.
+    pub step: String,
+    /// Microseconds.
+    pub micros: u64,
+}
+
+impl Sandboxes {
+    /// Pauses a running sandbox. Answers when its pause is durable.
+    ///
+    /// # Errors
+    /// `not_found`; `invalid_state` unless it runs; or what the agent says: then it runs on.
+    pub async fn pause(&self, id: &SandboxId) -> Result<Paused, Fault> {
+        self.core.open_for_work()?;
+        let work = self.clone().put_aside(id.clone());
+        let task = self.core.tasks.spawn(work);
+        task.await.unwrap_or_else(|error| Err(broken(&error)))
+    }
+
+    /// Resumes a sandbox that is paused, or in error after a pause. With `cold` it boots from the disk of that pause.
+    ///
+    /// # Errors
+    /// `not_found`; `invalid_state` where there is no pause to go back to, or it runs; `conflict` where the pause does
+    /// not fit the host; or what the agent says: then it stays as it was.
+    pub async fn resume(&self, id: &SandboxId, cold: bool) -> Result<Resumed, Fault> {
+        self.core.open_for_work()?;
+        let work = self.clone().take_up(id.clone(), cold);
+        let task = self.core.tasks.spawn(work);
+        task.await.unwrap_or_else(|error| Err(broken(&error)))
+    }
+
+    async fn put_aside(self, id: SandboxId) -> Result<Paused, Fault> {
+        let (row, flight) = self.begin(&id, Transition::Pausing).await?;
+        let told = self.core.agent.pause(&id, row.memory).await;
+        let (seen, answer) = self.end(&id, Transition::Pausing, flight, told).await?;
+        Ok(Paused {
+            sandbox: seen,
+            steps: steps(answer.steps),
+            memory_bytes: answer.memory_bytes,
+            disk_bytes: answer.disk_bytes,
+        })
+    }
+
+    async fn take_up(self, id: SandboxId, cold: bool) -> Result<Resumed, Fault> {
+        let (row, flight) = self.begin(&id, Transition::Resuming).await?;
+        let told = self.core.agent.resume(&id, row.memory, cold).await;
+        let (sandbox, answer) = self.end(&id, Transition::Resuming, flight, told).await?;
+        Ok(Resumed {
+            sandbox,
+            steps: steps(answer.steps),
+        })
+    }
+
+    /// Writes what is under way, if the sandbox allows it; joins the same that is under way already.
+    async fn begin(
+        &self,
+        id: &SandboxId,
+        transition: Transition,
+    ) -> Result<(Sandbox, Flight), Fault> {
+        loop {
+            let mut row = self.row(id).await?;
+            if !allows(&row, transition) {
+                // The agent may have paused or resumed it by itself since.
+                row = self.seen(row, std::time::Duration::ZERO).await?;
+            }
+            if !allows(&row, transition) {
+                return Err(refusal(&row, transition));
+            }
+            let flight = self.core.flights.begin(id);
+            if row.transition == Some(transition) {
+                return Ok((row, flight));
+            }
+            row.transition = Some(transition);
+            row.last_updated_ms = now_ms();
+            if self.write(&mut row).await? {
+                return Ok((row, flight));
+            }
+            // Somebody else has written in between: look again.
+        }
+    }
+
+    /// Writes what came of it.
+    async fn end<T>(
+        &self,
+        id: &SandboxId,
+        transition: Transition,
+        flight: Flight,
+        told: Result<(rpc::Sandbox, T), Fault>,
+    ) -> Result<(Sandbox, T), Fault> {
+        match told {
+            Ok((seen, answer)) => Ok((self.follow(id, &seen).await?, answer)),
+            Err(fault) => {
+                tracing::info!(sandbox = %id, transition = transition.as_str(), %fault, "did not come to its end");
+                drop(flight);
+                self.undo(id, transition, &fault).await?;
+                Err(fault)
+            }
+        }
+    }
+
+    /// The row as the agent has its sandbox now, unless somebody wants it gone.
+    async fn follow(&self, id: &SandboxId, seen: &rpc::Sandbox) -> Result<Sandbox, Fault> {
+        loop {
+            let mut row = self.row(id).await?;
+            if row.status == Status::Stopped || row.transition == Some(Transition::Stopping) {
+                return Err(Fault::new(
+                    ErrorKind::Conflict,
+                    format!("sandbox {id} was destroyed meanwhile"),
+                    "create another",
+                ));
+            }
+            row.status = Status::from_name(&seen.status).unwrap_or(row.status);
+            row.transition = None;
+            row.last_updated_ms = now_ms();
+            rules::refresh(&mut row, seen);
+            if self.write(&mut row).await? {
+                return Ok(row);
+            }
+        }
+    }
+
+    /// Nothing is under way any more. Where nobody knows, the reconciler finds out.
+    async fn undo(
+        &self,
+        id: &SandboxId,
+        transition: Transition,
+        fault: &Fault,
+    ) -> Result<(), Fault> {
+        if matches!(fault.kind, ErrorKind::Unavailable | ErrorKind::Timeout) {
+            return Ok(());
+        }
+        loop {
+            let mut row = self.row(id).await?;
+            if row.transition != Some(transition) {
+                return Ok(());
+            }
+            row.transition = None;
+            row.last_updated_ms = now_ms();
+            if self.write(&mut row).await? {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn write(&self, row: &mut Sandbox) -> Result<bool, Fault> {
+        let written = self.core.store.update(row).await;
+        written.map_err(|error| store_fault(&error))
+    }
+}
+
+/// Whether this may begin, or be joined.
+fn allows(row: &Sandbox, transition: Transition) -> bool {
+    let free = row
+        .transition
+        .is_none_or(|under_way| under_way == transition);
+    free && match transition {
+        Transition::Pausing => row.status == Status::Running,
+        Transition::Resuming => match row.status {
+            Status::Paused => true,
+            Status::Error => row.paused_at_ms.is_some(),
+            _ => false,
+        },
+        Transition::Starting | Transition::Stopping => false,
+    }
+}
+
+fn refusal(row: &Sandbox, transition: Transition) -> Fault {
+    match (row.transition, transition, row.status) {
+        (Some(under_way), ..) => Fault::new(
+            ErrorKind::InvalidState,
+            format!("sandbox {} is {}", row.id, under_way.as_str()),
+            "wait until it has no transition, and look at its status then",
+        ),
+        (None, Transition::Resuming, Status::Running) => Fault::new(
+            ErrorKind::InvalidState,
+            format!("sandbox {} is running", row.id),
+            "use it: there is nothing to resume",
+        ),
+        (None, Transition::Resuming, Status::Error) => Fault::new(
+            ErrorKind::InvalidState,
+            format!(
+                "sandbox {} has no pause to go back to: {}",
+                row.id, row.status_reason
+            ),
+            "create another with POST /v1/sandboxes",
+        ),
+        _ => not_running(row),
+    }
+}
+
+fn steps(steps: Vec<rpc::StepTime>) -> Vec<StepTime> {
+    let one = |step: rpc::StepTime| StepTime {
+        step: step.step,
+        micros: step.micros,
+    };
+    steps.into_iter().map(one).collect()
+}
