@@ -1,0 +1,106 @@
+//! Reading an image out of packs at any offset.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{BufReader, Seek};
+use std::os::unix::fs::FileExt;
+
+use wrenn_sys::extents::Extent;
+
+use super::{BuildId, Error, Mapping, SUM, Source, header};
+
+/// An image that is read out of the pack of a generation and those of the generations before it.
+///
+/// Headers and mappings are verified when the packs are opened; blocks are not when they are read ([`super::verify`]).
+#[derive(Debug)]
+pub struct Reader {
+    mapping: Mapping,
+    blocks: HashMap<BuildId, Blocks>,
+}
+
+/// The blocks of a pack.
+#[derive(Debug)]
+struct Blocks {
+    pack: File,
+    /// Where they begin in the pack.
+    start: u64,
+    len: u64,
+}
+
+impl Reader {
+    /// Opens the image whose pack is `top`. The packs of all builds that it needs blocks of are among the `ancestors`, in
+    /// any order.
+    ///
+    /// # Errors
+    /// [`Error::BuildMissing`], [`Error::BuildTwice`], [`Error::BuildTooShort`], [`Error::Truncated`]; whatever shows that
+    /// a pack's header or mapping is not what was written.
+    pub fn open(top: File, ancestors: impl IntoIterator<Item = File>) -> Result<Self, Error> {
+        let (mapping, own) = Blocks::open(top)?;
+        let mut blocks = HashMap::from([(mapping.identity().build, own)]);
+        for pack in ancestors {
+            let (ancestor, own) = Blocks::open(pack)?;
+            let build = ancestor.identity().build;
+            if blocks.insert(build, own).is_some() {
+                return Err(Error::BuildTwice(build));
+            }
+        }
+        for entry in mapping.entries() {
+            if let Source::Build { build, at } = entry.source {
+                let len = blocks.get(&build).ok_or(Error::BuildMissing(build))?.len;
+                if at + entry.len > len {
+                    return Err(Error::BuildTooShort(build));
+                }
+            }
+        }
+        Ok(Self { mapping, blocks })
+    }
+
+    /// Where the image's bytes are.
+    #[must_use]
+    pub fn mapping(&self) -> &Mapping {
+        &self.mapping
+    }
+
+    /// Fills `buf` with what the image has at `offset`.
+    ///
+    /// # Errors
+    /// [`Error::Outside`] when that ends behind the image; [`Error::Read`].
+    pub fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), Error> {
+        let (len, size) = (buf.len() as u64, self.mapping.size());
+        let range = Extent { start: offset, len };
+        if offset.checked_add(len).is_none_or(|end| end > size) {
+            return Err(Error::Outside { range, size });
+        }
+        let mut rest = buf;
+        for piece in self.mapping.pieces(range) {
+            let len = usize::try_from(piece.len).unwrap_or(rest.len());
+            let (bytes, behind) = rest.split_at_mut(len);
+            match piece.source {
+                Source::Zero => bytes.fill(0),
+                Source::Build { build, at } => self.read_blocks(build, at, bytes)?,
+            }
+            rest = behind;
+        }
+        Ok(())
+    }
+
+    fn read_blocks(&self, build: BuildId, at: u64, bytes: &mut [u8]) -> Result<(), Error> {
+        let blocks = self.blocks.get(&build).ok_or(Error::BuildMissing(build))?;
+        let read = blocks.pack.read_exact_at(bytes, blocks.start + at);
+        read.map_err(Error::read)
+    }
+}
+
+impl Blocks {
+    /// Reads a pack's mapping, and finds its blocks and whether they are all there.
+    fn open(mut pack: File) -> Result<(Mapping, Self), Error> {
+        pack.rewind().map_err(Error::Read)?;
+        let (mapping, _) = header::read(&mut BufReader::new(&pack))?;
+        let (start, len) = (header::data_start(&mapping), mapping.stored());
+        let end = pack.metadata().map_err(Error::Read)?.len();
+        if end < start + len + SUM as u64 {
+            return Err(Error::Truncated);
+        }
+        Ok((mapping, Self { pack, start, len }))
+    }
+}
