@@ -4,7 +4,10 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use wrenn_model::Mismatch;
 use wrenn_sys::{cgroup, program};
+
+use crate::RunState;
 
 /// Why a VM could not be started, adopted, asked or ended.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +62,18 @@ pub enum Error {
         /// The end of what it said, or how it ended.
         said: String,
     },
+    /// The saved state belongs to another platform.
+    #[error("the saved state can not be loaded here")]
+    Mismatch(#[from] Mismatch),
+    /// The saved state was not accepted.
+    #[error("the saved state can not be loaded: {said}")]
+    Restore {
+        /// The end of what the VMM said, or how it ended.
+        said: String,
+    },
+    /// Only a VM that stands still can be captured.
+    #[error("the VM does not stand still: it is {0:?}")]
+    NotFrozen(RunState),
     /// The VMM lives no more.
     #[error("the VM is gone")]
     Gone,

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use wrenn_model::{Isolation, VmId};
+use wrenn_model::{Isolation, MiB, VmId};
 use wrenn_sys::process::{Birth, FileId};
 
 /// A VM's process, to be kept by the agent. Another process that got its number, another boot of the host, another
@@ -24,6 +24,18 @@ pub struct Identity {
     pub exe: FileId,
     /// How its cgroup is called, below where cgroups are mounted.
     pub cgroup: String,
+    /// The guest's memory. `None` for a VM that was started before there was a use for it: it can't be captured.
+    #[serde(default)]
+    pub memory: Option<GuestMemory>,
+}
+
+/// By what the guest's memory is found among all that a VMM has mapped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GuestMemory {
+    /// The image that the VM was started from.
+    pub image: FileId,
+    /// Its size.
+    pub size: MiB,
 }
 
 impl Identity {

@@ -1,4 +1,5 @@
-//! A microVM as a process: start it, adopt it after a restart of the agent, watch it, end it.
+//! A microVM as a process: start it, adopt it after a restart of the agent, watch it, save what it is, load that again,
+//! end it.
 //!
 //! One trait, [`Vmm`], stands for a way to run virtual machines, and one, [`Machine`], for a virtual machine that
 //! runs. The driver here is [`qemu`]. Where disks, networks and memory images come from is no business of this crate:
@@ -12,6 +13,7 @@ pub mod jail;
 pub mod qemu;
 
 use std::fmt::Debug;
+use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,10 +21,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
-use wrenn_model::{Isolation, MiB, VmId, VmmKind};
+use wrenn_model::{Isolation, MiB, Mismatch, Platform, VmId, VmmKind};
+use wrenn_sys::extents::Piece;
 
 pub use error::Error;
-pub use identity::Identity;
+pub use identity::{GuestMemory, Identity};
 pub use qemu::{Accel, Qemu, QemuConfig};
 
 /// What a virtual machine is made of.
@@ -34,9 +37,9 @@ pub struct VmSpec {
     pub vcpus: u32,
     /// Guest memory.
     pub memory: MiB,
-    /// An uncompressed kernel with a PVH entry point.
+    /// An uncompressed kernel with a PVH entry point. Only a cold boot reads it.
     pub kernel: PathBuf,
-    /// The initial RAM file system. Its size must be a multiple of 4096.
+    /// The initial RAM file system. Its size must be a multiple of 4096. Only a cold boot reads it.
     pub initrd: PathBuf,
     /// The disk.
     pub disk: VmDisk,
@@ -65,6 +68,27 @@ pub enum MemorySource {
     Image(PathBuf),
 }
 
+/// What a VM was when it stood still, beside its memory and its disk.
+#[derive(Debug, Clone)]
+pub struct SavedState {
+    /// A file with what [`Capture::state`] was.
+    pub state: PathBuf,
+    /// Where it ran.
+    pub platform: Platform,
+}
+
+/// What a VM that stands still is, beside its disk.
+#[derive(Debug)]
+pub struct Capture {
+    /// The state of its devices and virtual CPUs, as the VMM wrote it: untrusted, at most 16 MiB.
+    pub state: Vec<u8>,
+    /// Where its memory is read, at each piece's `from`. It reads nothing any more once the VMM has ended.
+    pub memory: File,
+    /// Every page that the VM has written since it started: `to` is the offset in the guest's memory and so in a memory
+    /// image. Ascending.
+    pub pieces: Vec<Piece>,
+}
+
 /// What a driver can do on this host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Capabilities {
@@ -86,6 +110,15 @@ pub trait Vmm: Send + Sync + Debug {
     /// What separates its guests from the host.
     fn isolation(&self) -> Isolation;
 
+    /// Where its VMs run, with the host's current build.
+    fn platform(&self) -> &Platform;
+
+    /// Whether a state that was saved on this platform can be loaded here; the build that saved it must be kept here.
+    ///
+    /// # Errors
+    /// The first thing that does not fit.
+    fn can_restore(&self, saved: &Platform) -> Result<(), Mismatch>;
+
     /// Starts a VM and returns when its virtual CPUs run.
     ///
     /// A start that fails leaves nothing. One whose future is dropped may leave a VM that runs: [`Vmm::remove`] ends it.
@@ -93,6 +126,18 @@ pub trait Vmm: Send + Sync + Debug {
         &self,
         spec: &VmSpec,
         memory: MemorySource,
+        tap: OwnedFd,
+    ) -> Result<Arc<dyn Machine>, Error>;
+
+    /// Loads a saved state. Returns when the device state is loaded and the virtual CPUs stand still:
+    /// [`Machine::thaw`] lets them go on. Its memory is read lazily, from the image.
+    ///
+    /// [`Error::Mismatch`] comes before anything is made. A failure leaves what one of [`Vmm::start`] leaves.
+    async fn restore(
+        &self,
+        spec: &VmSpec,
+        memory: MemorySource,
+        saved: &SavedState,
         tap: OwnedFd,
     ) -> Result<Arc<dyn Machine>, Error>;
 
@@ -105,6 +150,15 @@ pub trait Vmm: Send + Sync + Debug {
 
     /// The VMs of this instance of which the kernel still knows something.
     async fn leftovers(&self) -> Result<Vec<VmId>, Error>;
+
+    /// Makes `link` keep a build: a hard link to the build's marker file, so that [`Vmm::collect_builds`] leaves the
+    /// build alone while the link stands. An existing link is fine.
+    ///
+    /// A VM keeps its build by itself, from its start until [`Vmm::remove`]. Syncing the link's folder is the caller's.
+    fn keep_build(&self, platform: &Platform, link: &Path) -> Result<(), Error>;
+
+    /// Removes builds that are neither the host's current one nor kept by a link.
+    async fn collect_builds(&self) -> Result<(), Error>;
 }
 
 /// A virtual machine.
@@ -118,6 +172,11 @@ pub trait Machine: Send + Sync + Debug {
 
     /// Lets its virtual CPUs go on, also after a full disk; writes that failed are tried again.
     async fn thaw(&self) -> Result<(), Error>;
+
+    /// What a frozen VM is, beside its disk: device state and every page that it has written since it started.
+    ///
+    /// It may be taken any number of times. [`Error::NotFrozen`] when its virtual CPUs run or it has reached its end.
+    async fn capture(&self) -> Result<Capture, Error>;
 
     /// What it is doing; also right after [`Vmm::adopt`], for what happened while nobody listened. [`Error::Gone`]
     /// when it has ended.

@@ -7,7 +7,10 @@ mod kvm;
 mod launch;
 mod log;
 mod machine;
+mod memory;
+mod platform;
 mod qmp;
+mod state;
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -15,14 +18,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use wrenn_model::{InstanceId, Isolation, VmId, VmmKind};
+use wrenn_model::{InstanceId, Isolation, Mismatch, Platform, VmId, VmmKind};
 use wrenn_sys::cgroup::{Cgroup, Hierarchies};
 use wrenn_sys::process::Process;
 use wrenn_sys::{clock, durable, process};
 
-use crate::{Capabilities, Error, Identity, Machine, MemorySource, VmSpec, Vmm};
-use build::Build;
-use launch::Job;
+use crate::{Capabilities, Error, Identity, Machine, MemorySource, SavedState, VmSpec, Vmm};
+use build::Builds;
+use launch::{Boot, Job};
 use log::Log;
 use machine::QemuMachine;
 use qmp::Link;
@@ -33,6 +36,8 @@ const MOST_VCPUS: u32 = 288;
 const END_LIMIT: Duration = Duration::from_secs(10);
 /// Where builds are kept, in the state folder.
 const BUILDS: &str = "vmm-builds";
+/// What keeps a VM's build, in the VM's folder.
+const KEPT: &str = "build";
 
 /// What guests run under.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -59,7 +64,8 @@ pub struct QemuConfig {
     pub accel: Accel,
     /// The guest kernel with which KVM is tried.
     pub probe_kernel: PathBuf,
-    /// A folder of root's for VMM builds. From where it lies programs can be run.
+    /// A folder of root's for VMM builds. From where it lies programs can be run, and the VMs' folders are on the same
+    /// file system.
     pub state_dir: PathBuf,
     /// A folder of root's for the verdict about KVM. Installations on one machine may share it.
     pub verdict_dir: PathBuf,
@@ -85,9 +91,8 @@ impl Default for QemuConfig {
 pub struct Qemu {
     config: QemuConfig,
     hierarchies: Hierarchies,
-    build: Build,
-    isolation: Isolation,
-    tsc_khz: u64,
+    builds: Arc<Builds>,
+    platform: Platform,
     max_vcpus: u32,
 }
 
@@ -99,21 +104,27 @@ impl Qemu {
     pub async fn open(config: QemuConfig) -> Result<Self, Error> {
         let hierarchies = Hierarchies::find()?;
         let clock = tokio::task::spawn_blocking(clock::tsc_khz);
-        let build = build::ensure(config.binary.as_deref(), &config.state_dir.join(BUILDS)).await?;
+        let dir = config.state_dir.join(BUILDS);
+        let builds = Builds::open(config.binary.as_deref(), dir).await?;
         let tsc_khz = clock.await.map_err(std::io::Error::other);
+        let tsc_khz = tsc_khz.map_err(Error::io("measuring the clock"))?;
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+        let platform = |isolation| {
+            let here = platform::here(&builds.current().hash, isolation, tsc_khz);
+            here.map_err(Error::io("looking at the host's CPU"))
+        };
+        let (emulated, kvm) = (platform(Isolation::Emulated)?, platform(Isolation::Kvm)?);
         let mut qemu = Self {
             hierarchies,
-            build,
-            isolation: Isolation::Emulated,
-            tsc_khz: tsc_khz.map_err(Error::io("measuring the clock"))?,
+            builds: Arc::new(builds),
+            platform: emulated,
             max_vcpus: u32::try_from(cpus).unwrap_or(MOST_VCPUS).min(MOST_VCPUS),
             config,
         };
-        qemu.isolation = qemu.choose().await?;
-        tracing::info!(
-            build = %&qemu.build.hash[..12], isolation = qemu.isolation.as_str(), tsc_khz = qemu.tsc_khz, "QEMU is ready"
-        );
+        if qemu.choose().await? == Isolation::Kvm {
+            qemu.platform = kvm;
+        }
+        tracing::info!(platform = ?qemu.platform, "QEMU is ready");
         Ok(qemu)
     }
 
@@ -141,21 +152,43 @@ impl Qemu {
         self.hierarchies.group(&self.parent(), vm.as_str())
     }
 
-    fn job(&self, spec: &VmSpec, memory: MemorySource, tap: OwnedFd) -> Job {
+    /// Runs a VM with this build; a failure leaves nothing.
+    async fn launch(
+        &self,
+        spec: &VmSpec,
+        build: &str,
+        boot: Boot,
+        memory: MemorySource,
+        tap: OwnedFd,
+    ) -> Result<Arc<dyn Machine>, Error> {
         let MemorySource::Image(memory_image) = memory;
-        Job {
+        let job = Job {
             vm: spec.vm.clone(),
             dir: spec.dir.clone(),
             uid: spec.uid,
             vcpus: spec.vcpus,
             memory: spec.memory,
             memory_image,
-            kernel: spec.kernel.clone(),
-            initrd: Some(spec.initrd.clone()),
+            boot,
             disk: Some(spec.disk.clone()),
             tap: Some((tap, spec.mac)),
-            isolation: self.isolation,
-            tsc_khz: self.tsc_khz,
+            isolation: self.platform.isolation,
+            tsc_khz: self.platform.tsc_khz,
+        };
+        launch::check(&job, self.max_vcpus)?;
+        let started = async {
+            let build = self.builds.keep(build, &spec.dir.join(KEPT))?;
+            let cgroup = self.cgroup(&spec.vm);
+            job.run(&build, cgroup, &self.config.helper).await
+        };
+        match started.await {
+            Ok(machine) => Ok(Arc::new(machine)),
+            Err(error) => {
+                if let Err(left) = self.remove(&spec.vm, &spec.dir).await {
+                    tracing::error!(vm = %spec.vm, error = %left, "a failed start was not cleaned up");
+                }
+                Err(error)
+            }
         }
     }
 
@@ -194,7 +227,24 @@ impl Vmm for Qemu {
     }
 
     fn isolation(&self) -> Isolation {
-        self.isolation
+        self.platform.isolation
+    }
+
+    fn platform(&self) -> &Platform {
+        &self.platform
+    }
+
+    fn can_restore(&self, saved: &Platform) -> Result<(), Mismatch> {
+        saved.loads_on(&self.platform)?;
+        match self.builds.find(&saved.build) {
+            Ok(_) => Ok(()),
+            Err(Error::Mismatch(mismatch)) => Err(mismatch),
+            Err(error) => {
+                // A build that can't be read is none.
+                tracing::error!(build = saved.build, ?error, "a VMM build is damaged");
+                Err(Mismatch::Build(saved.build.clone()))
+            }
+        }
     }
 
     async fn start(
@@ -203,20 +253,25 @@ impl Vmm for Qemu {
         memory: MemorySource,
         tap: OwnedFd,
     ) -> Result<Arc<dyn Machine>, Error> {
-        let job = self.job(spec, memory, tap);
-        launch::check(&job, self.max_vcpus)?;
-        match job
-            .run(&self.build, self.cgroup(&spec.vm), &self.config.helper)
-            .await
-        {
-            Ok(machine) => Ok(Arc::new(machine)),
-            Err(error) => {
-                if let Err(left) = self.remove(&spec.vm, &spec.dir).await {
-                    tracing::error!(vm = %spec.vm, error = %left, "a failed start was not cleaned up");
-                }
-                Err(error)
-            }
-        }
+        let boot = Boot::Kernel {
+            kernel: spec.kernel.clone(),
+            initrd: Some(spec.initrd.clone()),
+        };
+        let build = &self.platform.build;
+        self.launch(spec, build, boot, memory, tap).await
+    }
+
+    async fn restore(
+        &self,
+        spec: &VmSpec,
+        memory: MemorySource,
+        saved: &SavedState,
+        tap: OwnedFd,
+    ) -> Result<Arc<dyn Machine>, Error> {
+        self.can_restore(&saved.platform)?;
+        let boot = Boot::State(saved.state.clone());
+        let build = &saved.platform.build;
+        self.launch(spec, build, boot, memory, tap).await
     }
 
     async fn adopt(&self, identity: &Identity) -> Result<Arc<dyn Machine>, Error> {
@@ -231,7 +286,7 @@ impl Vmm for Qemu {
 
     async fn remove(&self, vm: &VmId, dir: &Path) -> Result<(), Error> {
         self.cgroup(vm).end(END_LIMIT).await?;
-        for name in [launch::ROOT, launch::SOCKET, log::NAME, console::NAME] {
+        for name in [launch::ROOT, launch::SOCKET, log::NAME, console::NAME, KEPT] {
             durable::remove(&dir.join(name))
                 .map_err(Error::io(format!("removing {name} in {}", dir.display())))?;
         }
@@ -241,5 +296,16 @@ impl Vmm for Qemu {
     async fn leftovers(&self) -> Result<Vec<VmId>, Error> {
         let names = self.hierarchies.children(&self.parent())?;
         Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
+    }
+
+    fn keep_build(&self, platform: &Platform, link: &Path) -> Result<(), Error> {
+        self.builds.keep(&platform.build, link).map(drop)
+    }
+
+    async fn collect_builds(&self) -> Result<(), Error> {
+        let builds = Arc::clone(&self.builds);
+        let collected = tokio::task::spawn_blocking(move || builds.collect());
+        let collected = collected.await.map_err(std::io::Error::other).flatten();
+        collected.map_err(Error::io("removing VMM builds"))
     }
 }

@@ -11,6 +11,8 @@ pub(super) const BUILD: &str = "vmm";
 /// Where the jail has the VM's files.
 pub(super) const MEMORY: &str = "vm/memory";
 /// See [`MEMORY`].
+pub(super) const STATE: &str = "vm/state";
+/// See [`MEMORY`].
 pub(super) const KERNEL: &str = "vm/kernel";
 /// See [`MEMORY`].
 pub(super) const INITRD: &str = "vm/initrd";
@@ -32,6 +34,30 @@ pub(super) const TRANSLATED_MIB: u32 = 64;
 /// can't have a thread, which a guest with many requests under way could bring about.
 pub(super) const DISK_THREADS: u32 = 16;
 
+/// The machine type with all its options. With the old timer and interrupt controller some boots of an uncompressed
+/// kernel end in a silent reset.
+pub(super) const MACHINE: &str = "microvm,acpi=on,rtc=on,pit=off,pic=off,memory-backend=memory";
+
+/// The CPU that the guest sees.
+pub(super) fn cpu_model(isolation: Isolation) -> &'static str {
+    match isolation {
+        Isolation::Kvm => "host",
+        Isolation::Emulated => "max",
+    }
+}
+
+/// What the guest begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Begin {
+    /// A kernel.
+    Kernel {
+        /// Beside it, an initial file system.
+        initrd: bool,
+    },
+    /// A state that was saved. Its memory has the kernel in it.
+    State,
+}
+
 /// A machine to be described.
 #[derive(Debug, Clone)]
 pub(super) struct Plan {
@@ -41,7 +67,7 @@ pub(super) struct Plan {
     pub(super) isolation: Isolation,
     /// Of the host's time stamp counter. The emulator's guest can't measure it reliably.
     pub(super) tsc_khz: u64,
-    pub(super) initrd: bool,
+    pub(super) begin: Begin,
     pub(super) disk: bool,
     /// The guest's Ethernet address, if it has a network.
     pub(super) mac: Option<[u8; 6]>,
@@ -66,7 +92,7 @@ pub(super) fn arguments(plan: &Plan) -> Vec<String> {
         "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
     );
     machine(&mut args, plan);
-    boot(&mut args, plan);
+    begin(&mut args, plan);
     control(&mut args);
     disk(&mut args, plan);
     network(&mut args, plan);
@@ -75,16 +101,13 @@ pub(super) fn arguments(plan: &Plan) -> Vec<String> {
 }
 
 fn machine(args: &mut Arguments, plan: &Plan) {
-    // With the old timer and interrupt controller some boots of an uncompressed kernel end in a silent reset.
-    args.pair(
-        "-machine",
-        "microvm,acpi=on,rtc=on,pit=off,pic=off,memory-backend=memory",
-    );
-    let (accel, cpu) = match plan.isolation {
-        Isolation::Kvm => ("kvm".to_owned(), "host"),
-        Isolation::Emulated => (format!("tcg,tb-size={TRANSLATED_MIB}"), "max"),
+    args.pair("-machine", MACHINE);
+    let accel = match plan.isolation {
+        Isolation::Kvm => "kvm".to_owned(),
+        Isolation::Emulated => format!("tcg,tb-size={TRANSLATED_MIB}"),
     };
-    args.pair("-accel", accel).pair("-cpu", cpu);
+    args.pair("-accel", accel)
+        .pair("-cpu", cpu_model(plan.isolation));
     args.pair("-smp", plan.vcpus.to_string());
     args.pair("-m", format!("{}M", plan.memory.0));
     // Private and read-only: what the guest writes is the process's own, and the file can't be harmed.
@@ -101,9 +124,21 @@ fn machine(args: &mut Arguments, plan: &Plan) {
     );
 }
 
-fn boot(args: &mut Arguments, plan: &Plan) {
+fn begin(args: &mut Arguments, plan: &Plan) {
+    match plan.begin {
+        Begin::Kernel { initrd } => boot(args, plan, initrd),
+        // The state is that of the devices alone, which QEMU's own format of a whole machine would introduce. And
+        // whatever it says about running: the virtual CPUs wait for us.
+        Begin::State => {
+            args.flag("-S").pair("-incoming", "defer");
+            args.pair("-global", "migration.send-configuration=off");
+        }
+    }
+}
+
+fn boot(args: &mut Arguments, plan: &Plan, initrd: bool) {
     args.pair("-kernel", format!("/{KERNEL}"));
-    if plan.initrd {
+    if initrd {
         args.pair("-initrd", format!("/{INITRD}"));
     }
     // A panic becomes a reset, which -no-reboot makes an end.
@@ -178,7 +213,7 @@ mod tests {
             memory: MiB(512),
             isolation,
             tsc_khz: 2_600_000,
-            initrd: true,
+            begin: Begin::Kernel { initrd: true },
             disk: true,
             mac: Some([2, 0xfc, 0, 0, 0, 5]),
         }
@@ -215,5 +250,24 @@ mod tests {
             !line.contains("blockdev") && !line.contains("netdev"),
             "{line}"
         );
+    }
+    #[test]
+    fn a_restore_needs_no_kernel_and_has_the_same_devices() {
+        let cold = plan(Isolation::Emulated);
+        let restored = Plan {
+            begin: Begin::State,
+            ..cold.clone()
+        };
+        let devices = |plan: &Plan| -> Vec<String> {
+            let args = arguments(plan);
+            let named = args
+                .windows(2)
+                .filter(|pair| ["-device", "-machine", "-cpu", "-m", "-smp"].contains(&&*pair[0]));
+            named.map(|pair| pair.join(" ")).collect()
+        };
+        assert_eq!(devices(&cold), devices(&restored));
+        let line = arguments(&restored).join(" ");
+        assert!(line.contains("-S -incoming defer"), "{line}");
+        assert!(!line.contains("vm/kernel") && !line.contains("-append"));
     }
 }

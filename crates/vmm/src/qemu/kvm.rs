@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 use wrenn_model::{Isolation, MiB, VmId};
 use wrenn_sys::{durable, process};
 
-use super::launch::Job;
+use super::launch::{Boot, Job};
 use super::{Qemu, QemuConfig};
 use crate::{Error, Machine, RunState, Vmm};
 
@@ -43,7 +43,7 @@ pub(super) async fn probe(qemu: &Qemu, config: &QemuConfig) -> Result<Result<(),
         return Ok(Err(format!("{DEVICE}: {error}")));
     }
     let boot_id = process::boot_id().map_err(Error::io("reading the boot id"))?;
-    let build = qemu.build.hash.clone();
+    let build = qemu.builds.current().hash.clone();
     let path = config.verdict_dir.join(VERDICT);
     if let Some(known) = read(&path).filter(|v| v.boot_id == boot_id && v.build == build) {
         return Ok(known.fails.map_or(Ok(()), Err));
@@ -98,15 +98,17 @@ async fn boot(qemu: &Qemu, kernel: &Path, vm: &VmId, dir: &Path) -> Result<(), E
         vcpus: 1,
         memory: MEMORY,
         memory_image,
-        kernel: kernel.to_owned(),
-        initrd: None,
+        boot: Boot::Kernel {
+            kernel: kernel.to_owned(),
+            initrd: None,
+        },
         disk: None,
         tap: None,
         isolation: Isolation::Kvm,
         tsc_khz: 0,
     };
     let machine = job
-        .run(&qemu.build, qemu.cgroup(vm), &qemu.config.helper)
+        .run(qemu.builds.current(), qemu.cgroup(vm), &qemu.config.helper)
         .await?;
     let deadline = Instant::now() + LIMIT;
     while Instant::now() < deadline {

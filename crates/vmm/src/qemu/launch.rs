@@ -1,23 +1,24 @@
-//! From a description to a process whose control socket answers.
+//! From a description to a process whose control socket answers, and that has loaded what it is to begin with.
 
 use std::fs::{self, File};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use wrenn_model::{Isolation, MiB, VmId};
 use wrenn_sys::cgroup::{Cgroup, Limits};
-use wrenn_sys::process::{self, Process};
+use wrenn_sys::process::{self, FileId, Process};
 
-use super::args::{self, Plan};
+use super::args::{self, Begin, Plan};
 use super::build::{Build, LIBRARIES, LOADER};
 use super::log::Log;
 use super::machine::QemuMachine;
 use super::qmp::Link;
+use super::state;
 use crate::jail::{Access, Device, JailSpec, Launch, Link as Symlink, Mount};
-use crate::{Error, Identity};
+use crate::{Error, GuestMemory, Identity};
 
 /// The jail's mount point, in the VM's folder.
 pub(super) const ROOT: &str = "root";
@@ -34,6 +35,18 @@ const OWN_PIDS: u32 = 46;
 /// For a VMM that does not answer to end, so that its last words can be told.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
+/// What a guest begins with.
+#[derive(Debug)]
+pub(super) enum Boot {
+    /// A kernel, and an initial file system unless only the kernel's progress is of interest.
+    Kernel {
+        kernel: PathBuf,
+        initrd: Option<PathBuf>,
+    },
+    /// A device state that was saved. The memory image has all else.
+    State(PathBuf),
+}
+
 /// What is to run. A disk and a TAP are left out where only a kernel's progress is of interest.
 #[derive(Debug)]
 pub(super) struct Job {
@@ -43,8 +56,7 @@ pub(super) struct Job {
     pub(super) vcpus: u32,
     pub(super) memory: MiB,
     pub(super) memory_image: PathBuf,
-    pub(super) kernel: PathBuf,
-    pub(super) initrd: Option<PathBuf>,
+    pub(super) boot: Boot,
     pub(super) disk: Option<crate::VmDisk>,
     pub(super) tap: Option<(OwnedFd, [u8; 6])>,
     pub(super) isolation: Isolation,
@@ -52,7 +64,7 @@ pub(super) struct Job {
 }
 
 impl Job {
-    /// Runs it. What a failure leaves is for the caller to remove.
+    /// Runs it; a saved state is loaded then, and waits. What a failure leaves is for the caller to remove.
     pub(super) async fn run(
         self,
         build: &Build,
@@ -78,16 +90,31 @@ impl Job {
         drop(listener);
         let process = jailed.process;
         let link = Link::new(&self.dir);
-        match self.greet(&process, &link, &cgroup).await {
-            Ok(identity) => Ok(QemuMachine::new(identity, process, cgroup, link, Some(log)).await),
-            Err(error) => Err(last_words(error, &process, &mut log).await),
+        let identity = match self.greet(&process, &link, &cgroup).await {
+            Ok(identity) => identity,
+            Err(error) => {
+                let said = last_words(&process, &mut log).await;
+                return Err(said.map_or(error, |said| Error::Start { said }));
+            }
+        };
+        if let Boot::State(_) = self.boot
+            && let Err(error) = state::load(&process, &link).await
+        {
+            let said = last_words(&process, &mut log).await;
+            return Err(said.map_or(error, |said| Error::Restore { said }));
         }
+        Ok(QemuMachine::new(identity, process, cgroup, link, Some(log)).await)
     }
 
     fn limits(&self) -> Result<Limits, Error> {
         let own_mib = u64::from(args::TRANSLATED_MIB) + OWN_MIB;
         // QEMU keeps what it booted from, for a reset.
-        let kept = size(&self.kernel)? + self.initrd.as_deref().map_or(Ok(0), size)?;
+        let kept = match &self.boot {
+            Boot::Kernel { kernel, initrd } => {
+                size(kernel)? + initrd.as_deref().map_or(Ok(0), size)?
+            }
+            Boot::State(_) => 0,
+        };
         Ok(Limits {
             memory: self.memory.bytes() + (own_mib << 20) + kept,
             cpu_milli: self.vcpus * 1000 + OWN_CPU_MILLI,
@@ -116,10 +143,14 @@ impl Job {
         let mut mounts = vec![
             mount(&build.dir, args::BUILD, Access::Execute),
             mount(&self.memory_image, args::MEMORY, Access::Read),
-            mount(&self.kernel, args::KERNEL, Access::Read),
         ];
-        if let Some(initrd) = &self.initrd {
-            mounts.push(mount(initrd, args::INITRD, Access::Read));
+        match &self.boot {
+            Boot::Kernel { kernel, initrd } => {
+                mounts.push(mount(kernel, args::KERNEL, Access::Read));
+                let initrd = initrd.as_deref();
+                mounts.extend(initrd.map(|initrd| mount(initrd, args::INITRD, Access::Read)));
+            }
+            Boot::State(state) => mounts.push(mount(state, args::STATE, Access::Read)),
         }
         if let Some(disk) = &self.disk {
             mounts.push(mount(&disk.base, args::BASE, Access::Read));
@@ -160,7 +191,12 @@ impl Job {
             memory: self.memory,
             isolation: self.isolation,
             tsc_khz: self.tsc_khz,
-            initrd: self.initrd.is_some(),
+            begin: match &self.boot {
+                Boot::Kernel { initrd, .. } => Begin::Kernel {
+                    initrd: initrd.is_some(),
+                },
+                Boot::State(_) => Begin::State,
+            },
             disk: self.disk.is_some(),
             mac: self.tap.as_ref().map(|(_, mac)| *mac),
         }
@@ -191,24 +227,24 @@ impl Job {
                 .map_err(look())?
                 .ok_or(Error::Gone)?,
             cgroup: cgroup.path(),
+            memory: Some(GuestMemory {
+                image: file_id(&self.memory_image)?,
+                size: self.memory,
+            }),
         })
     }
 }
 
-/// Instead of an error that only says that nobody answers: why.
-async fn last_words(error: Error, process: &Process, log: &mut Log) -> Error {
-    match tokio::time::timeout(LAST_WORDS, process.ended()).await {
-        Err(_) => error,
-        Ok(exit) => {
-            let said = log.drain();
-            let said = if said.is_empty() {
-                format!("it ended ({exit:?})")
-            } else {
-                said
-            };
-            Error::Start { said }
-        }
-    }
+/// Instead of an error that only says that nobody answers: why, if it has ended.
+async fn last_words(process: &Process, log: &mut Log) -> Option<String> {
+    let exit = tokio::time::timeout(LAST_WORDS, process.ended()).await;
+    let exit = exit.ok()?;
+    let said = log.drain();
+    Some(if said.is_empty() {
+        format!("it ended ({exit:?})")
+    } else {
+        said
+    })
 }
 
 /// Fails where QEMU would only say so after its start, or hang.
@@ -228,13 +264,20 @@ pub(super) fn check(job: &Job, max_vcpus: u32) -> Result<(), Error> {
             job.memory
         )));
     }
-    size(&job.kernel)?;
-    if let Some(initrd) = &job.initrd
-        && !size(initrd)?.is_multiple_of(INITRD_UNIT)
-    {
-        return Err(Error::Spec(
-            "the size of the initrd is no multiple of 4096".into(),
-        ));
+    match &job.boot {
+        Boot::Kernel { kernel, initrd } => {
+            size(kernel)?;
+            let initrd = initrd.as_deref().map_or(Ok(0), size)?;
+            if !initrd.is_multiple_of(INITRD_UNIT) {
+                let why = "the size of the initrd is no multiple of 4096";
+                return Err(Error::Spec(why.into()));
+            }
+        }
+        Boot::State(state) => {
+            if size(state)? > state::LARGEST {
+                return Err(Error::Spec("the saved state is too large".into()));
+            }
+        }
     }
     if let Some(disk) = &job.disk {
         size(&disk.base)?;
@@ -247,4 +290,13 @@ fn size(path: &Path) -> Result<u64, Error> {
     let meta = File::open(path).and_then(|file| file.metadata());
     meta.map(|meta| meta.len())
         .map_err(Error::io(format!("opening {}", path.display())))
+}
+
+fn file_id(path: &Path) -> Result<FileId, Error> {
+    let meta = fs::metadata(path);
+    let meta = meta.map_err(Error::io(format!("looking at {}", path.display())))?;
+    Ok(FileId {
+        dev: meta.dev(),
+        ino: meta.ino(),
+    })
 }

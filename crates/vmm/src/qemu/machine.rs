@@ -1,5 +1,7 @@
 //! A QEMU that runs: what it is asked, and the task that watches it.
 
+use std::fs::File;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,12 +11,14 @@ use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 use wrenn_sys::cgroup::Cgroup;
-use wrenn_sys::process::{Exit, Process};
+use wrenn_sys::extents::Piece;
+use wrenn_sys::process::{self, Exit, Process};
 
 use super::console::Console;
 use super::log::Log;
 use super::qmp::{Event, Link};
-use crate::{Ended, Error, Identity, Machine, RunState, VmEvent};
+use super::{memory, state};
+use crate::{Capture, Ended, Error, Identity, Machine, RunState, VmEvent};
 
 /// Events that wait for a slow listener.
 const EVENTS: usize = 64;
@@ -85,6 +89,10 @@ impl Machine for QemuMachine {
         self.vm.command("cont").await.map(drop)
     }
 
+    async fn capture(&self) -> Result<Capture, Error> {
+        self.vm.unless_ended(self.vm.capture()).await
+    }
+
     async fn run_state(&self) -> Result<RunState, Error> {
         self.vm.run_state().await
     }
@@ -118,14 +126,51 @@ impl Machine for QemuMachine {
 impl Watched {
     /// A command; a process that has ended is told apart from one that does not answer.
     async fn command(&self, command: &'static str) -> Result<Value, Error> {
-        let asked = self.link.command(command, None);
+        self.unless_ended(self.link.command(command, None)).await
+    }
+
+    /// What is done with the process, or that it is gone.
+    async fn unless_ended<T>(
+        &self,
+        work: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
         tokio::select! {
-            answer = asked => match answer {
+            done = work => match done {
                 Err(_) if self.process.exit().is_some() => Err(Error::Gone),
                 other => other,
             },
             _ = self.process.ended() => Err(Error::Gone),
         }
+    }
+
+    async fn capture(&self) -> Result<Capture, Error> {
+        match self.run_state().await? {
+            RunState::Frozen => {}
+            other => return Err(Error::NotFrozen(other)),
+        }
+        let state = state::save(&self.link).await?;
+        // After the state, with which QEMU may still write to the memory.
+        let (memory, pieces) = self.written_memory().await?;
+        Ok(Capture {
+            state,
+            memory,
+            pieces,
+        })
+    }
+
+    async fn written_memory(&self) -> Result<(File, Vec<Piece>), Error> {
+        let unknown = || Error::Protocol("where its memory is was not recorded".into());
+        let memory = self.identity.memory.ok_or_else(unknown)?;
+        let pid = self.identity.pid;
+        let found = tokio::task::spawn_blocking(move || memory::written(pid, memory)).await;
+        let birth = process::birth(pid).map_err(Error::io("looking at the VMM's process"))?;
+        if birth.as_ref() != Some(&self.identity.birth) {
+            return Err(Error::Gone);
+        }
+        let found = found.map_err(io::Error::other).flatten();
+        found.map_err(Error::io(
+            "looking for what the guest has written to its memory",
+        ))
     }
 
     async fn run_state(&self) -> Result<RunState, Error> {

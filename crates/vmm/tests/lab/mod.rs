@@ -2,6 +2,7 @@
 //! look at what the kernel still knows when everything should be gone.
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
+pub(crate) mod generation;
 mod guest;
 
 use std::fs;
@@ -44,7 +45,8 @@ impl Lab {
     }
 
     pub(crate) async fn with(accel: Accel) -> Self {
-        let owned = TempDir::new().unwrap();
+        // Beside the builds, to which VMs have links.
+        let owned = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let dir = owned.path().to_owned();
         Self::assemble(dir, Some(owned), accel, InstanceId::random()).await
     }

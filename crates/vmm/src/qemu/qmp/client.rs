@@ -1,10 +1,13 @@
 //! One connection: a task owns the socket, commands come to it by a queue, one at a time is under way.
 
-use std::io;
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 use serde_json::Value;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
@@ -26,6 +29,8 @@ pub(super) struct Client {
 struct Request {
     command: &'static str,
     arguments: Option<Value>,
+    /// Goes with the command.
+    fd: Option<OwnedFd>,
     answer: oneshot::Sender<Result<Value, String>>,
 }
 
@@ -51,7 +56,7 @@ impl Client {
             }
         });
         let client = Self { requests };
-        client.command("qmp_capabilities", None).await?;
+        client.command("qmp_capabilities", None, None).await?;
         Ok(client)
     }
 
@@ -60,16 +65,18 @@ impl Client {
         self.requests.is_closed()
     }
 
-    /// Asks, and waits for the answer. The caller bounds the time.
+    /// Asks, hands over the descriptor that the command is about, and waits for the answer. The caller bounds the time.
     pub(super) async fn command(
         &self,
         command: &'static str,
         arguments: Option<Value>,
+        fd: Option<OwnedFd>,
     ) -> Result<Value, Error> {
         let (answer, answered) = oneshot::channel();
         let request = Request {
             command,
             arguments,
+            fd,
             answer,
         };
         let lost = || Error::Protocol(format!("the connection was lost at {command}"));
@@ -108,11 +115,12 @@ impl Connection {
         let Request {
             command,
             arguments,
+            fd,
             mut answer,
         } = request;
         self.last += 1;
         let line = codec::command(self.last, command, arguments);
-        let written = tokio::time::timeout(WRITE_LIMIT, self.stream.write_all(&line)).await;
+        let written = tokio::time::timeout(WRITE_LIMIT, self.write(&line, fd)).await;
         written
             .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
             .map_err(Error::io("writing to the VMM"))?;
@@ -131,6 +139,14 @@ impl Connection {
                 other => self.unasked(other),
             }
         }
+    }
+
+    async fn write(&mut self, line: &[u8], fd: Option<OwnedFd>) -> io::Result<()> {
+        let sent = match fd {
+            Some(fd) => send_with(&self.stream, line, &fd).await?,
+            None => 0,
+        };
+        self.stream.write_all(&line[sent..]).await
     }
 
     fn unasked(&self, message: Message) {
@@ -155,6 +171,20 @@ impl Connection {
             }
         }
     }
+}
+
+/// Sends the beginning of a line, and a descriptor with it. Answers with the length of the beginning.
+async fn send_with(stream: &UnixStream, line: &[u8], fd: &OwnedFd) -> io::Result<usize> {
+    let send = || {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        let fds = [fd.as_fd()];
+        control.push(SendAncillaryMessage::ScmRights(&fds));
+        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+        let sent = rustix::net::sendmsg(stream, &[IoSlice::new(line)], &mut control, flags);
+        Ok(sent?)
+    };
+    stream.async_io(Interest::WRITABLE, send).await
 }
 
 #[cfg(test)]
@@ -189,7 +219,7 @@ mod tests {
     #[tokio::test]
     async fn events_and_late_answers_do_not_disturb_an_answer() {
         let (client, mut other, mut events) = pair().await;
-        let asked = tokio::spawn(async move { client.command("stop", None).await });
+        let asked = tokio::spawn(async move { client.command("stop", None, None).await });
         hear(&mut other, "stop").await;
         other
             .write_all(
@@ -205,9 +235,9 @@ mod tests {
     async fn a_caller_that_gives_up_does_not_block_the_next() {
         let (client, mut other, _events) = pair().await;
         let patience = Duration::from_millis(20);
-        let first = tokio::time::timeout(patience, client.command("stop", None)).await;
+        let first = tokio::time::timeout(patience, client.command("stop", None, None)).await;
         assert!(first.is_err());
-        let second = tokio::spawn(async move { client.command("cont", None).await });
+        let second = tokio::spawn(async move { client.command("cont", None, None).await });
         hear(&mut other, "cont").await;
         other
             .write_all(b"{\"return\":\"first\",\"id\":2}\n{\"return\":\"second\",\"id\":3}\n")
@@ -220,7 +250,7 @@ mod tests {
     async fn nonsense_ends_the_connection_and_every_command() {
         let (client, mut other, _events) = pair().await;
         other.write_all(b"garbage\n").await.unwrap();
-        let error = client.command("stop", None).await.unwrap_err();
+        let error = client.command("stop", None, None).await.unwrap_err();
         assert!(matches!(error, Error::Protocol(_)), "{error}");
         tokio::time::timeout(Duration::from_secs(5), client.requests.closed())
             .await

@@ -1,7 +1,7 @@
 //! The way to a VMM over any number of connections: a lost one is made anew at the next command.
 
 use std::fs::File;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -64,7 +64,20 @@ impl Link {
         command: &'static str,
         arguments: Option<Value>,
     ) -> Result<Value, Error> {
-        let work = async { self.client().await?.command(command, arguments).await };
+        self.command_with(command, arguments, None).await
+    }
+
+    /// Asks, and hands over the descriptor that the command is about.
+    pub(in crate::qemu) async fn command_with(
+        &self,
+        command: &'static str,
+        arguments: Option<Value>,
+        fd: Option<OwnedFd>,
+    ) -> Result<Value, Error> {
+        let work = async {
+            let client = self.client().await?;
+            client.command(command, arguments, fd).await
+        };
         match tokio::time::timeout(LIMIT, work).await {
             Ok(result) => result,
             Err(_) => Err(Error::TimedOut {
