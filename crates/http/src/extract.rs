@@ -2,6 +2,7 @@
 
 use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
 use bytes::{Bytes, BytesMut};
@@ -20,33 +21,55 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = Refusal;
 
     async fn from_request(request: Request, _: &S) -> Answer<Self> {
-        if let Some(given) = request.headers().get(CONTENT_TYPE) {
-            let essence = given
-                .to_str()
-                .unwrap_or_default()
-                .split(';')
-                .next()
-                .unwrap_or_default()
-                .trim();
-            if !essence.eq_ignore_ascii_case("application/json") {
-                return Err(Refusal::invalid(
-                    "the body is not declared as JSON",
-                    "send it with Content-Type: application/json",
-                ));
-            }
+        let (parts, body) = request.into_parts();
+        let body = collect(body, limits::JSON_BODY_BYTES).await?;
+        object(&parts.headers, &body).map(Self)
+    }
+}
+
+/// A JSON object in the body, or no body at all, which means the object with nothing in it.
+#[derive(Debug)]
+pub(crate) struct MaybeJson<T>(pub(crate) T);
+
+impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for MaybeJson<T> {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, _: &S) -> Answer<Self> {
+        let (parts, body) = request.into_parts();
+        let body = collect(body, limits::JSON_BODY_BYTES).await?;
+        if body.is_empty() {
+            return Ok(Self(T::default()));
         }
-        let body = collect(request.into_body(), limits::JSON_BODY_BYTES).await?;
-        // Deserializers take a list for a structure too, by the order of its fields: that is nobody's contract.
-        if body.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
+        object(&parts.headers, &body).map(Self)
+    }
+}
+
+fn object<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> Answer<T> {
+    if let Some(given) = headers.get(CONTENT_TYPE) {
+        let essence = given
+            .to_str()
+            .unwrap_or_default()
+            .split(';')
+            .next()
+            .unwrap_or_default()
+            .trim();
+        if !essence.eq_ignore_ascii_case("application/json") {
             return Err(Refusal::invalid(
-                "the body is no JSON object",
-                "send an object, {} at the least",
+                "the body is not declared as JSON",
+                "send it with Content-Type: application/json",
             ));
         }
-        serde_json::from_slice(&body).map(Self).map_err(|error| {
-            Refusal::invalid(format!("the body: {error}"), "correct it by /openapi.yaml")
-        })
     }
+    // Deserializers take a list for a structure too, by the order of its fields: that is nobody's contract.
+    if body.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
+        return Err(Refusal::invalid(
+            "the body is no JSON object",
+            "send an object, {} at the least",
+        ));
+    }
+    serde_json::from_slice(body).map_err(|error| {
+        Refusal::invalid(format!("the body: {error}"), "correct it by /openapi.yaml")
+    })
 }
 
 /// A body in memory, up to a limit.

@@ -3,6 +3,7 @@
 mod exec;
 mod files;
 mod listing;
+mod pause;
 mod sandboxes;
 mod stream;
 mod templates;
@@ -20,6 +21,8 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
     let small = OpenApiRouter::new()
         .routes(routes!(sandboxes::create, sandboxes::list))
         .routes(routes!(sandboxes::get, sandboxes::delete))
+        .routes(routes!(pause::pause))
+        .routes(routes!(pause::resume))
         .routes(routes!(sandboxes::ping))
         .routes(routes!(sandboxes::console))
         .routes(routes!(exec::exec))

@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use wrenn_api::{CreateSandbox, Sandbox, Timestamp};
 use wrenn_control::{Deleted, NewSandbox, Wait};
-use wrenn_model::{MiB, Status};
+use wrenn_model::{MiB, OnTimeout, Status};
 
 use super::listing::Listing;
 use crate::extract::{Id, Json, Pairs};
@@ -31,12 +31,14 @@ pub(super) async fn create(
     headers: HeaderMap,
     Json(request): Json<CreateSandbox>,
 ) -> Answer<Response> {
-    let (template, [vcpus, memory, timeout_sec]) = request.check()?;
+    let asked = request.check()?;
     let new = NewSandbox {
-        template,
-        vcpus,
-        memory: memory.map(MiB),
-        timeout_sec,
+        template: asked.template,
+        vcpus: asked.vcpus,
+        memory: asked.memory_mb.map(MiB),
+        timeout_sec: asked.timeout_sec,
+        on_timeout: asked.on_timeout.unwrap_or_default(),
+        auto_resume: request.auto_resume.unwrap_or_default(),
         hostname: request.hostname,
         metadata: request.metadata,
         envs: request.envs,
@@ -121,7 +123,7 @@ pub(super) async fn delete(State(app): State<App>, Id(id): Id) -> Answer<StatusC
     })
 }
 
-/// Counts as use: the time until it is destroyed for want of activity begins anew.
+/// Counts as use: the time until `on_timeout` happens begins anew. A paused sandbox with `auto_resume` is resumed.
 #[utoipa::path(
     post, path = "/v1/sandboxes/{id}/ping", tag = "sandboxes", params(("id" = String, Path)),
     responses((status = 204))
@@ -143,13 +145,13 @@ pub(super) async fn console(State(app): State<App>, Id(id): Id) -> Answer<Respon
 }
 
 /// A sandbox as a caller sees it.
-fn view(row: wrenn_control::Sandbox) -> Sandbox {
+pub(super) fn view(row: wrenn_control::Sandbox) -> Sandbox {
     let text = |text: String| (!text.is_empty()).then_some(text);
     let time = |ms: Option<i64>| ms.map(Timestamp::from_unix_ms);
     let last_used = row
         .last_active_at_ms
         .or(row.started_at_ms)
-        .filter(|_| row.status == Status::Running);
+        .filter(|_| row.status == Status::Running && row.on_timeout != OnTimeout::None);
     Sandbox {
         id: row.id.into(),
         status: row.status.to_string(),
@@ -161,6 +163,8 @@ fn view(row: wrenn_control::Sandbox) -> Sandbox {
         vcpus: row.vcpus,
         memory_mb: row.memory.0,
         timeout_sec: row.timeout_sec,
+        on_timeout: row.on_timeout.as_str().to_owned(),
+        auto_resume: row.auto_resume,
         guest_ip: text(row.guest_ip),
         host_ip: text(row.host_ip),
         isolation: text(row.isolation),
@@ -169,6 +173,8 @@ fn view(row: wrenn_control::Sandbox) -> Sandbox {
         created_at: Timestamp::from_unix_ms(row.created_at_ms),
         started_at: time(row.started_at_ms),
         last_active_at: time(row.last_active_at_ms),
+        paused_at: time(row.paused_at_ms),
+        lost_since: time(row.lost_since_ms),
         expires_at: time(last_used.map(|used| used + 1000 * i64::from(row.timeout_sec))),
         last_updated: Timestamp::from_unix_ms(row.last_updated_ms),
     }

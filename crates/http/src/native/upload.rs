@@ -67,7 +67,7 @@ pub(super) async fn receive(
     mut form: Multipart,
     order: Order,
 ) -> Answer<()> {
-    app.sandboxes().running(id).await?;
+    app.sandboxes().callable(id).await?;
     let mut target = Target::default();
     let mut received = Received::Nothing;
     while let Some(field) = form.next_field().await? {

@@ -16,9 +16,13 @@ use crate::router::App;
 
 /// Runs a command and streams what it prints, over a WebSocket.
 ///
-/// The client's first message is `start` (ClientMessage); then `stdin`, `close_stdin`, `signal`, `stop`. The server
+/// The client's first message is `start` or `connect` (ClientMessage); then `stdin`, `close_stdin`, `signal`, `stop`. The server
 /// answers with ServerMessage: `start`, `stdout` and `stderr`, then `exit` or `error`, and closes. `stop`, and a client
 /// that goes away, end the command, unless `detach` was asked for.
+///
+/// With `connect` as its first message the client takes up a command that runs already, from now on; then only `stop`
+/// ends it. When the sandbox is paused, the server says `error` with code `invalid_state`: the command goes on after the
+/// resume, and `connect` takes it up again.
 #[utoipa::path(
     get, path = "/v1/sandboxes/{id}/exec/stream", tag = "commands", params(("id" = String, Path)),
     responses((status = 101, description = "The WebSocket begins."))
@@ -28,7 +32,7 @@ pub(super) async fn exec_stream(
     Id(id): Id,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Answer<Response> {
-    app.sandboxes().running(&id).await?;
+    app.sandboxes().callable(&id).await?;
     let upgrade = upgrade
         .map_err(|_| {
             Refusal::invalid(

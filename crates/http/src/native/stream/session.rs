@@ -30,6 +30,12 @@ const SIGKILL: i32 = 9;
 /// How long the end of a killed command is waited for.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
 
+/// What a conversation begins with.
+enum First {
+    Start(StartCommand),
+    Connect { pid: u32 },
+}
+
 /// For the command's input.
 enum Word {
     Data(Bytes),
@@ -50,15 +56,45 @@ pub(super) async fn run(socket: WebSocket, app: App, id: SandboxId) {
 }
 
 async fn converse(sink: &mut Sink, source: &mut Source, app: &App, id: &SandboxId) -> Ending {
-    let start = match tokio::time::timeout(PATIENCE, first(source)).await {
-        Ok(Ok(start)) => start,
+    let first = match tokio::time::timeout(PATIENCE, first(source)).await {
+        Ok(Ok(first)) => first,
         Ok(Err(ending)) => return ending,
-        Err(_) => return wrong("nothing was started", "send a start message first"),
+        Err(_) => return unstarted(),
     };
-    let timeout_sec = match start.check() {
-        Ok(timeout_sec) => timeout_sec,
+    let (opened, takes_input) = match first {
+        First::Start(start) => {
+            let takes_input = start.stdin;
+            (begin(start, app, id).await, takes_input)
+        }
+        // Whether its input is open, the guest knows.
+        First::Connect { pid } => (app.sandboxes().exec_attach(id, pid).await, true),
+    };
+    let mut command = match opened {
+        Ok(command) => command,
         Err(fault) => return Ending::Refused(fault),
     };
+    // Known once the command has started.
+    let (started, speaker) = watch::channel(None);
+    let (words, queue) = mpsc::channel(QUEUE);
+    let ending = tokio::select! {
+        ending = hear(&mut command, sink, &started) => ending,
+        ending = listen(source, words, speaker.clone(), takes_input) => ending,
+        fault = feed(queue, speaker) => Ending::Refused(fault),
+    };
+    let speaker = started.borrow().clone();
+    match (ending, speaker) {
+        (Ending::Stop, Some(speaker)) => stop(&mut command, &speaker).await,
+        (Ending::Lost(fault), Some(speaker)) => {
+            Ending::Refused(app.sandboxes().broke_off(id, speaker.pid(), fault).await)
+        }
+        // Dropping the stream ends a command that is tied to it.
+        (ending, _) => ending,
+    }
+}
+
+/// Starts a command.
+async fn begin(start: StartCommand, app: &App, id: &SandboxId) -> Result<CommandStream, Fault> {
+    let timeout_sec = start.check()?;
     let input = Input {
         stdin: start.stdin,
         detach: start.detach,
@@ -71,24 +107,7 @@ async fn converse(sink: &mut Sink, source: &mut Source, app: &App, id: &SandboxI
         envs: start.envs,
         user: start.user,
     };
-    let mut command = match app.sandboxes().exec_stream(id, command, input).await {
-        Ok(command) => command,
-        Err(fault) => return Ending::Refused(fault),
-    };
-    // Known once the command has started.
-    let (started, speaker) = watch::channel(None);
-    let (words, queue) = mpsc::channel(QUEUE);
-    let ending = tokio::select! {
-        ending = hear(&mut command, sink, &started) => ending,
-        ending = listen(source, words, speaker.clone(), input) => ending,
-        fault = feed(queue, speaker) => Ending::Refused(fault),
-    };
-    let speaker = started.borrow().clone();
-    match (ending, speaker) {
-        (Ending::Stop, Some(speaker)) => stop(&mut command, &speaker).await,
-        // Dropping the stream ends a command that is tied to it.
-        (ending, _) => ending,
-    }
+    app.sandboxes().exec_stream(id, command, input).await
 }
 
 /// Kills a command with all its children, detached or not. What it still says is not passed on; its end is.
@@ -118,24 +137,30 @@ async fn stop(command: &mut CommandStream, speaker: &CommandInput) -> Ending {
     told.unwrap_or(Ending::Stop)
 }
 
-/// What the client wants to run.
-async fn first(source: &mut Source) -> Result<StartCommand, Ending> {
+/// What the client wants to run or to follow.
+async fn first(source: &mut Source) -> Result<First, Ending> {
     loop {
         match source.next().await {
             Some(Ok(Message::Text(text))) => {
                 return match parse(text.as_str())? {
-                    ClientMessage::Start(start) => Ok(start),
+                    ClientMessage::Start(start) => Ok(First::Start(start)),
+                    ClientMessage::Connect { pid } => Ok(First::Connect { pid }),
                     ClientMessage::Stop => Err(Ending::Stop),
-                    _ => Err(wrong("nothing was started", "send a start message first")),
+                    _ => Err(unstarted()),
                 };
             }
-            Some(Ok(Message::Binary(_))) => {
-                return Err(wrong("nothing was started", "send a start message first"));
-            }
+            Some(Ok(Message::Binary(_))) => return Err(unstarted()),
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
             Some(Ok(Message::Close(_)) | Err(_)) | None => return Err(Ending::Vanished),
         }
     }
+}
+
+fn unstarted() -> Ending {
+    wrong(
+        "nothing was started",
+        "send a start or a connect message first",
+    )
 }
 
 /// Passes on what the command says.
@@ -183,7 +208,7 @@ async fn hear(
             }
             Ok(Some(CommandEvent::Lost(why))) => return lost(why),
             Ok(None) => return lost("the host agent lost sight of it".into()),
-            Err(fault) => return Ending::Refused(fault),
+            Err(fault) => return Ending::Lost(fault),
         };
         if let Some(message) = message
             && tell(sink, &message).await.is_err()
@@ -198,7 +223,7 @@ async fn listen(
     source: &mut Source,
     words: mpsc::Sender<Word>,
     mut speaker: watch::Receiver<Option<CommandInput>>,
-    input: Input,
+    takes_input: bool,
 ) -> Ending {
     loop {
         let word = match source.next().await {
@@ -215,7 +240,7 @@ async fn listen(
                     continue;
                 }
                 Ok(ClientMessage::Stop) => return Ending::Stop,
-                Ok(ClientMessage::Start(_)) => {
+                Ok(ClientMessage::Start(_) | ClientMessage::Connect { .. }) => {
                     return wrong("it has started already", "connect once for each command");
                 }
                 Err(ending) => return ending,
@@ -224,7 +249,7 @@ async fn listen(
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
             Some(Ok(Message::Close(_)) | Err(_)) | None => return Ending::Vanished,
         };
-        if !input.stdin {
+        if !takes_input {
             return wrong(
                 "its standard input is closed",
                 "start it with \"stdin\": true",

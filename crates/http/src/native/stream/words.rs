@@ -27,6 +27,8 @@ pub(super) enum Ending {
     Stop,
     /// There is nobody to say anything to.
     Vanished,
+    /// What the command does now is not known from here.
+    Lost(Fault),
     /// Something is wrong.
     Refused(Fault),
 }
@@ -43,7 +45,7 @@ pub(super) async fn farewell(mut sink: Sink, mut source: Source, ending: Ending,
             exit_code,
             timed_out,
         }),
-        Ending::Refused(fault) => Some(ServerMessage::Error {
+        Ending::Lost(fault) | Ending::Refused(fault) => Some(ServerMessage::Error {
             data: fault.message,
             code: fault.kind.code().to_owned(),
             remedy: fault.remedy,
@@ -124,7 +126,7 @@ pub(super) fn wrong(message: impl Into<String>, remedy: &str) -> Ending {
 }
 
 pub(super) fn lost(why: String) -> Ending {
-    Ending::Refused(Fault::new(
+    Ending::Lost(Fault::new(
         ErrorKind::AgentError,
         why,
         "look at the sandbox's status, and run it again",

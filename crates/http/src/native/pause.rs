@@ -1,0 +1,56 @@
+//! Pause and resume.
+
+use axum::Json as Body;
+use axum::extract::State;
+use wrenn_api::{Paused, ResumeRequest, Resumed, Timing};
+use wrenn_control::StepTime;
+
+use super::sandboxes::view;
+use crate::extract::{Id, MaybeJson};
+use crate::refusal::Answer;
+use crate::router::App;
+
+/// Pauses a running sandbox: memory, processes and disk stand on the host's disk, and nothing runs any more.
+///
+/// The answer comes when the pause is durable. One that fails leaves the sandbox running. A pause that is asked for
+/// while one is under way joins it, and both callers get its outcome; of a paused sandbox it is 409. Open exec streams
+/// end with an error that says so; their commands go on after the resume.
+#[utoipa::path(
+    post, path = "/v1/sandboxes/{id}/pause", tag = "sandboxes", params(("id" = String, Path)),
+    responses((status = 200, description = "It is paused.", body = Paused))
+)]
+pub(super) async fn pause(State(app): State<App>, Id(id): Id) -> Answer<Body<Paused>> {
+    let paused = app.sandboxes().pause(&id).await?;
+    Ok(Body(Paused {
+        sandbox: view(paused.sandbox),
+        timings: timings(paused.steps),
+        memory_bytes: paused.memory_bytes,
+        disk_bytes: paused.disk_bytes,
+    }))
+}
+
+/// Resumes a paused sandbox, or one in error that was paused before: then `lost_since` says from when on work is lost.
+///
+/// One that fails leaves the pause as it was. A resume that is asked for while one is under way joins it; of a running
+/// sandbox it is 409. Where the pause does not fit this host (`conflict`), `{"cold": true}` boots from its disk.
+#[utoipa::path(
+    post, path = "/v1/sandboxes/{id}/resume", tag = "sandboxes", params(("id" = String, Path)),
+    request_body = Option<ResumeRequest>,
+    responses((status = 200, description = "It runs.", body = Resumed))
+)]
+pub(super) async fn resume(
+    State(app): State<App>,
+    Id(id): Id,
+    MaybeJson(request): MaybeJson<ResumeRequest>,
+) -> Answer<Body<Resumed>> {
+    let resumed = app.sandboxes().resume(&id, request.cold).await?;
+    Ok(Body(Resumed {
+        sandbox: view(resumed.sandbox),
+        timings: timings(resumed.steps),
+    }))
+}
+
+fn timings(steps: Vec<StepTime>) -> Vec<Timing> {
+    let one = |step: StepTime| Timing::from_micros(step.step, step.micros);
+    steps.into_iter().map(one).collect()
+}
