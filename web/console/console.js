@@ -51,6 +51,13 @@ async function call(method, path, body) {
   throw new Refusal(answer?.error ?? {}, response.status);
 }
 
+/** A list, and whether it goes on. */
+async function list(path) {
+  const { answer, headers } = await call("GET", path);
+  if (Array.isArray(answer)) return { items: answer, more: headers.has("link") };
+  throw new Refusal({ message: "the answer is no list", remedy: "see what stands between this page and the server" });
+}
+
 const sandboxPath = (id, action = "") => `/v1/sandboxes/${encodeURIComponent(id)}${action}`;
 
 // ---- Words ---------------------------------------------------------------------------------------------------------
@@ -71,7 +78,8 @@ function bytes(count) {
 
 /** Today's times without their date. What is no time stays as it came. */
 function moment(text) {
-  const date = new Date(text);
+  // A Date makes a time of nearly anything that has a digit in it.
+  const date = new Date(/^\d{4}-\d\d-\d\dT[\d:.]+Z$/.test(text) ? text : Number.NaN);
   if (Number.isNaN(date.getTime())) return String(text ?? "");
   return date.toDateString() === new Date().toDateString() ? clock.format(date) : calendar.format(date);
 }
@@ -179,19 +187,19 @@ async function refresh() {
   const mine = ++turn;
   listing += 1;
   try {
-    const { answer, headers } = await call("GET", `/v1/sandboxes?limit=${ROWS}`);
+    const { items, more } = await list(`/v1/sandboxes?limit=${ROWS}`);
     if (mine !== turn) return;
-    showSandboxes(answer, headers.has("link"));
+    showSandboxes(items, more);
     if (unreachable) log("note", "The list of sandboxes is back.");
     unreachable = false;
-    put($("sandboxes-problem"), "");
+    put($("list-problem"), "");
   } catch (error) {
     if (!(error instanceof Refusal) || mine !== turn) return;
     if (error.status === 401) return forget("This key is no longer accepted.");
     // Once, not every five seconds.
     if (!unreachable) logRefusal("Listing the sandboxes", error);
     unreachable = true;
-    put($("sandboxes-problem"), spoken(error));
+    put($("list-problem"), spoken(error));
   } finally {
     listing -= 1;
   }
@@ -275,7 +283,7 @@ function markAll() {
 
 /** Takes a sandbox from one state to another. */
 function change(button, id, method, action, doing, did) {
-  act(button, `${doing} ${id}`, $("sandboxes-problem"), async () => {
+  act(button, `${doing} ${id}`, $("change-problem"), async () => {
     const began = performance.now();
     // The row says what is under way before this call's answer comes.
     const called = call(method, sandboxPath(id, action));
@@ -291,11 +299,11 @@ function change(button, id, method, action, doing, did) {
 // ---- Templates -----------------------------------------------------------------------------------------------------
 
 async function refreshTemplates() {
-  const { answer } = await call("GET", "/v1/snapshots");
-  $("template-rows").replaceChildren(...answer.map(templateRow));
-  $("no-templates").hidden = answer.length > 0;
-  $("template-rows").closest("table").hidden = answer.length === 0;
-  return answer.length;
+  const { items } = await list("/v1/snapshots");
+  $("template-rows").replaceChildren(...items.map(templateRow));
+  $("no-templates").hidden = items.length > 0;
+  $("template-rows").closest("table").hidden = items.length === 0;
+  return items.length;
 }
 
 function templateRow(template) {
