@@ -24,6 +24,8 @@ use crate::{Capture, Ended, Error, Identity, Machine, RunState, VmEvent};
 const EVENTS: usize = 64;
 /// How often console and log are fetched, and a lost connection is made anew.
 const POLL: Duration = Duration::from_secs(1);
+/// For a process that hung up to end.
+const END_GRACE: Duration = Duration::from_millis(500);
 /// For a process to go after it was killed. It may have to write out what the disk was given.
 const KILL_LIMIT: Duration = Duration::from_secs(10);
 
@@ -134,12 +136,21 @@ impl Watched {
         &self,
         work: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
-        tokio::select! {
+        let error = tokio::select! {
             done = work => match done {
-                Err(_) if self.process.exit().is_some() => Err(Error::Gone),
-                other => other,
+                Err(error) => error,
+                done => return done,
             },
-            _ = self.process.ended() => Err(Error::Gone),
+            _ = self.process.ended() => return Err(Error::Gone),
+        };
+        // A process that ends closes its files before it is known to have ended.
+        let grace = match error {
+            Error::Protocol(_) | Error::Io { .. } => END_GRACE,
+            _ => Duration::ZERO,
+        };
+        match tokio::time::timeout(grace, self.process.ended()).await {
+            Ok(_) => Err(Error::Gone),
+            Err(_) => Err(error),
         }
     }
 

@@ -296,6 +296,15 @@ pub(crate) fn processes_of(uid: u32) -> Vec<i32> {
         .collect()
 }
 
+/// Ends all processes of a VM's user.
+pub(crate) fn kill_all(uid: u32) {
+    use rustix::process::{Pid, Signal, kill_process};
+    for pid in processes_of(uid) {
+        // It may have ended by itself since.
+        kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap_or_default();
+    }
+}
+
 /// Waits until the guest has written this to its console.
 pub(crate) async fn says(machine: &Arc<dyn Machine>, what: &str) {
     let seen = tokio::time::timeout(PATIENCE, async {
