@@ -1,0 +1,56 @@
+//! The files of a generation, and how they are opened.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+use crate::Error;
+
+pub(crate) const MANIFEST: &str = "manifest";
+pub(crate) const STATE: &str = "state";
+pub(crate) const MEMORY: &str = "memory";
+pub(crate) const MEMORY_SUMS: &str = "memory.sums";
+pub(crate) const LAYER: &str = "layer";
+pub(crate) const LAYER_SUMS: &str = "layer.sums";
+pub(crate) const BASE: &str = "base";
+/// The link that keeps the VMM's build.
+pub(crate) const VMM_BUILD: &str = "vmm-build";
+
+/// The largest device state, in bytes.
+pub(crate) const MAX_STATE: usize = 16 << 20;
+
+/// The mode of every file of a generation: nobody writes it again.
+pub(crate) const MODE: u32 = 0o444;
+
+/// Opens a generation's file for reading.
+///
+/// # Errors
+/// [`Error::Missing`] when it is not there.
+pub(crate) fn open(dir: &Path, file: &'static str) -> Result<File, Error> {
+    let path = dir.join(file);
+    File::open(&path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => Error::Missing { file },
+        _ => Error::io("open", &path)(error),
+    })
+}
+
+/// Opens a generation's file for reading and compares its length.
+///
+/// # Errors
+/// [`Error::Missing`], [`Error::Size`].
+pub(crate) fn open_sized(dir: &Path, file: &'static str, expected: u64) -> Result<File, Error> {
+    let opened = open(dir, file)?;
+    let len = opened
+        .metadata()
+        .map_err(Error::io("read the size of", &dir.join(file)))?
+        .len();
+    if len == expected {
+        Ok(opened)
+    } else {
+        Err(Error::Size {
+            file,
+            len,
+            expected,
+        })
+    }
+}

@@ -1,0 +1,149 @@
+//! A published generation: where its files are, and whether they are what was saved.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use crate::layout::Layout;
+use crate::manifest::{self, Image};
+use crate::{Error, GenerationId, Manifest, files, generations, sums};
+
+/// How much of the mark of a damaged generation is read, in bytes.
+const MAX_MARK: u64 = 4096;
+
+/// A published generation. Nothing in it is ever written.
+#[derive(Debug, Clone)]
+pub struct Generation {
+    dir: PathBuf,
+    mark: PathBuf,
+    manifest: Manifest,
+}
+
+impl Generation {
+    pub(crate) fn open(dir: PathBuf, id: GenerationId, mark: PathBuf) -> Result<Self, Error> {
+        let manifest = Manifest::read(&dir)?;
+        if manifest.id != id {
+            return Err(manifest::Invalid::Other(manifest.id).into());
+        }
+        Ok(Self::new(dir, mark, manifest))
+    }
+
+    pub(crate) fn new(dir: PathBuf, mark: PathBuf, manifest: Manifest) -> Self {
+        Self {
+            dir,
+            mark,
+            manifest,
+        }
+    }
+
+    /// Which one it is.
+    #[must_use]
+    pub fn id(&self) -> GenerationId {
+        self.manifest.id
+    }
+
+    /// What it says about itself.
+    #[must_use]
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// The device state's file.
+    #[must_use]
+    pub fn state(&self) -> PathBuf {
+        self.dir.join(files::STATE)
+    }
+
+    /// The memory image: each page at its guest offset.
+    #[must_use]
+    pub fn memory(&self) -> PathBuf {
+        self.dir.join(files::MEMORY)
+    }
+
+    /// The disk's layer.
+    #[must_use]
+    pub fn layer(&self) -> PathBuf {
+        self.dir.join(files::LAYER)
+    }
+
+    /// The image under the disk's layer.
+    #[must_use]
+    pub fn base(&self) -> PathBuf {
+        self.dir.join(files::BASE)
+    }
+
+    /// The link that keeps the VMM's build, if whoever saved it made one.
+    #[must_use]
+    pub fn build_link(&self) -> PathBuf {
+        self.dir.join(files::VMM_BUILD)
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Holds against the manifest all that can be seen without reading pages: the manifest itself, the device state, the
+    /// length of every file, and where memory and layer have data. For the moment before a VMM starts.
+    ///
+    /// # Errors
+    /// What is damaged first, or [`Error::Damaged`] when it was found to be so before.
+    pub fn check(&self) -> Result<(), Error> {
+        let damage = self.damage();
+        if let Some(why) = damage.map_err(Error::io("read", &self.mark))? {
+            return Err(Error::Damaged(why));
+        }
+        if Manifest::read(&self.dir)? != self.manifest {
+            return Err(manifest::Invalid::Changed.into());
+        }
+        self.read_state()?;
+        let manifest = &self.manifest;
+        self.check_image(files::MEMORY, files::MEMORY_SUMS, &manifest.memory)?;
+        self.check_image(files::LAYER, files::LAYER_SUMS, &manifest.layer.image)?;
+        files::open_sized(&self.dir, files::BASE, manifest.base.len).map(drop)
+    }
+
+    fn check_image(
+        &self,
+        file: &'static str,
+        table: &'static str,
+        image: &Image,
+    ) -> Result<(), Error> {
+        let opened = files::open_sized(&self.dir, file, image.layout.len)?;
+        let layout = Layout::of(&opened).map_err(Error::io("map", &self.dir.join(file)))?;
+        if layout != image.layout {
+            return Err(Error::Extents { file });
+        }
+        files::open_sized(&self.dir, table, sums::table_len(image.layout.len)).map(drop)
+    }
+
+    /// The device state, held against its sum.
+    pub(crate) fn read_state(&self) -> Result<Vec<u8>, Error> {
+        let saved = &self.manifest.state;
+        let file = files::open_sized(&self.dir, files::STATE, saved.len)?;
+        let mut state = Vec::new();
+        file.take(files::MAX_STATE as u64)
+            .read_to_end(&mut state)
+            .map_err(Error::io("read", &self.state()))?;
+        if blake3::hash(&state).to_hex().as_str() == saved.sum {
+            Ok(state)
+        } else {
+            Err(Error::State)
+        }
+    }
+
+    /// Writes down that this generation is damaged, beside it. Every later [`check`](Self::check) says so.
+    pub fn mark_damaged(&self, why: &Error) -> io::Result<()> {
+        generations::mark(&self.mark, why)
+    }
+
+    /// What was found to be wrong with it before, if anything.
+    pub fn damage(&self) -> io::Result<Option<String>> {
+        let file = match File::open(&self.mark) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            opened => opened?,
+        };
+        let mut why = Vec::new();
+        file.take(MAX_MARK).read_to_end(&mut why)?;
+        Ok(Some(String::from_utf8_lossy(&why).into_owned()))
+    }
+}

@@ -1,0 +1,157 @@
+//! The generations of one sandbox: which are there, which is current, and the next one.
+
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use wrenn_sys::durable;
+
+use crate::{Error, Generation, GenerationId, Manifest, Next};
+
+/// The folder of the generations, in that of the sandbox.
+const GENERATIONS: &str = "generations";
+/// The folder of the one that is being made.
+const NEXT: &str = "next";
+/// What the name of a generation that is being removed begins with.
+const DYING: &str = ".dying-";
+/// What the name of the mark of a damaged generation ends with.
+const DAMAGED: &str = ".damaged";
+
+/// The generations of one sandbox, in its folder.
+///
+/// ```text
+/// <folder>/next/                       the one that is being made
+/// <folder>/generations/g-00000007/     one that is whole
+/// <folder>/generations/g-00000007.damaged   what was found to be wrong with it
+/// ```
+#[derive(Debug, Clone)]
+pub struct Generations {
+    folder: PathBuf,
+}
+
+impl Generations {
+    /// Those in a sandbox's folder. None of it needs to be there yet but the folder.
+    #[must_use]
+    pub fn of(folder: &Path) -> Self {
+        Self {
+            folder: folder.to_owned(),
+        }
+    }
+
+    /// The highest one, its manifest read and held against its own sum.
+    ///
+    /// # Errors
+    /// A highest one that is damaged is an error, and no older one is taken in its place: that would be a silent loss.
+    pub fn current(&self) -> Result<Option<Generation>, Error> {
+        let highest = self.ids()?.into_iter().max();
+        highest.map(|id| self.open(id)).transpose()
+    }
+
+    /// One by its id, its manifest read and held against its own sum.
+    ///
+    /// # Errors
+    /// One that is not there has no manifest: [`Error::Missing`].
+    pub fn open(&self, id: GenerationId) -> Result<Generation, Error> {
+        Generation::open(self.dir(id), id, self.mark(id))
+    }
+
+    /// Marks one as damaged that cannot even be opened; see [`Generation::mark_damaged`].
+    pub fn mark_damaged(&self, id: GenerationId, why: &Error) -> io::Result<()> {
+        mark(&self.mark(id), why)
+    }
+
+    /// Begins the next one, in a new folder that only root can enter. What was left of another one is removed.
+    pub fn begin(&self) -> Result<Next, Error> {
+        self.abandon()?;
+        self.make_generations()?;
+        let highest = self.ids()?.into_iter().max();
+        let id = highest.map_or(GenerationId::FIRST, GenerationId::next);
+        let dir = self.folder.join(NEXT);
+        make_dir(&dir).map_err(Error::io("make", &dir))?;
+        // The mark of an older one of this name says nothing about this one.
+        let mark = self.mark(id);
+        durable::remove(&mark).map_err(Error::io("remove", &mark))?;
+        Ok(Next::new(dir, self.clone(), id))
+    }
+
+    /// Removes what was begun and not published. Nothing there is fine.
+    pub fn abandon(&self) -> Result<(), Error> {
+        let next = self.folder.join(NEXT);
+        durable::remove(&next).map_err(Error::io("remove", &next))
+    }
+
+    /// Removes all others, their marks, and what an earlier removal left.
+    pub fn keep_only(&self, id: GenerationId) -> Result<(), Error> {
+        for other in self.ids()? {
+            if other != id {
+                self.kill(other)?;
+            }
+        }
+        for name in self.names()? {
+            let mark = name.strip_suffix(DAMAGED).and_then(|id| id.parse().ok());
+            if name.starts_with(DYING) || mark.is_some_and(|of: GenerationId| of != id) {
+                let path = self.folder.join(GENERATIONS).join(name);
+                durable::remove(&path).map_err(Error::io("remove", &path))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a generation's name away, so that no half of it ever counts as a whole one.
+    fn kill(&self, id: GenerationId) -> Result<(), Error> {
+        let dying = self.folder.join(GENERATIONS).join(format!("{DYING}{id}"));
+        durable::remove(&dying).map_err(Error::io("remove", &dying))?;
+        fs::rename(self.dir(id), &dying).map_err(Error::io("rename", &dying))
+    }
+
+    /// The generation that was just published.
+    pub(crate) fn published(&self, manifest: Manifest) -> Generation {
+        let id = manifest.id;
+        Generation::new(self.dir(id), self.mark(id), manifest)
+    }
+
+    /// Where a generation stands.
+    pub(crate) fn dir(&self, id: GenerationId) -> PathBuf {
+        self.folder.join(GENERATIONS).join(id.to_string())
+    }
+
+    /// Where it is written that a generation is damaged.
+    fn mark(&self, id: GenerationId) -> PathBuf {
+        self.folder.join(GENERATIONS).join(format!("{id}{DAMAGED}"))
+    }
+
+    fn make_generations(&self) -> Result<(), Error> {
+        let dir = self.folder.join(GENERATIONS);
+        match make_dir(&dir) {
+            Ok(()) => durable::sync_dir(&self.folder).map_err(Error::io("sync", &self.folder)),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            Err(error) => Err(Error::io("make", &dir)(error)),
+        }
+    }
+
+    fn ids(&self) -> Result<Vec<GenerationId>, Error> {
+        let names = self.names()?;
+        Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
+    }
+
+    fn names(&self) -> Result<Vec<String>, Error> {
+        let dir = self.folder.join(GENERATIONS);
+        let listed = match fs::read_dir(&dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            listed => listed.and_then(Iterator::collect::<io::Result<Vec<_>>>),
+        };
+        let entries = listed.map_err(Error::io("list", &dir))?;
+        let names = entries.into_iter().map(|entry| entry.file_name());
+        Ok(names.filter_map(|name| name.into_string().ok()).collect())
+    }
+}
+
+/// Writes down what is wrong with a generation, where [`Generations`] looks for it.
+pub(crate) fn mark(path: &Path, why: &Error) -> io::Result<()> {
+    durable::write(path, why.chain().as_bytes(), 0o444)
+}
+
+fn make_dir(dir: &Path) -> io::Result<()> {
+    DirBuilder::new().mode(0o700).create(dir)
+}
