@@ -58,13 +58,24 @@ impl Client {
         id: &str,
         start: &StartCommand,
     ) -> Result<(ExecControl, ExecEvents)> {
+        self.converse(id, &ClientMessage::Start(start.clone()))
+            .await
+    }
+
+    /// Takes up a command that runs already, by its process id in the guest, and gives its two sides; what it printed
+    /// before is not told again. Dropping both leaves it running.
+    pub async fn exec_attach(&self, id: &str, pid: u32) -> Result<(ExecControl, ExecEvents)> {
+        self.converse(id, &ClientMessage::Connect { pid }).await
+    }
+
+    async fn converse(&self, id: &str, first: &ClientMessage) -> Result<(ExecControl, ExecEvents)> {
         let socket = self.upgrade(&at(id, "/exec/stream")).await?;
         let (sink, stream) = socket.split();
         let mut control = ExecControl {
             client: self.clone(),
             sink,
         };
-        control.send(&ClientMessage::Start(start.clone())).await?;
+        control.send(first).await?;
         Ok((
             control,
             ExecEvents {

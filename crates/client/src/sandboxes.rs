@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
-use wrenn_api::{CreateSandbox, ExecRequest, ExecResponse, Health, Sandbox};
+use wrenn_api::{
+    CreateSandbox, ExecRequest, ExecResponse, Health, Paused, ResumeRequest, Resumed, Sandbox,
+};
 
 use crate::transport::{escape, whole};
 use crate::{Client, Result};
@@ -51,6 +53,20 @@ impl Client {
     pub async fn delete_sandbox(&self, id: &str) -> Result<bool> {
         let answer = self.call(Method::DELETE, &at(id, "")).await?;
         Ok(answer.status() != StatusCode::ACCEPTED)
+    }
+
+    /// Pauses a running sandbox, and waits until its pause is durable.
+    pub async fn pause(&self, id: &str) -> Result<Paused> {
+        let answer = self.call(Method::POST, &at(id, "/pause")).await?;
+        self.json(answer).await
+    }
+
+    /// Resumes a sandbox that is paused, or in error after a pause, and waits until it runs.
+    pub async fn resume(&self, id: &str, request: &ResumeRequest) -> Result<Resumed> {
+        let answer = self
+            .call_with(Method::POST, &at(id, "/resume"), request)
+            .await?;
+        self.json(answer).await
     }
 
     /// Resets a sandbox's inactivity timer.

@@ -13,7 +13,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use futures::{StreamExt, TryStreamExt, stream};
-use wrenn_client::api::{ErrorBody, ErrorInfo, StartCommand};
+use wrenn_client::api::{ErrorBody, ErrorInfo, ResumeRequest, StartCommand};
 use wrenn_client::{Client, Error, ExecEvent};
 
 async fn serve(router: Router) -> Client {
@@ -247,4 +247,38 @@ async fn a_stream_that_is_refused_tells_why() {
         .await
         .unwrap_err();
     assert_eq!(error.api().unwrap().code, "invalid_state");
+}
+
+#[tokio::test]
+async fn a_resume_says_how_and_learns_what_it_took() {
+    let resume = |body: String| async move {
+        assert_eq!(body, r#"{"cold":true}"#);
+        r#"{"id":"sb-1","status":"running","template":"minimal","vcpus":1,"memory_mb":512,"timeout_sec":300,
+            "on_timeout":"pause","auto_resume":true,"created_at":"2026-03-01T12:00:00.000Z",
+            "lost_since":"2026-03-01T12:30:00.000Z","last_updated":"2026-03-01T13:00:00.000Z",
+            "timings":[{"step":"boot","ms":1.5}]}"#
+    };
+    let client = serve(Router::new().route("/v1/sandboxes/{id}/resume", post(resume))).await;
+    let resumed = client
+        .resume("sb-1", &ResumeRequest { cold: true })
+        .await
+        .unwrap();
+    assert_eq!(resumed.sandbox.status, "running");
+    assert!(resumed.sandbox.lost_since.is_some() && resumed.sandbox.auto_resume);
+    assert_eq!(
+        (resumed.timings[0].step.as_str(), resumed.timings[0].ms),
+        ("boot", 1.5)
+    );
+}
+
+#[tokio::test]
+async fn an_attached_stream_names_the_process() {
+    let converse = |mut socket: WebSocket| async move {
+        let said = socket_send(&mut socket, r#"{"type":"start","pid":7}"#).await;
+        assert_eq!(said, r#"{"type":"connect","pid":7}"#);
+    };
+    let upgrade = move |upgrade: WebSocketUpgrade| async move { upgrade.on_upgrade(converse) };
+    let client = serve(Router::new().route("/v1/sandboxes/{id}/exec/stream", get(upgrade))).await;
+    let (_control, mut events) = client.exec_attach("sb-1", 7).await.unwrap();
+    assert_eq!(events.next().await.unwrap(), ExecEvent::Start { pid: 7 });
 }

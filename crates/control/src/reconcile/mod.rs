@@ -113,6 +113,9 @@ pub(crate) async fn settle(
                 tracing::info!(sandbox = %new.id, was = %row.status, is = %new.status, reason = %new.status_reason, "settled");
                 return Ok(*new);
             }
+            // Somebody else has written in between, and knows better.
+            let written = core.store.get(&row.id).await;
+            row = written.map_err(|error| store_fault(&error))?.unwrap_or(row);
         }
         Action::Destroy => {
             let _flight = core.flights.begin(&row.id);

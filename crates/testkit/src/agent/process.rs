@@ -161,6 +161,8 @@ fn follow(state: &Arc<State>, pid: u32, heard: Heard, tied: bool) -> Events {
     Box::pin(stream::unfold(Some((heard, tie)), |listening| async {
         let (mut heard, mut tie) = listening?;
         tokio::select! {
+            // Being cut off ends the events too.
+            biased;
             () = heard.cut.notified() => {
                 tie.tied = false;
                 Some((Err(refusal(ErrorKind::InvalidState, "the sandbox is being paused")), None))
