@@ -63,7 +63,7 @@ const sandboxPath = (id, action = "") => `/v1/sandboxes/${encodeURIComponent(id)
 // ---- Words ---------------------------------------------------------------------------------------------------------
 
 const clock = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
-const calendar = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+const calendar = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", hour: "numeric", minute: "2-digit" });
 
 function duration(ms) {
   if (!Number.isFinite(ms)) return "";
