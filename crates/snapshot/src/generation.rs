@@ -96,8 +96,29 @@ impl Generation {
             return Err(manifest::Invalid::Changed.into());
         }
         self.read_state()?;
+        self.check_image(files::MEMORY, files::MEMORY_SUMS, &self.manifest.memory)?;
+        self.check_layer()
+    }
+
+    /// The same for somebody who uses the disk alone. Where the generation was found to be damaged, all of the disk's data
+    /// is read: it may be the memory that is not as it was.
+    ///
+    /// # Errors
+    /// What of the disk is damaged.
+    pub fn check_disk(&self) -> Result<(), Error> {
+        if Manifest::read(&self.dir)? != self.manifest {
+            return Err(manifest::Invalid::Changed.into());
+        }
+        self.check_layer()?;
+        let damage = self.damage().map_err(Error::io("read", &self.mark))?;
+        match damage {
+            Some(_) => self.verify_disk(&|| false).map(drop),
+            None => Ok(()),
+        }
+    }
+
+    fn check_layer(&self) -> Result<(), Error> {
         let manifest = &self.manifest;
-        self.check_image(files::MEMORY, files::MEMORY_SUMS, &manifest.memory)?;
         self.check_image(files::LAYER, files::LAYER_SUMS, &manifest.layer.image)?;
         files::open_sized(&self.dir, files::BASE, manifest.base.len).map(drop)
     }

@@ -48,11 +48,19 @@ impl Generation {
     }
 
     fn verify_data(&self, stop: &dyn Fn() -> bool) -> Result<Verified, Error> {
+        let memory = &self.manifest().memory;
+        let bytes = self.verify_image(files::MEMORY, files::MEMORY_SUMS, memory, stop)?;
+        let disk = self.verify_disk(stop)?;
+        Ok(Verified {
+            bytes: bytes + disk,
+        })
+    }
+
+    /// All of the layer and of the base image below it; how many bytes that was.
+    pub(crate) fn verify_disk(&self, stop: &dyn Fn() -> bool) -> Result<u64, Error> {
         let manifest = self.manifest();
         let layer = &manifest.layer.image;
-        let mut bytes =
-            self.verify_image(files::MEMORY, files::MEMORY_SUMS, &manifest.memory, stop)?;
-        bytes += self.verify_image(files::LAYER, files::LAYER_SUMS, layer, stop)?;
+        let mut bytes = self.verify_image(files::LAYER, files::LAYER_SUMS, layer, stop)?;
         if let Some(expected) = manifest.base.root {
             let mut read = Reading::new(None, stop);
             let file = files::open(self.dir(), files::BASE)?;
@@ -62,7 +70,7 @@ impl Generation {
             }
             bytes += read.bytes;
         }
-        Ok(Verified { bytes })
+        Ok(bytes)
     }
 
     fn verify_image(
