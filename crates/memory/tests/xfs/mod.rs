@@ -1,0 +1,42 @@
+//! A small XFS on a loop device, as a host's store is.
+
+use std::fs::{self, File, OpenOptions};
+use std::path::Path;
+use std::process::Command;
+
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+use wrenn_sys::loopdev::LoopDevice;
+
+/// The smallest that XFS can be.
+const SIZE: u64 = 320 << 20;
+
+/// Runs a test with a new file system in a mount namespace. Both end with it.
+pub(crate) fn on_xfs(test: impl FnOnce(&Path) + Send + 'static) {
+    let dir = tempfile::tempdir().unwrap();
+    let (image, root) = (dir.path().join("image"), dir.path().join("root"));
+    let thread = std::thread::spawn(move || {
+        unshare(CloneFlags::CLONE_NEWNS).unwrap();
+        let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+        mount(None::<&str>, "/", None::<&str>, private, None::<&str>).unwrap();
+        mount_new(&image, &root);
+        test(&root);
+    });
+    if let Err(panic) = thread.join() {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+fn mount_new(image: &Path, root: &Path) {
+    File::create(image).unwrap().set_len(SIZE).unwrap();
+    let made = Command::new("mkfs.xfs")
+        .args(["-q", "-m", "reflink=1", "-s", "size=4096"])
+        .arg(image)
+        .status();
+    assert!(made.unwrap().success());
+    let file = OpenOptions::new().read(true).write(true).open(image);
+    let device = LoopDevice::attach(&file.unwrap()).unwrap();
+    fs::create_dir(root).unwrap();
+    let none = MsFlags::empty();
+    mount(Some(&device.path()), root, Some("xfs"), none, None::<&str>).unwrap();
+}
