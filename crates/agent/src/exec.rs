@@ -10,6 +10,7 @@ use wrenn_envd_client::{EnvdClient, ProcessEvent, ProcessStream, Spool, Start};
 use wrenn_model::{ErrorKind, Fault};
 
 use crate::guest;
+use crate::steps::Guest;
 
 /// What is kept of each stream of a collected command; beyond it, half is the head and half the tail.
 pub(crate) const CAP: usize = 8 << 20;
@@ -92,31 +93,28 @@ impl Command {
 
 /// Starts a command and follows it in a task of its own, so that its end does not depend on the caller.
 pub(crate) async fn follow(
-    client: EnvdClient,
+    guest: Guest,
     command: Command,
     stdin: bool,
     detach: bool,
     spool: Option<Spool>,
 ) -> Result<Followed, Fault> {
-    let stream = client
+    let stream = guest
+        .client
         .start(command.start(stdin, spool))
         .await
         .map_err(|error| start_fault(&command.cmd, &error))?;
-    let (events, inbox) = mpsc::channel(QUEUE);
-    let gone = CancellationToken::new();
-    let alive = gone.clone().drop_guard();
-    let follower = Follower {
-        client,
-        stream,
-        events,
-        pid: None,
-        limit: command.limit,
-    };
-    tokio::spawn(follower.run(gone, detach));
-    Ok(Followed {
-        events: inbox,
-        _alive: alive,
-    })
+    Ok(Follower::spawn(guest, stream, command.limit, detach))
+}
+
+/// Follows a command that runs already. It goes on whoever listens.
+pub(crate) async fn attach(guest: Guest, pid: u32) -> Result<Followed, Fault> {
+    let stream = guest
+        .client
+        .connect(pid)
+        .await
+        .map_err(|error| guest::fault(&error))?;
+    Ok(Follower::spawn(guest, stream, None, true))
 }
 
 /// A command that is not there is the caller's mistake, and not a missing sandbox.
@@ -139,7 +137,7 @@ enum Stopped {
 }
 
 struct Follower {
-    client: EnvdClient,
+    guest: Guest,
     stream: ProcessStream,
     events: mpsc::Sender<Result<Progress, Fault>>,
     pid: Option<u32>,
@@ -147,6 +145,29 @@ struct Follower {
 }
 
 impl Follower {
+    fn spawn(
+        guest: Guest,
+        stream: ProcessStream,
+        limit: Option<Duration>,
+        detach: bool,
+    ) -> Followed {
+        let (events, inbox) = mpsc::channel(QUEUE);
+        let gone = CancellationToken::new();
+        let alive = gone.clone().drop_guard();
+        let follower = Self {
+            guest,
+            stream,
+            events,
+            pid: None,
+            limit,
+        };
+        tokio::spawn(follower.run(gone, detach));
+        Followed {
+            events: inbox,
+            _alive: alive,
+        }
+    }
+
     async fn run(mut self, gone: CancellationToken, detach: bool) {
         let limit = self.limit;
         let limit = async {
@@ -155,7 +176,11 @@ impl Follower {
                 None => std::future::pending().await,
             }
         };
+        let left = self.guest.left.clone();
         let stopped = tokio::select! {
+            biased;
+            // The guest is being paused: nobody here ends anything in it.
+            () = left.cancelled() => return,
             ended = forward(&mut self.stream, &self.events, &mut self.pid, false) => match ended {
                 true => return,
                 false => Stopped::Alone,
@@ -179,7 +204,7 @@ impl Follower {
                 }
             }
             if let Some(pid) = self.pid
-                && let Err(error) = self.client.signal(pid, SIGKILL).await
+                && let Err(error) = self.guest.client.signal(pid, SIGKILL).await
             {
                 tracing::warn!(pid, %error, "a command could not be killed");
             }
@@ -249,14 +274,14 @@ fn broken_off() -> Fault {
 
 /// Runs a command to its end and keeps what it prints.
 pub(crate) async fn collect(
-    client: EnvdClient,
+    guest: Guest,
     command: Command,
     stdin: Option<Bytes>,
 ) -> Result<Collected, Fault> {
     let began = Instant::now();
     let spool = spool_prefix();
     let mut followed = follow(
-        client.clone(),
+        guest.clone(),
         command,
         stdin.is_some(),
         false,
@@ -273,7 +298,7 @@ pub(crate) async fn collect(
         match progress? {
             Progress::Started { pid } => {
                 if let Some(data) = input.take() {
-                    feeding = Some(feed(client.clone(), pid, data));
+                    feeding = Some(feed(guest.client.clone(), pid, data));
                 }
             }
             Progress::Stdout(data) => stdout.push(&data),

@@ -5,6 +5,8 @@
 use std::collections::HashMap;
 use std::sync::Mutex;
 
+use wrenn_vmm::Machine;
+
 /// What happens at a point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
@@ -16,6 +18,8 @@ pub(crate) enum Fault {
     Abort,
     /// The step never ends.
     Hang,
+    /// The virtual machine ends as by SIGKILL; the step goes on.
+    KillVm,
 }
 
 /// The armed points by name.
@@ -34,7 +38,7 @@ impl Failpoints {
                 .split_once('=')
                 .and_then(|(name, fault)| Some((name, Fault::from_name(fault)?)))
                 .ok_or_else(|| {
-                    format!("WRENN_FAILPOINTS: {part:?} is not NAME=error|panic|abort|hang")
+                    format!("WRENN_FAILPOINTS: {part:?} is not NAME=error|panic|abort|hang|killvm")
                 })?;
             tracing::warn!(name, ?fault, "failpoint armed");
             points.lock().insert(name.to_owned(), fault);
@@ -43,7 +47,11 @@ impl Failpoints {
     }
 
     /// A point that may be armed. The error says so.
-    pub(crate) async fn hit(&self, name: &str) -> Result<(), String> {
+    pub(crate) async fn hit(
+        &self,
+        name: &str,
+        machine: Option<&dyn Machine>,
+    ) -> Result<(), String> {
         let fault = self.lock().get(name).copied();
         match fault {
             None => Ok(()),
@@ -51,6 +59,10 @@ impl Failpoints {
             Some(Fault::Panic) => panic!("failpoint {name}"),
             Some(Fault::Abort) => std::process::abort(),
             Some(Fault::Hang) => std::future::pending().await,
+            Some(Fault::KillVm) => match machine {
+                Some(machine) => machine.kill().await.map_err(|error| error.to_string()),
+                None => Err(format!("failpoint {name}: there is no VM to kill")),
+            },
         }
     }
 
@@ -68,6 +80,7 @@ impl Fault {
             "panic" => Self::Panic,
             "abort" => Self::Abort,
             "hang" => Self::Hang,
+            "killvm" => Self::KillVm,
             _ => return None,
         })
     }

@@ -9,17 +9,21 @@ use futures::Stream;
 use futures::future::BoxFuture;
 use wrenn_envd_api::{InitRequest, Timestamp};
 use wrenn_envd_client::{Connector, EnvdClient, Error, FileStream, RefusedCode};
-use wrenn_model::{ErrorKind, Fault};
+use wrenn_model::{ErrorKind, Fault, SandboxSpec};
 use wrenn_network::SlotDialer;
 use wrenn_vmm::{Machine, VmEvent};
 
 use crate::chain::chain;
 use crate::machine::reason;
-use crate::record::{Record, entropy};
+use crate::record::{Keys, entropy};
 
 /// How long one attempt to reach a booting guest lasts. A SYN that came too early is lost, and the kernel would send
 /// the next one only after a second.
 const ATTEMPT: Duration = Duration::from_millis(25);
+/// How far a guest's clock may be off before it is set again.
+const CLOCK_ERROR: Duration = Duration::from_millis(15);
+/// How often it is set again at the most.
+const CLOCK_TRIES: u32 = 3;
 /// How long to wait where the guest refused: its network is up, its agent is about to listen.
 const REFUSED_PAUSE: Duration = Duration::from_millis(3);
 
@@ -86,13 +90,18 @@ pub(crate) async fn wait_for_boot(
     }
 }
 
-/// Tells a guest who it is: the clock, fresh entropy, its names, its variables and the keys of every later call.
-pub(crate) async fn introduce(client: &EnvdClient, record: &Record) -> Result<(), Error> {
+/// Tells a guest who it is: fresh entropy, the clock, its names, its variables and the keys of every later call. One that
+/// came out of a generation is shown the key that it knows.
+pub(crate) async fn introduce(
+    client: &EnvdClient,
+    spec: &SandboxSpec,
+    keys: &Keys,
+    known: Option<&Keys>,
+) -> Result<(), Error> {
     let began = Instant::now();
-    let spec = &record.spec;
     let request = InitRequest {
         env_vars: Some(spec.envs.clone()),
-        access_token: Some(record.keys.token.clone().into()),
+        access_token: Some(keys.token.clone().into()),
         timestamp: Some(now()),
         default_user: Some("root".into()),
         hostname: Some(spec.hostname.clone()),
@@ -101,14 +110,47 @@ pub(crate) async fn introduce(client: &EnvdClient, record: &Record) -> Result<()
                 .encode(entropy())
                 .into(),
         ),
-        machine_id: Some(machine_id(spec.id.as_str())),
+        // A sandbox that comes back is the machine that it was.
+        machine_id: known.is_none().then(|| machine_id(spec.id.as_str())),
         sandbox_id: Some(spec.id.to_string()),
         template_id: Some(spec.template.to_string()),
-        next_init_key: Some(record.keys.init_key.clone().into()),
+        next_init_key: Some(keys.init_key.clone().into()),
         ..InitRequest::default()
     };
-    client.init(&request, None).await?;
+    let told = client
+        .init(&request, known.map(|keys| keys.init_key.as_str()))
+        .await?;
+    set_clock_closely(client, &keys.init_key, told.guest_time).await?;
     tracing::debug!(took = ?began.elapsed(), "introduced");
+    Ok(())
+}
+
+/// A guest that has just been restored takes its time to answer, and by so much its clock is late: it is told the time
+/// again while its clock, as it says itself, is off by more than [`CLOCK_ERROR`].
+async fn set_clock_closely(
+    client: &EnvdClient,
+    key: &str,
+    mut guest_time: Option<SystemTime>,
+) -> Result<(), Error> {
+    for _ in 0..CLOCK_TRIES {
+        let now_here = SystemTime::now();
+        let off = guest_time.map(|there| {
+            now_here
+                .duration_since(there)
+                .unwrap_or_else(|ahead| ahead.duration())
+        });
+        match off {
+            Some(off) if off > CLOCK_ERROR => {
+                tracing::debug!(?off, "the guest's clock is set again");
+            }
+            _ => break,
+        }
+        let request = InitRequest {
+            timestamp: Some(now()),
+            ..InitRequest::default()
+        };
+        guest_time = client.init(&request, Some(key)).await?.guest_time;
+    }
     Ok(())
 }
 

@@ -1,18 +1,22 @@
 //! What this machine gives to sandboxes: the store, images, network, VMM and its own size.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use wrenn_disk::{Volume, VolumeConfig};
+use wrenn_disk::{Layer, Volume, VolumeConfig};
 use wrenn_guest_image::{Cache, Images, Progress, Reuse};
-use wrenn_model::{Isolation, MiB};
+use wrenn_model::{Isolation, MiB, VmId};
 use wrenn_network::Network;
+use wrenn_snapshot::Root;
 use wrenn_vmm::{Qemu, QemuConfig, Vmm};
 
 use crate::chain::chain;
 use crate::data_dir::DataDir;
 use crate::failpoint::Failpoints;
+use crate::record::{Home, Keys, Origin, Vm};
 use crate::steps::blocking;
 
 /// What the agent leaves to the host itself, in MiB.
@@ -59,6 +63,24 @@ pub(crate) struct Boot {
     pub(crate) initrd: PathBuf,
 }
 
+impl Boot {
+    /// By what generations remember the kernel: its file's name tells its version or content.
+    pub(crate) fn kernel_name(&self) -> String {
+        file_name(&self.kernel)
+    }
+
+    /// By what generations remember the guest agent.
+    pub(crate) fn initrd_name(&self) -> String {
+        file_name(&self.initrd)
+    }
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default()
+}
+
 /// A machine that is ready to run sandboxes.
 #[derive(Debug)]
 pub struct Host {
@@ -72,6 +94,7 @@ pub struct Host {
     pub(crate) cpus: u32,
     pub(crate) memory_mib: u64,
     base_uid: u32,
+    base_roots: BaseRoots,
 }
 
 /// A data directory with its store mounted: images can be built, no VM can run yet.
@@ -172,6 +195,7 @@ impl Host {
         let failpoints = Failpoints::from_env().map_err(cannot("a test switch is wrong"))?;
         Ok(Self {
             base_uid: base_uid(&network),
+            base_roots: BaseRoots::default(),
             data,
             volume,
             images,
@@ -190,8 +214,29 @@ impl Host {
     }
 
     /// The user id of the VMM in a slot: nobody else on this machine has it.
-    pub(crate) fn uid(&self, slot_index: u16) -> u32 {
+    fn uid(&self, slot_index: u16) -> u32 {
         self.base_uid + u32::from(slot_index)
+    }
+
+    /// Names all that a virtual machine of a sandbox will own, before any of it exists.
+    pub(crate) fn plan_vm(&self, home: &Home, slot_index: u16, origin: Origin) -> Vm {
+        let id = VmId::random();
+        let folder = home.folder.join(id.as_str());
+        Vm {
+            origin,
+            slot: self.network.plan(slot_index, &id),
+            uid: self.uid(slot_index),
+            layer: Layer {
+                overlay: folder.join("disk.qcow2"),
+                base: home.base.clone(),
+                virtual_size: home.virtual_size,
+            },
+            keys: Keys::random(),
+            platform: None,
+            machine: None,
+            folder,
+            id,
+        }
     }
 
     /// Where sandboxes have their folders.
@@ -205,6 +250,13 @@ impl Host {
         blocking(move || empty_memory(&folder, size)).await
     }
 
+    /// What all blocks of a base image sum to. The first time it is read as a whole.
+    pub(crate) async fn base_root(&self, base: &Path) -> std::io::Result<Root> {
+        let roots = self.base_roots.clone();
+        let base = base.to_owned();
+        blocking(move || roots.get(&base)).await
+    }
+
     /// How long a boot may take. Emulation is an order of magnitude slower, and memory costs time to set up.
     pub(crate) fn boot_limit(&self, memory: MiB) -> Duration {
         let seconds = match self.vmm.isolation() {
@@ -212,6 +264,30 @@ impl Host {
             Isolation::Emulated => 120,
         };
         Duration::from_secs(seconds + u64::from(memory.0) / 256)
+    }
+
+    /// How long one step of an operation may take before it counts as failed.
+    pub(crate) fn step_limit(&self, memory: MiB) -> Duration {
+        self.boot_limit(memory) + Duration::from_secs(60)
+    }
+}
+
+/// The sums of base images by device and inode: links of one file have one.
+#[derive(Debug, Clone, Default)]
+struct BaseRoots(Arc<Mutex<HashMap<(u64, u64), Root>>>);
+
+impl BaseRoots {
+    fn get(&self, base: &Path) -> std::io::Result<Root> {
+        use std::os::unix::fs::MetadataExt;
+
+        let file = std::fs::File::open(base)?;
+        let meta = file.metadata()?;
+        // Whoever comes while the file is read waits: it would only be read twice.
+        let mut roots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match roots.entry((meta.dev(), meta.ino())) {
+            Entry::Occupied(known) => Ok(*known.get()),
+            Entry::Vacant(vacant) => Ok(*vacant.insert(wrenn_snapshot::base_root(&file)?)),
+        }
     }
 }
 

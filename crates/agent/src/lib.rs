@@ -4,27 +4,37 @@
 //!   service   the RPC: requests in, faults out
 //!   Agent     create, destroy, find; one Sandbox task for each
 //!   sandbox   the task: events of the lifecycle, their effects
-//!   steps     what a creation consists of, forwards and backwards
+//!   handle    a sandbox as the others hold it: requests in, a view out
+//!   steps     how a sandbox gets a virtual machine, forwards and backwards
+//!   pause     how it gives one up without losing anything
+//!   archive   generations out of this host and into it; scrub reads those that lie here
 //!   recovery  the same after a restart, from the journal
 //! ```
 
 mod activity;
+mod archive;
 mod chain;
 mod data_dir;
 mod exec;
 mod failpoint;
+mod failure;
 mod guest;
+mod handle;
 mod host;
 mod journal;
 mod machine;
+mod messages;
+mod pause;
 mod record;
 mod recovery;
 mod sandbox;
+mod scrub;
 mod service;
 mod steps;
 mod table;
+mod tidy;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,16 +44,19 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wrenn_guest_image::Template;
 use wrenn_model::lifecycle::{Event, Reason, State};
-use wrenn_model::{ErrorKind, Fault, SandboxId, SandboxSpec, TemplateName, VmId};
+use wrenn_model::{ErrorKind, Fault, SandboxId, SandboxSpec, TemplateName};
 
+pub use archive::{EXPORT, IMPORT};
 pub use data_dir::{DataDir, DataDirError};
 pub use host::{Config, Host, OpenError, Store};
-pub use steps::{CREATE, Step};
+pub use pause::{PAUSE, PauseStep};
+pub use steps::{CREATE, Plan, RESUME, Step};
 
 use chain::chain;
+use handle::Handle;
 use journal::{Journal, Replay};
-use record::{Keys, Record, Resources};
-use sandbox::{Handle, Sandbox};
+use record::{Home, Origin, Record};
+use sandbox::{Sandbox, Start};
 use table::Table;
 
 /// How often the store's room is looked at.
@@ -94,6 +107,8 @@ impl Agent {
             .spawn(async move { recovering.recover(replay).await });
         let roomy = agent.clone();
         agent.tasks.spawn(async move { roomy.keep_room().await });
+        let scrubbing = agent.clone();
+        agent.tasks.spawn(async move { scrubbing.scrub().await });
         Ok(agent)
     }
 
@@ -204,24 +219,35 @@ impl Agent {
         }
         self.check_size(&spec)?;
         let template = self.template(&spec).await?;
-        let (place, slot_index) = self.table.admit(&spec)?;
-        let record = self.plan(spec.clone(), slot_index, &template);
-        let (sandbox, handle) = Sandbox::new(
-            self.host.clone(),
-            self.journal.clone(),
-            self.table.clone(),
+        let place = self.table.admit(&spec)?;
+        let record = self.plan(spec.clone(), place.slot_index, &template);
+        let start = Start {
             record,
-            steps::Parts::default(),
-        );
-        if let Err(there) = place.fill(handle.clone()) {
-            return same(there, &spec).await;
-        }
-        self.tasks.spawn(sandbox.run(Some(Event::Boot)));
+            place: Some(place),
+            parts: steps::Parts::default(),
+        };
+        let handle = match self.add(start, Some(Event::Boot)) {
+            Ok(handle) => handle,
+            Err(there) => return same(there, &spec).await,
+        };
         let caller = Caller {
             handle: (!detached).then(|| handle.clone()),
         };
         handle.started().await?;
         caller.stayed();
+        Ok(handle)
+    }
+
+    /// Gives a sandbox its task. The one that has its id already is the answer if there is one.
+    fn add(&self, start: Start, first: Option<Event>) -> Result<Arc<Handle>, Arc<Handle>> {
+        let (sandbox, handle) = Sandbox::new(
+            self.host.clone(),
+            self.journal.clone(),
+            self.table.clone(),
+            start,
+        );
+        self.table.insert(handle.clone())?;
+        self.tasks.spawn(sandbox.run(first));
         Ok(handle)
     }
 
@@ -305,29 +331,27 @@ impl Agent {
 
     /// Names all that the sandbox will own, before any of it exists.
     fn plan(&self, spec: SandboxSpec, slot_index: u16, template: &Template) -> Record {
-        let vm = VmId::random();
-        let folder = self.host.sandboxes().join(spec.id.as_str());
+        let home = self.home(&spec.id, template.image.clone(), template.virtual_size);
         Record {
             version: record::VERSION,
             state: State::Pending,
             created_ms: sandbox::now_ms(),
             started_ms: None,
-            resources: Resources {
-                slot: self.host.network.plan(slot_index, &vm),
-                slot_index,
-                uid: self.host.uid(slot_index),
-                layer: wrenn_disk::Layer {
-                    overlay: folder.join("disk.qcow2"),
-                    base: folder.join("base.ext4"),
-                    virtual_size: template.virtual_size,
-                },
-                template_image: template.image.clone(),
-                folder,
-                vm,
-            },
-            machine: None,
-            keys: Keys::random(),
+            vm: Some(self.host.plan_vm(&home, slot_index, Origin::Template)),
+            pause: None,
+            lost_since_ms: None,
+            home,
             spec,
+        }
+    }
+
+    fn home(&self, id: &SandboxId, template_image: PathBuf, virtual_size: u64) -> Home {
+        let folder = self.host.sandboxes().join(id.as_str());
+        Home {
+            base: folder.join("base.ext4"),
+            folder,
+            template_image,
+            virtual_size,
         }
     }
 

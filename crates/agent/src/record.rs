@@ -6,12 +6,13 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use wrenn_disk::Layer;
 use wrenn_model::lifecycle::State;
-use wrenn_model::{SandboxSpec, VmId};
+use wrenn_model::{Platform, SandboxSpec, VmId};
 use wrenn_network::SlotPlan;
+use wrenn_snapshot::GenerationId;
 use wrenn_vmm::Identity;
 
 /// The version of this record's JSON. An agent that meets a later one leaves the sandbox alone and says so.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 
 /// One sandbox, durable.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -23,37 +24,87 @@ pub(crate) struct Record {
     pub(crate) created_ms: i64,
     /// Milliseconds since the epoch, once it runs.
     pub(crate) started_ms: Option<i64>,
-    pub(crate) resources: Resources,
-    /// The VMM's process, once it runs.
-    pub(crate) machine: Option<Identity>,
-    pub(crate) keys: Keys,
+    pub(crate) home: Home,
+    /// What its virtual machine owns; a paused sandbox has none.
+    pub(crate) vm: Option<Vm>,
+    /// Its newest generation.
+    pub(crate) pause: Option<Pause>,
+    /// Milliseconds since the epoch: what happened after this was lost when it went back to its pause.
+    pub(crate) lost_since_ms: Option<i64>,
 }
 
-/// Everything that a sandbox owns on this host. It is enough to unmake each of them, whoever made it and however far.
+/// What a sandbox has with or without a virtual machine.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Resources {
-    pub(crate) vm: VmId,
-    /// Which of the instance's slots; its addresses and its uid follow from it.
-    pub(crate) slot_index: u16,
+pub(crate) struct Home {
+    /// Its folder in the store; everything of it in files is below.
+    pub(crate) folder: PathBuf,
+    /// The template's image, to be linked into the folder; the link is `base`.
+    pub(crate) template_image: PathBuf,
+    pub(crate) base: PathBuf,
+    /// The size of its disk, in bytes.
+    pub(crate) virtual_size: u64,
+}
+
+/// Everything that a virtual machine owns on this host. It is enough to unmake each of them, whoever made it and however
+/// far.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Vm {
+    pub(crate) id: VmId,
+    pub(crate) origin: Origin,
     pub(crate) slot: SlotPlan,
     /// The VMM's own user id.
     pub(crate) uid: u32,
-    /// The sandbox's folder in the store; everything of it in files is below.
+    /// Its own folder: disk layer, sockets, jail, logs.
     pub(crate) folder: PathBuf,
-    /// The template's image, to be linked into the folder.
-    pub(crate) template_image: PathBuf,
     pub(crate) layer: Layer,
+    pub(crate) keys: Keys,
+    /// What it runs on, once it runs.
+    pub(crate) platform: Option<Platform>,
+    /// The VMM's process, once it runs.
+    pub(crate) machine: Option<Identity>,
 }
 
-impl Resources {
-    /// The VM's own folder: sockets, jail, logs.
-    pub(crate) fn vm_folder(&self) -> PathBuf {
-        self.folder.join(self.vm.as_str())
+impl Vm {
+    /// What keeps the VMM build on this host that it runs on.
+    pub(crate) fn build_link(&self) -> PathBuf {
+        self.folder.join("build")
     }
 }
 
+/// What a virtual machine was started from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Origin {
+    /// Booted from an empty layer over the template.
+    Template,
+    /// Booted from a generation's disk.
+    Disk(GenerationId),
+    /// Restored from a generation, disk and memory.
+    Generation(GenerationId),
+}
+
+impl Origin {
+    /// The generation that its disk layer branched from.
+    pub(crate) fn of_disk(&self) -> Option<GenerationId> {
+        match self {
+            Self::Template => None,
+            Self::Disk(id) | Self::Generation(id) => Some(*id),
+        }
+    }
+}
+
+/// A sandbox's newest generation, and what its guest will want to see.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Pause {
+    pub(crate) generation: GenerationId,
+    /// The keys that the guest in it knows.
+    pub(crate) keys: Keys,
+    /// Milliseconds since the epoch.
+    pub(crate) at_ms: i64,
+}
+
 /// What proves to the guest agent that a call comes from here. They never leave the host.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Keys {
     /// The token of every call.
     pub(crate) token: String,

@@ -10,12 +10,13 @@ use wrenn_model::lifecycle::{Event, Reason, State};
 use wrenn_model::{SandboxId, VmId};
 use wrenn_vmm::Machine;
 
+use crate::Agent;
 use crate::chain::chain;
+use crate::handle::Handle;
 use crate::journal::Replay;
-use crate::record::{Record, VERSION};
-use crate::sandbox::{Handle, Sandbox};
+use crate::record::{Record, VERSION, Vm};
+use crate::sandbox::{Sandbox, Start};
 use crate::steps::{Parts, blocking};
-use crate::{Agent, guest};
 
 /// How many sandboxes are adopted at once.
 const AT_ONCE: usize = 32;
@@ -30,24 +31,23 @@ impl Agent {
         if replay.damaged > 0 {
             tracing::error!(damaged = replay.damaged, "the journal has damaged records");
         }
-        let known: HashSet<VmId> = records
-            .iter()
-            .map(|record| record.resources.vm.clone())
-            .collect();
+        let known: HashSet<VmId> = vms(&records).map(|vm| vm.id.clone()).collect();
         let folders: HashSet<SandboxId> = records
             .iter()
             .map(|record| record.spec.id.clone())
             .collect();
+        self.table.occupy(vms(&records).map(|vm| vm.slot.index));
         let taken: Vec<(Sandbox, Arc<Handle>, Option<Event>)> = futures::stream::iter(records)
             .map(|record| self.take_up(record))
             .buffer_unordered(AT_ONCE)
             .collect()
             .await;
-        self.table
-            .restore(taken.iter().map(|(_, handle, _)| handle.clone()));
         let count = taken.len();
-        for (sandbox, _, first) in taken {
-            self.tasks.spawn(sandbox.run(first));
+        for (sandbox, handle, first) in taken {
+            // Two records of one id can not be: the journal is a map.
+            if self.table.insert(handle).is_ok() {
+                self.tasks.spawn(sandbox.run(first));
+            }
         }
         if foreign || replay.damaged > 0 {
             tracing::error!("nothing is swept, since not every record is understood");
@@ -55,49 +55,76 @@ impl Agent {
             self.sweep(&known, &folders).await;
         }
         self.ready.send_replace(true);
+        if let Err(error) = self.host.vmm.collect_builds().await {
+            tracing::warn!(error = chain(&error), "VMM builds that nobody needs stay");
+        }
         tracing::info!(sandboxes = count, "recovered");
     }
 
     async fn take_up(&self, record: Record) -> (Sandbox, Arc<Handle>, Option<Event>) {
-        let parts = Parts::default();
-        let first = match &record.state {
-            State::Pending | State::Starting => Some(Event::BootFailed(Reason::BootFailed(
-                "the agent ended while it started".into(),
-            ))),
-            State::Running { .. } => self.adopt(&record, &parts).await.err().map(Event::VmEnded),
-            State::Stopping { reason, .. } | State::Stopped(reason) => {
-                Some(Event::Destroy(reason.clone()))
-            }
-            State::Error(_) => None,
-        };
-        let (sandbox, handle) = Sandbox::new(
+        let place = record
+            .vm
+            .as_ref()
+            .map(|vm| self.table.reclaim(&record.spec, vm.slot.index));
+        let (mut sandbox, handle) = Sandbox::new(
             self.host.clone(),
             self.journal.clone(),
             self.table.clone(),
-            record,
-            parts,
+            Start {
+                record,
+                place,
+                parts: Parts::default(),
+            },
         );
+        let first = self.what_happened(&mut sandbox, &handle).await;
         (sandbox, handle, first)
     }
 
+    /// What became of a sandbox while nobody was there; nothing when it is as the journal says.
+    async fn what_happened(&self, sandbox: &mut Sandbox, handle: &Handle) -> Option<Event> {
+        let state = sandbox.record.state.clone();
+        match state {
+            State::Pending | State::Starting => Some(Event::BootFailed(Reason::BootFailed(
+                "the agent ended while it started".into(),
+            ))),
+            State::Running { .. } => {
+                let lost = self.adopt(&sandbox.record, handle).await.err()?;
+                Some(lost_vm(&sandbox.record, lost))
+            }
+            // Its guest may stand still: it goes on, unless the pause had happened.
+            State::Pausing => Some(match sandbox.newer_generation().await {
+                Some(generation) => {
+                    sandbox.adopt_pause(&generation);
+                    Event::Published
+                }
+                None => match self.adopt(&sandbox.record, handle).await {
+                    Ok(()) => Event::PauseFailed,
+                    Err(lost) => lost_vm(&sandbox.record, lost),
+                },
+            }),
+            State::Resuming { .. } => Some(Event::ResumeFailed),
+            State::Stopping { reason, .. } | State::Stopped(reason) => Some(Event::Destroy(reason)),
+            State::Paused | State::Error(_) => None,
+        }
+    }
+
     /// Finds a running sandbox's VM and everything that leads to it, or says why it is gone.
-    async fn adopt(&self, record: &Record, parts: &Parts) -> Result<(), Reason> {
-        let machine = self.adopt_machine(record).await?;
-        let slot = self
-            .host
-            .network
-            .adopt(&record.resources.slot)
-            .await
-            .map_err(|error| Reason::VmmEnded(format!("its network is gone: {}", chain(&error))))?;
-        parts.adopt(slot, machine, |dialer| {
-            guest::client(dialer, &record.keys.token)
-        });
+    async fn adopt(&self, record: &Record, handle: &Handle) -> Result<(), Reason> {
+        let Some(vm) = &record.vm else {
+            return Err(Reason::VmmEnded("it was never recorded".into()));
+        };
+        let machine = self.adopt_machine(record, vm).await?;
+        let slot =
+            self.host.network.adopt(&vm.slot).await.map_err(|error| {
+                Reason::VmmEnded(format!("its network is gone: {}", chain(&error)))
+            })?;
+        handle.shared.parts().adopt(slot, machine, &vm.keys.token);
         tracing::debug!(id = %record.spec.id, "adopted");
         Ok(())
     }
 
-    async fn adopt_machine(&self, record: &Record) -> Result<Arc<dyn Machine>, Reason> {
-        let Some(identity) = &record.machine else {
+    async fn adopt_machine(&self, record: &Record, vm: &Vm) -> Result<Arc<dyn Machine>, Reason> {
+        let Some(identity) = &vm.machine else {
             return Err(Reason::VmmEnded("its process was never recorded".into()));
         };
         let mut tries = 0;
@@ -166,6 +193,19 @@ impl Agent {
             Ok(())
         })
         .await
+    }
+}
+
+fn vms(records: &[Record]) -> impl Iterator<Item = &Vm> {
+    records.iter().filter_map(|record| record.vm.as_ref())
+}
+
+/// After a restart of the host everything that ran is gone, and a pause is what there is to go back to.
+fn lost_vm(record: &Record, reason: Reason) -> Event {
+    if reason == Reason::HostRebooted && record.pause.is_some() {
+        Event::FellBack
+    } else {
+        Event::VmEnded(reason)
     }
 }
 

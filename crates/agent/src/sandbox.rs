@@ -1,206 +1,59 @@
 //! One task owns one sandbox: what happens to it happens here, one thing after the other, by the rules of
-//! [`wrenn_model::lifecycle`]. Others hold a [`Handle`]: a bounded queue and a view.
+//! [`wrenn_model::lifecycle`].
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tokio::sync::{mpsc, oneshot, watch};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::oneshot;
 use tracing::Instrument;
-use wrenn_envd_client::EnvdClient;
 use wrenn_model::lifecycle::{self, Effect, Event, Reason, State};
-use wrenn_model::{ErrorKind, Fault, SandboxSpec, Status};
+use wrenn_model::{ErrorKind, Fault, OnTimeout};
+use wrenn_snapshot::{Generation, Generations};
 
 use crate::Host;
 use crate::activity::Activity;
 use crate::chain::chain;
+use crate::handle::{Command, Handle, TaskEnd, View};
 use crate::journal::Journal;
 use crate::machine;
-use crate::record::Record;
-use crate::steps::{self, Parts};
-use crate::table::Table;
+use crate::pause::{self, Report};
+use crate::record::{Origin, Pause, Record};
+use crate::steps::{self, CREATE, Leave, Making, Parts, Plan, RESUME, Timings};
+use crate::table::{Place, Table};
 
 /// How often a guest that the full disk froze is looked at.
 const STALL_CHECK: Duration = Duration::from_secs(1);
-/// How long it may take until the end of a VM is noticed that broke a call off.
-const NOTICE: Duration = Duration::from_millis(500);
-/// How many requests may wait for one sandbox's task.
-const QUEUE: usize = 32;
-
-/// What everybody may see of a sandbox.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct View {
-    pub(crate) state: State,
-    pub(crate) started_ms: Option<i64>,
-}
-
-/// A sandbox as the rest of the agent holds it.
-#[derive(Debug)]
-pub(crate) struct Handle {
-    pub(crate) spec: SandboxSpec,
-    pub(crate) created_ms: i64,
-    pub(crate) host_ip: String,
-    pub(crate) slot_index: u16,
-    pub(crate) activity: Arc<Activity>,
-    view: watch::Receiver<View>,
-    commands: mpsc::Sender<Command>,
-    cancel: CancellationToken,
-    parts: Arc<Parts>,
-    /// Why it did not start, for those who wait for it.
-    failure: Arc<OnceLock<Fault>>,
-    /// The console of a VM that has ended.
-    last_console: Arc<OnceLock<Vec<u8>>>,
-}
-
-#[derive(Debug)]
-enum Command {
-    Destroy {
-        reason: Reason,
-        done: oneshot::Sender<()>,
-    },
-}
-
-impl Handle {
-    pub(crate) fn view(&self) -> View {
-        self.view.borrow().clone()
-    }
-
-    /// Waits until it runs, or tells why it does not.
-    pub(crate) async fn started(&self) -> Result<View, Fault> {
-        let mut view = self.view.clone();
-        let settled = view
-            .wait_for(|view| !matches!(view.state, State::Pending | State::Starting))
-            .await
-            .map(|view| view.clone());
-        match settled {
-            Ok(view) if view.state.status() == Status::Running => Ok(view),
-            _ => Err(self.failure.get().cloned().unwrap_or_else(|| {
-                Fault::new(
-                    ErrorKind::Conflict,
-                    "the sandbox was destroyed while it started",
-                    "create a new one",
-                )
-            })),
-        }
-    }
-
-    /// Gives its creation up, between two steps or in the wait for the guest. Nothing happens to one that runs.
-    pub(crate) fn abandon(&self) {
-        self.cancel.cancel();
-    }
-
-    /// Returns when nothing of it is left.
-    pub(crate) async fn destroy(&self, reason: Reason) {
-        self.abandon();
-        let (done, gone) = oneshot::channel();
-        // A task that has ended left nothing behind; neither channel can fail otherwise.
-        if self
-            .commands
-            .send(Command::Destroy { reason, done })
-            .await
-            .is_ok()
-        {
-            drop(gone.await);
-        }
-    }
-
-    /// The guest, when it can be called.
-    pub(crate) fn guest(&self) -> Result<&EnvdClient, Fault> {
-        let state = self.view.borrow().state.clone();
-        let not_now = |kind, message: String, remedy: &str| Err(Fault::new(kind, message, remedy));
-        match state {
-            State::Running { stalled: false } => self.parts.guest.get().ok_or_else(|| {
-                Fault::new(
-                    ErrorKind::Internal,
-                    "a running sandbox without a guest",
-                    "see the agent's log",
-                )
-            }),
-            State::Running { stalled: true } => not_now(
-                ErrorKind::HostFull,
-                format!("the sandbox is {}", Reason::DiskFull),
-                "free disk space on the host",
-            ),
-            other => not_now(
-                ErrorKind::InvalidState,
-                format!(
-                    "the sandbox is {}{}",
-                    other.status(),
-                    other
-                        .reason()
-                        .map(|reason| format!(": {reason}"))
-                        .unwrap_or_default()
-                ),
-                "only a running sandbox takes this call",
-            ),
-        }
-    }
-
-    /// A call into the guest. It ends with the sandbox: a guest that is gone resets no connection.
-    pub(crate) async fn call<T>(
-        &self,
-        work: impl Future<Output = Result<T, Fault>>,
-    ) -> Result<T, Fault> {
-        let mut view = self.view.clone();
-        let ended = async {
-            let not_running = |view: &View| !matches!(view.state, State::Running { .. });
-            drop(view.wait_for(not_running).await);
-        };
-        tokio::select! {
-            done = work => match done {
-                Ok(done) => Ok(done),
-                Err(fault) => Err(self.explain(fault).await),
-            },
-            () = ended => Err(self.guest().err().unwrap_or_else(|| Fault::no_sandbox(self.spec.id.as_str()))),
-        }
-    }
-
-    /// What to tell of a call that broke off: that the sandbox ended or froze under it, if it did.
-    async fn explain(&self, fault: Fault) -> Fault {
-        if !matches!(fault.kind, ErrorKind::AgentError | ErrorKind::Timeout) {
-            return fault;
-        }
-        let mut view = self.view.clone();
-        let ended = view.wait_for(|view| view.state != State::Running { stalled: false });
-        match tokio::time::timeout(NOTICE, ended).await {
-            Ok(_) => self.guest().err().unwrap_or(fault),
-            Err(_) => fault,
-        }
-    }
-
-    /// The last of its serial console.
-    pub(crate) async fn console(&self) -> Result<Vec<u8>, Fault> {
-        if let Some(console) = self.last_console.get() {
-            return Ok(console.clone());
-        }
-        let Some(machine) = self.parts.machine.get() else {
-            return Ok(Vec::new());
-        };
-        machine.console().await.map_err(|error| {
-            Fault::new(
-                ErrorKind::AgentError,
-                format!("the console cannot be read: {}", chain(&error)),
-                "try again",
-            )
-        })
-    }
-}
 
 /// The task's side.
 #[derive(Debug)]
 pub(crate) struct Sandbox {
-    host: Arc<Host>,
+    pub(crate) host: Arc<Host>,
     journal: Journal,
     table: Arc<Table>,
-    record: Record,
-    parts: Arc<Parts>,
-    activity: Arc<Activity>,
-    cancel: CancellationToken,
-    commands: mpsc::Receiver<Command>,
-    view: watch::Sender<View>,
-    failure: Arc<OnceLock<Fault>>,
-    last_console: Arc<OnceLock<Vec<u8>>>,
+    pub(crate) record: Record,
+    /// Memory and slot of the VM that it has.
+    place: Option<Place>,
+    end: TaskEnd,
+    /// Who waits for its end.
     waiting: Vec<oneshot::Sender<()>>,
+    /// What the last pause or resume came to.
+    outcome: Outcome,
+}
+
+/// What a pause or a resume came to, for those who asked.
+#[derive(Debug, Default)]
+struct Outcome {
+    report: Report,
+    timings: Timings,
+    fault: Option<Fault>,
+}
+
+/// What a sandbox is made with.
+#[derive(Debug)]
+pub(crate) struct Start {
+    pub(crate) record: Record,
+    pub(crate) place: Option<Place>,
+    pub(crate) parts: Parts,
 }
 
 impl Sandbox {
@@ -209,52 +62,31 @@ impl Sandbox {
         host: Arc<Host>,
         journal: Journal,
         table: Arc<Table>,
-        record: Record,
-        parts: Parts,
+        start: Start,
     ) -> (Self, Arc<Handle>) {
-        let (commands, inbox) = mpsc::channel(QUEUE);
-        let (view, seen) = watch::channel(View {
-            state: record.state.clone(),
-            started_ms: record.started_ms,
-        });
-        let parts = Arc::new(parts);
-        let activity = Arc::new(Activity::new());
-        let cancel = CancellationToken::new();
-        let failure = Arc::new(OnceLock::new());
-        let last_console = Arc::new(OnceLock::new());
-        let handle = Arc::new(Handle {
-            spec: record.spec.clone(),
-            created_ms: record.created_ms,
-            host_ip: record.resources.slot.host_ip.to_string(),
-            slot_index: record.resources.slot_index,
-            activity: activity.clone(),
-            view: seen,
-            commands,
-            cancel: cancel.clone(),
-            parts: parts.clone(),
-            failure: failure.clone(),
-            last_console: last_console.clone(),
-        });
+        let Start {
+            record,
+            place,
+            parts,
+        } = start;
+        let (handle, end) =
+            Handle::new(record.spec.clone(), record.created_ms, view(&record), parts);
         let sandbox = Self {
             host,
             journal,
             table,
             record,
-            parts,
-            activity,
-            cancel,
-            commands: inbox,
-            view,
-            failure,
-            last_console,
+            place,
+            end,
             waiting: Vec::new(),
+            outcome: Outcome::default(),
         };
         (sandbox, handle)
     }
 
     /// Lives until the sandbox is gone. `first` is what happens before anything else.
     pub(crate) async fn run(mut self, first: Option<Event>) {
-        let span = tracing::info_span!("sandbox", id = %self.record.spec.id, vm = %self.record.resources.vm);
+        let span = tracing::info_span!("sandbox", id = %self.record.spec.id);
         async {
             let first = match first {
                 // A former agent began to unmake it.
@@ -263,12 +95,14 @@ impl Sandbox {
                 }
                 other => other,
             };
-            if let Some(event) = first {
-                self.take(event).await;
+            match first {
+                Some(event) => self.take(event).await,
+                // A former agent may not have come to it.
+                None if matches!(self.record.state, State::Error(_)) => self.release().await,
+                None => {}
             }
             while !self.gone() {
-                let event = self.next_event().await;
-                self.take(event).await;
+                self.live().await;
             }
             for done in self.waiting.drain(..) {
                 // Whoever waited may have gone.
@@ -283,38 +117,115 @@ impl Sandbox {
         self.table.get(&self.record.spec.id).is_none()
     }
 
-    /// Waits for the next thing to happen.
-    async fn next_event(&mut self) -> Event {
-        let machine = self.parts.machine.get().cloned();
-        let timeout = Duration::from_secs(u64::from(self.record.spec.timeout_sec));
-        match self.record.state {
+    /// Waits for the next thing to happen, and lets it.
+    async fn live(&mut self) {
+        let parts = self.end.shared.parts();
+        let machine = parts.machine.get().map(Arc::as_ref);
+        let event = match self.record.state {
             State::Running { stalled } => tokio::select! {
-                command = self.commands.recv() => self.command(command),
-                ended = machine::next_event(machine.as_deref(), stalled) => ended,
-                () = self.activity.idle_for(timeout), if !stalled => Event::Destroy(Reason::TimedOut),
+                command = self.end.commands.recv() => return self.obey(command).await,
+                ended = machine::next_event(machine, stalled) => ended,
+                event = idle(&self.record, &self.end.shared.activity), if !stalled => event,
                 () = tokio::time::sleep(STALL_CHECK), if stalled => self.disk_room().await,
             },
             // What would not go is tried again.
             State::Stopping { .. } => tokio::select! {
-                command = self.commands.recv() => self.command(command),
-                () = tokio::time::sleep(steps::RETRY) => self.unwind().await.unwrap_or(Event::Destroy(Reason::Destroyed)),
+                command = self.end.commands.recv() => return self.obey(command).await,
+                () = tokio::time::sleep(steps::RETRY) => {
+                    self.unwind().await.unwrap_or(Event::Destroy(Reason::Destroyed))
+                }
             },
             _ => {
-                let command = self.commands.recv().await;
-                self.command(command)
+                let command = self.end.commands.recv().await;
+                return self.obey(command).await;
             }
-        }
+        };
+        self.take(event).await;
     }
 
-    fn command(&mut self, command: Option<Command>) -> Event {
+    async fn obey(&mut self, command: Option<Command>) {
         match command {
             Some(Command::Destroy { reason, done }) => {
                 self.waiting.push(done);
-                Event::Destroy(reason)
+                self.take(Event::Destroy(reason)).await;
             }
+            // Whoever asked may have gone: it is done all the same.
+            Some(Command::Pause { done }) => drop(done.send(self.pause().await)),
+            Some(Command::Resume { cold, done }) => drop(done.send(self.resume(cold).await)),
             // The table holds the handle: it can only have been taken out of it.
-            None => Event::Destroy(Reason::Destroyed),
+            None => self.take(Event::Destroy(Reason::Destroyed)).await,
         }
+    }
+
+    async fn pause(&mut self) -> Result<Option<Report>, Fault> {
+        if self.record.state == State::Paused {
+            return Ok(None);
+        }
+        if self.record.state == (State::Running { stalled: true }) {
+            return Err(Fault::new(
+                ErrorKind::HostFull,
+                format!("the sandbox is {}", Reason::DiskFull),
+                "free disk space on the host",
+            ));
+        }
+        self.outcome = Outcome::default();
+        self.take(Event::Pause).await;
+        match self.record.state {
+            State::Paused => Ok(Some(std::mem::take(&mut self.outcome.report))),
+            _ => Err(self
+                .outcome
+                .fault
+                .take()
+                .unwrap_or_else(|| self.refusal("be paused"))),
+        }
+    }
+
+    async fn resume(&mut self, cold: bool) -> Result<Timings, Fault> {
+        if matches!(self.record.state, State::Running { .. }) {
+            return Ok(Timings::new());
+        }
+        self.outcome = Outcome::default();
+        if !matches!(self.record.state, State::Paused | State::Error(_))
+            || self.record.pause.is_none()
+        {
+            return Err(self.refusal("be resumed: it has no pause to go back to"));
+        }
+        let place = self.table.admit(&self.record.spec)?;
+        let vm = self
+            .host
+            .plan_vm(&self.record.home, place.slot_index, self.origin(cold));
+        // What a lost VM left in files goes once there is another.
+        self.record.vm = Some(vm);
+        self.place = Some(place);
+        self.end.shared.renew_parts();
+        self.take(Event::Resume { cold }).await;
+        match self.record.state {
+            State::Running { .. } => Ok(std::mem::take(&mut self.outcome.timings)),
+            _ => Err(self
+                .outcome
+                .fault
+                .take()
+                .unwrap_or_else(|| self.refusal("be resumed"))),
+        }
+    }
+
+    fn origin(&self, cold: bool) -> Origin {
+        match &self.record.pause {
+            None => Origin::Template,
+            Some(pause) if cold => Origin::Disk(pause.generation),
+            Some(pause) => Origin::Generation(pause.generation),
+        }
+    }
+
+    fn refusal(&self, what: &str) -> Fault {
+        Fault::new(
+            ErrorKind::InvalidState,
+            format!(
+                "the sandbox is {} and can not {what}",
+                self.record.state.status()
+            ),
+            "look at its status",
+        )
     }
 
     async fn disk_room(&self) -> Event {
@@ -328,7 +239,7 @@ impl Sandbox {
     }
 
     /// One event and all that follows from it.
-    async fn take(&mut self, event: Event) {
+    pub(crate) async fn take(&mut self, event: Event) {
         let mut next = Some(event);
         while let Some(event) = next {
             next = self.step(event).await;
@@ -347,15 +258,7 @@ impl Sandbox {
         if state != self.record.state {
             tracing::info!(from = ?self.record.state, to = ?state, "state");
         }
-        if event == Event::Booted {
-            self.record.started_ms = Some(now_ms());
-            self.record.machine = self
-                .parts
-                .machine
-                .get()
-                .map(|machine| machine.identity().clone());
-            self.activity.touch();
-        }
+        self.note(&event);
         let before = std::mem::replace(&mut self.record.state, state);
         for effect in effects {
             if let Some(event) = self.effect(*effect, &before).await {
@@ -365,96 +268,249 @@ impl Sandbox {
         None
     }
 
+    /// What an event means for the record, beside the state.
+    fn note(&mut self, event: &Event) {
+        let pause = self.record.pause.as_ref().map(|pause| pause.at_ms);
+        match event {
+            Event::Booted | Event::Resumed => {
+                let parts = self.end.shared.parts();
+                if let Some(vm) = &mut self.record.vm {
+                    vm.machine = parts
+                        .machine
+                        .get()
+                        .map(|machine| machine.identity().clone());
+                    vm.platform = parts.platform.get().cloned();
+                }
+                self.record.started_ms.get_or_insert_with(now_ms);
+                self.end.shared.activity.touch();
+                if let State::Resuming { lost, .. } = &self.record.state {
+                    self.record.lost_since_ms = pause.filter(|_| lost.is_some());
+                }
+            }
+            Event::Published => self.record.lost_since_ms = None,
+            Event::FellBack => self.record.lost_since_ms = pause,
+            _ => {}
+        }
+    }
+
     async fn effect(&mut self, effect: Effect, before: &State) -> Option<Event> {
         match effect {
             Effect::Record => return self.write_record(before).await,
             Effect::Start => return Some(self.start().await),
+            Effect::Capture => return Some(self.capture().await),
+            Effect::Restore => return Some(self.restore().await),
             Effect::Unwind => return self.unwind().await,
             Effect::Release => self.release().await,
+            Effect::Retire => {
+                self.end.shared.keep_console().await;
+                self.give_vm_back().await;
+                self.tidy().await;
+            }
+            Effect::Withdraw => self.give_vm_back().await,
+            Effect::Tidy => self.tidy().await,
+            Effect::Abandon => self.abandon().await,
             Effect::Thaw => self.thaw().await,
-            Effect::Announce => drop(self.view.send_replace(View {
-                state: self.record.state.clone(),
-                started_ms: self.record.started_ms,
-            })),
+            Effect::Announce => drop(self.end.view.send_replace(view(&self.record))),
             Effect::Forget => self.forget().await,
         }
         None
     }
 
-    /// A boot that cannot be recorded does not happen; everything else goes on, and recovery finds it half-made.
+    /// What begins with a record does not happen without it; everything else goes on, and recovery finds it half-made.
     async fn write_record(&mut self, before: &State) -> Option<Event> {
-        let written = self
-            .journal
-            .put(self.record.spec.id.as_str(), &self.record)
-            .await;
-        let Err(error) = written else { return None };
+        let id = self.record.spec.id.as_str();
+        let error = self.journal.put(id, &self.record).await.err()?;
         tracing::error!(error = chain(&error), "the journal refused a record");
-        if !matches!(before, State::Pending | State::Starting)
-            || matches!(self.record.state, State::Error(_))
-        {
-            return None;
-        }
-        self.record.state = State::Starting;
         let reason = format!("the journal cannot be written: {}", chain(&error));
         self.fail(Fault::new(
             ErrorKind::HostFull,
             reason.clone(),
             "free disk space on the host",
         ));
-        Some(Event::BootFailed(Reason::BootFailed(reason)))
+        match (before, &self.record.state) {
+            // Its VM runs, but nobody would know after a crash: it is as if it had not started.
+            (
+                State::Pending | State::Starting,
+                State::Starting | State::Running { .. } | State::Paused,
+            ) => {
+                self.record.state = State::Starting;
+                Some(Event::BootFailed(Reason::BootFailed(reason)))
+            }
+            (State::Resuming { .. }, State::Running { .. }) => {
+                self.record.state = before.clone();
+                Some(Event::ResumeFailed)
+            }
+            (_, State::Resuming { .. }) => Some(Event::ResumeFailed),
+            (_, State::Pausing) => Some(Event::PauseFailed),
+            _ => None,
+        }
     }
 
     async fn start(&mut self) -> Event {
-        let made = steps::make(&self.host, &self.record, &self.parts, &self.cancel).await;
-        match made {
-            Ok(()) => Event::Booted,
+        match self.make(CREATE).await {
+            Ok(_) => Event::Booted,
             Err(error) => {
-                self.keep_console().await;
+                self.end.shared.keep_console().await;
                 tracing::warn!(%error, "creation failed");
-                self.fail(error.fault());
+                self.fail(error.fault("the sandbox did not start"));
                 Event::BootFailed(Reason::BootFailed(error.to_string()))
             }
         }
     }
 
-    fn fail(&self, fault: Fault) {
-        // The first failure is the one to tell.
-        drop(self.failure.set(fault));
+    async fn make(&self, plan: Plan) -> Result<Timings, crate::failure::StepError> {
+        let shared = &self.end.shared;
+        let parts = shared.parts();
+        let Some(vm) = &self.record.vm else {
+            return Ok(Timings::new());
+        };
+        let making = Making {
+            host: &self.host,
+            record: &self.record,
+            vm,
+            parts: &parts,
+        };
+        steps::make(plan, &making).await
+    }
+
+    async fn capture(&mut self) -> Event {
+        let parts = self.end.shared.parts();
+        let published = match pause::pause(&self.host, &self.record, &parts).await {
+            Ok((generation, report)) => {
+                self.outcome.report = report;
+                Some(generation)
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the pause failed");
+                self.fail(error.fault("the sandbox was not paused and runs on"));
+                // The rename may have happened before whatever failed.
+                self.newer_generation().await
+            }
+        };
+        match published {
+            Some(generation) => {
+                self.adopt_pause(&generation);
+                Event::Published
+            }
+            None => Event::PauseFailed,
+        }
+    }
+
+    /// A generation that is on disk and not yet in the record.
+    pub(crate) async fn newer_generation(&self) -> Option<Generation> {
+        let generations = Generations::of(&self.record.home.folder);
+        let known = self.record.pause.as_ref().map(|pause| pause.generation);
+        let current = tokio::task::spawn_blocking(move || generations.current()).await;
+        match current {
+            Ok(Ok(current)) => {
+                current.filter(|generation| known.is_none_or(|known| generation.id() > known))
+            }
+            Ok(Err(error)) => {
+                tracing::error!(error = chain(&error), "generations cannot be read");
+                None
+            }
+            Err(error) => {
+                tracing::error!(%error, "generations cannot be read");
+                None
+            }
+        }
+    }
+
+    /// The generation is the sandbox's newest; its guest knows the keys of the VM that was captured.
+    pub(crate) fn adopt_pause(&mut self, generation: &Generation) {
+        if let Some(vm) = &self.record.vm {
+            self.record.pause = Some(Pause {
+                generation: generation.id(),
+                keys: vm.keys.clone(),
+                at_ms: generation.manifest().created_ms,
+            });
+        }
+    }
+
+    async fn restore(&mut self) -> Event {
+        match self.make(RESUME).await {
+            Ok(timings) => {
+                let told: Vec<String> = timings
+                    .iter()
+                    .map(|(step, took)| format!("{step} {:.1}", took.as_secs_f64() * 1e3))
+                    .collect();
+                tracing::info!(steps_ms = told.join(", "), "resumed");
+                self.outcome.timings = timings;
+                Event::Resumed
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the resume failed");
+                self.fail(error.fault("the sandbox did not come back; its pause is as it was"));
+                Event::ResumeFailed
+            }
+        }
+    }
+
+    /// The first failure is the one to tell, to those who wait for a start and to those who asked for more.
+    fn fail(&mut self, fault: Fault) {
+        drop(self.end.shared.failure.set(fault.clone()));
+        self.outcome.fault.get_or_insert(fault);
     }
 
     /// Everything goes. When something will not, the state stays and it is tried again.
-    async fn unwind(&mut self) -> Option<Event> {
-        loop {
-            match steps::unmake(&self.host, &self.record, false).await {
-                Ok(()) => break,
-                Err(failures) => {
-                    tracing::error!(failures, "not everything could be unmade; trying again");
-                    tokio::time::sleep(steps::RETRY).await;
-                }
-            }
-        }
+    pub(crate) async fn unwind(&mut self) -> Option<Event> {
+        self.unmake(Leave::Nothing).await;
         matches!(self.record.state, State::Stopping { .. }).then_some(Event::Destroyed)
     }
 
-    async fn release(&mut self) {
-        self.keep_console().await;
-        while let Err(failures) = steps::unmake(&self.host, &self.record, true).await {
-            tracing::error!(failures, "not everything could be released; trying again");
+    /// Unmakes until all but what is to be left is gone.
+    async fn unmake(&self, leave: Leave) {
+        while let Err(failures) = steps::unmake(&self.host, &self.record, leave).await {
+            tracing::error!(failures, "not everything could be unmade; trying again");
             tokio::time::sleep(steps::RETRY).await;
         }
     }
 
-    /// The console goes with the VM's process; what it said last is what people ask for.
-    async fn keep_console(&self) {
-        if let Some(machine) = self.parts.machine.get()
-            && let Ok(console) = machine.console().await
-        {
-            drop(self.last_console.set(console));
+    /// The VM goes, its disk stays.
+    async fn release(&mut self) {
+        self.end.shared.keep_console().await;
+        self.unmake(Leave::Disk).await;
+        self.place = None;
+    }
+
+    async fn give_vm_back(&mut self) {
+        self.end.shared.parts().leave_guest();
+        self.unmake(Leave::Home).await;
+        self.record.vm = None;
+        self.place = None;
+    }
+
+    /// What of generations and former VMs nobody needs any more goes. What does not go now goes next time.
+    async fn tidy(&self) {
+        let folder = self.record.home.folder.clone();
+        let vm = self.record.vm.as_ref().map(|vm| vm.id.clone());
+        let current = self.record.pause.as_ref().map(|pause| pause.generation);
+        let tidied = tokio::task::spawn_blocking(move || crate::tidy::tidy(&folder, vm, current));
+        match tidied.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(error, "something was left over"),
+            Err(error) => tracing::warn!(%error, "something was left over"),
+        }
+    }
+
+    /// Lets go what a failed pause captured, and takes the guest up again.
+    async fn abandon(&mut self) {
+        if let Some(vm) = &self.record.vm {
+            self.end.shared.parts().return_to_guest(&vm.keys.token);
+        }
+        // It is not tried again at once by the timeout that may have asked for it.
+        self.end.shared.activity.touch();
+        let generations = Generations::of(&self.record.home.folder);
+        let gone = tokio::task::spawn_blocking(move || generations.abandon()).await;
+        match gone {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(error = chain(&error), "a half-made generation stays"),
+            Err(error) => tracing::warn!(%error, "a half-made generation stays"),
         }
     }
 
     async fn thaw(&mut self) {
-        if let Some(machine) = self.parts.machine.get()
+        if let Some(machine) = self.end.shared.parts().machine.get()
             && let Err(error) = machine.thaw().await
         {
             tracing::error!(error = chain(&error), "the guest could not go on");
@@ -471,6 +527,32 @@ impl Sandbox {
             );
         }
         self.table.remove(id);
+    }
+}
+
+/// What is to happen when nobody has used it for its timeout; waits until then.
+async fn idle(record: &Record, activity: &Activity) -> Event {
+    let timeout = Duration::from_secs(u64::from(record.spec.timeout_sec));
+    let event = match record.spec.on_timeout {
+        OnTimeout::Destroy => Event::Destroy(Reason::TimedOut),
+        OnTimeout::Pause => Event::Pause,
+        OnTimeout::None => std::future::pending().await,
+    };
+    activity.idle_for(timeout).await;
+    event
+}
+
+fn view(record: &Record) -> View {
+    View {
+        state: record.state.clone(),
+        started_ms: record.started_ms,
+        pause: record.pause.clone(),
+        lost_since_ms: record.lost_since_ms,
+        host_ip: record
+            .vm
+            .as_ref()
+            .map(|vm| vm.slot.host_ip.to_string())
+            .unwrap_or_default(),
     }
 }
 

@@ -1,31 +1,32 @@
 //! The RPC: requests in, answers and faults out. Everything else is elsewhere.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use connectrpc::{
-    CompressionPolicy, ConnectError, ConnectRpcService, Encodable, ErrorCode,
-    ErrorDetail as Detail, InboundStream, Limits, RequestContext, Response, ServiceRequest,
-    ServiceResult, ServiceStream,
+    CompressionPolicy, ConnectError, ConnectRpcService, Encodable, InboundStream, Limits,
+    RequestContext, Response, ServiceRequest, ServiceResult, ServiceStream,
 };
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
 use tokio::sync::mpsc;
 use wrenn_hostagent_api as rpc;
-use wrenn_hostagent_api::__buffa::oneof::exec_stream_response::{Event, data::Output};
+use wrenn_hostagent_api::__buffa::oneof::import_snapshot_request::Part as ImportPart;
 use wrenn_hostagent_api::__buffa::oneof::write_file_stream_request::Part;
 use wrenn_hostagent_api::{HostAgentService, HostAgentServiceExt};
-use wrenn_model::{ErrorKind, Fault, MiB, SandboxSpec};
 
-use crate::exec::{self, Command, Progress};
-use crate::sandbox::Handle;
-use crate::{Agent, guest};
+use crate::exec::{self, Command, Followed};
+use crate::handle::Handle;
+use crate::messages::{
+    check_path, invalid, limit, refuse, to_event, to_message, to_spec, to_times,
+};
+use crate::steps::Guest;
+use crate::{Agent, activity, guest};
 
 /// The largest message: a whole file of the unary calls, with room for its frame.
 const LARGEST_MESSAGE: usize = (100 << 20) + (64 << 10);
 /// How long a command may run that asks for nothing.
 const EXEC_LIMIT: Duration = Duration::from_secs(30);
-/// Seconds without activity when none are asked for.
-const DEFAULT_TIMEOUT_SEC: u32 = 300;
 /// The largest whole file, in bytes; larger ones are streamed.
 const LARGEST_FILE: usize = 100 << 20;
 
@@ -41,105 +42,6 @@ pub(crate) fn router(agent: Agent) -> axum::Router {
             // It is one machine: compressing would only cost time.
             .with_compression_policy(CompressionPolicy::disabled()),
     )
-}
-
-/// A fault as it travels.
-fn refuse(fault: Fault) -> ConnectError {
-    let code = match fault.kind {
-        ErrorKind::InvalidRequest | ErrorKind::TooLarge | ErrorKind::MethodNotAllowed => {
-            ErrorCode::InvalidArgument
-        }
-        ErrorKind::Unauthorized => ErrorCode::Unauthenticated,
-        ErrorKind::Forbidden => ErrorCode::PermissionDenied,
-        ErrorKind::NotFound => ErrorCode::NotFound,
-        ErrorKind::InvalidState | ErrorKind::Conflict => ErrorCode::FailedPrecondition,
-        ErrorKind::AlreadyExists => ErrorCode::AlreadyExists,
-        ErrorKind::QuotaExhausted | ErrorKind::HostFull => ErrorCode::ResourceExhausted,
-        ErrorKind::Unavailable => ErrorCode::Unavailable,
-        ErrorKind::Timeout => ErrorCode::DeadlineExceeded,
-        ErrorKind::NotSupported => ErrorCode::Unimplemented,
-        ErrorKind::AgentError | ErrorKind::DbError | ErrorKind::Internal => ErrorCode::Internal,
-    };
-    let detail = rpc::ErrorDetail {
-        code: fault.kind.name().to_owned(),
-        remedy: fault.remedy,
-        retryable: fault.kind.retryable(),
-        ..Default::default()
-    };
-    ConnectError::new(code, fault.message)
-        .with_detail(Detail::from_message("hostagent.v1.ErrorDetail", &detail))
-}
-
-fn invalid(message: impl Into<String>, remedy: &str) -> ConnectError {
-    refuse(Fault::new(ErrorKind::InvalidRequest, message, remedy))
-}
-
-fn to_spec(request: rpc::CreateSandboxRequest) -> Result<SandboxSpec, ConnectError> {
-    let wrong = |error: wrenn_model::InvalidName| invalid(error.to_string(), "correct the name");
-    Ok(SandboxSpec {
-        id: request.sandbox_id.parse().map_err(wrong)?,
-        template: request.template.parse().map_err(wrong)?,
-        vcpus: request.vcpus,
-        memory: MiB(request.memory_mb),
-        timeout_sec: match request.timeout_sec {
-            0 => DEFAULT_TIMEOUT_SEC,
-            seconds => seconds,
-        },
-        hostname: request.hostname,
-        metadata: request.metadata.into_iter().collect(),
-        envs: request.envs.into_iter().collect(),
-        owner_id: request.owner_id,
-    })
-}
-
-fn to_message(agent: &Agent, handle: &Handle) -> rpc::Sandbox {
-    let view = handle.view();
-    let last_active = handle.activity.last_ms();
-    rpc::Sandbox {
-        sandbox_id: handle.spec.id.to_string(),
-        status: view.state.status().as_str().to_owned(),
-        transition: view
-            .state
-            .transition()
-            .map(|t| t.as_str().to_owned())
-            .unwrap_or_default(),
-        status_reason: view
-            .state
-            .reason()
-            .map(|r| r.to_string())
-            .unwrap_or_default(),
-        template: handle.spec.template.to_string(),
-        vcpus: handle.spec.vcpus,
-        memory_mb: handle.spec.memory.0,
-        timeout_sec: handle.spec.timeout_sec,
-        hostname: handle.spec.hostname.clone(),
-        metadata: handle.spec.metadata.clone().into_iter().collect(),
-        owner_id: handle.spec.owner_id.clone(),
-        host_ip: handle.host_ip.clone(),
-        guest_ip: wrenn_envd_api::guest::ADDRESS.to_string(),
-        isolation: agent.host.vmm.isolation().as_str().to_owned(),
-        vmm: agent.host.vmm.kind().as_str().to_owned(),
-        created_at_unix: handle.created_ms / 1000,
-        created_at_unix_ms: handle.created_ms,
-        started_at_unix_ms: view.started_ms.unwrap_or_default(),
-        last_active_at_unix: last_active / 1000,
-        last_active_at_unix_ms: last_active,
-        ..Default::default()
-    }
-}
-
-fn limit(seconds: u32) -> Option<Duration> {
-    (seconds > 0).then(|| Duration::from_secs(u64::from(seconds)))
-}
-
-fn check_path(path: &str) -> Result<(), ConnectError> {
-    if path.starts_with('/') && !path.contains('\0') {
-        return Ok(());
-    }
-    Err(invalid(
-        format!("{path:?} is no absolute path"),
-        "begin the path with a slash",
-    ))
 }
 
 #[expect(refining_impl_trait, reason = "no answer borrows from the agent")]
@@ -182,6 +84,119 @@ impl HostAgentService for Agent {
         Response::ok(rpc::DestroySandboxResponse::default())
     }
 
+    async fn pause_sandbox(
+        &self,
+        _: RequestContext,
+        request: ServiceRequest<'_, rpc::PauseSandboxRequest>,
+    ) -> ServiceResult<impl Encodable<rpc::PauseSandboxResponse> + Send + use<>> {
+        let handle = self
+            .find(&request.to_owned_message().sandbox_id)
+            .map_err(refuse)?;
+        let report = handle.pause().await.map_err(refuse)?;
+        Response::ok(rpc::PauseSandboxResponse {
+            sandbox: to_message(self, &handle).into(),
+            memory_bytes: report.as_ref().map(|report| report.memory),
+            disk_bytes: report.as_ref().map(|report| report.disk),
+            steps: report
+                .map(|report| to_times(&report.timings))
+                .unwrap_or_default(),
+            ..Default::default()
+        })
+    }
+
+    async fn resume_sandbox(
+        &self,
+        _: RequestContext,
+        request: ServiceRequest<'_, rpc::ResumeSandboxRequest>,
+    ) -> ServiceResult<impl Encodable<rpc::ResumeSandboxResponse> + Send + use<>> {
+        let request = request.to_owned_message();
+        let handle = self.find(&request.sandbox_id).map_err(refuse)?;
+        let timings = handle.resume(request.cold).await.map_err(refuse)?;
+        let sandbox = to_message(self, &handle);
+        Response::ok(rpc::ResumeSandboxResponse {
+            sandbox_id: sandbox.sandbox_id.clone(),
+            status: sandbox.status.clone(),
+            host_ip: sandbox.host_ip.clone(),
+            sandbox: sandbox.into(),
+            steps: to_times(&timings),
+            ..Default::default()
+        })
+    }
+
+    async fn verify_snapshot(
+        &self,
+        _: RequestContext,
+        request: ServiceRequest<'_, rpc::VerifySnapshotRequest>,
+    ) -> ServiceResult<impl Encodable<rpc::VerifySnapshotResponse> + Send + use<>> {
+        let found = self
+            .verify(&request.to_owned_message().sandbox_id)
+            .await
+            .map_err(refuse)?;
+        Response::ok(rpc::VerifySnapshotResponse {
+            intact: found.damage.is_none(),
+            damage: found.damage.unwrap_or_default(),
+            bytes_read: found.bytes,
+            generation: found.generation,
+            ..Default::default()
+        })
+    }
+
+    async fn export_snapshot(
+        &self,
+        _: RequestContext,
+        request: ServiceRequest<'_, rpc::ExportSnapshotRequest>,
+    ) -> ServiceResult<ServiceStream<impl Encodable<rpc::ExportSnapshotResponse> + Send + use<>>>
+    {
+        let pieces = self
+            .export(&request.to_owned_message().sandbox_id)
+            .await
+            .map_err(refuse)?;
+        let messages = tokio_stream::wrappers::ReceiverStream::new(pieces).map(|piece| {
+            let chunk = piece.map_err(refuse)?.to_vec();
+            Ok(rpc::ExportSnapshotResponse {
+                chunk,
+                ..Default::default()
+            })
+        });
+        Ok(Response::stream(messages))
+    }
+
+    async fn import_snapshot(
+        &self,
+        _: RequestContext,
+        mut requests: InboundStream<rpc::ImportSnapshotRequest>,
+    ) -> ServiceResult<impl Encodable<rpc::ImportSnapshotResponse> + Send + use<>> {
+        let Some(ImportPart::Meta(meta)) = next_import_part(&mut requests).await? else {
+            return Err(invalid(
+                "the first message names no sandbox",
+                "send `meta` first",
+            ));
+        };
+        let (pieces, body) = mpsc::channel::<std::io::Result<Bytes>>(8);
+        let receive = async move {
+            loop {
+                let piece = match next_import_part(&mut requests).await {
+                    Ok(Some(ImportPart::Chunk(chunk))) => Ok(Bytes::from(chunk)),
+                    Ok(Some(ImportPart::Complete(true))) => return,
+                    _ => Err(std::io::Error::other("the archive broke off")),
+                };
+                let broken = piece.is_err();
+                if pieces.send(piece).await.is_err() || broken {
+                    return;
+                }
+            }
+        };
+        let import = self.import(&meta.sandbox_id, meta.owner_id.clone(), body);
+        let handle = tokio::select! {
+            imported = import => imported.map_err(refuse)?,
+            never = async { receive.await; std::future::pending().await } => never,
+        };
+        Response::ok(rpc::ImportSnapshotResponse {
+            sandbox: to_message(self, &handle).into(),
+            ..Default::default()
+        })
+    }
+
     async fn list_sandboxes(
         &self,
         _: RequestContext,
@@ -206,8 +221,8 @@ impl HostAgentService for Agent {
         let handle = self
             .find(&request.to_owned_message().sandbox_id)
             .map_err(refuse)?;
-        handle.guest().map_err(refuse)?;
-        handle.activity.touch();
+        handle.awake().await.map_err(refuse)?;
+        handle.activity().touch();
         Response::ok(rpc::PingResponse::default())
     }
 
@@ -218,8 +233,8 @@ impl HostAgentService for Agent {
     ) -> ServiceResult<impl Encodable<rpc::ExecResponse> + Send + use<>> {
         let request = request.to_owned_message();
         let handle = self.find(&request.sandbox_id).map_err(refuse)?;
-        let client = handle.guest().map_err(refuse)?.clone();
-        let _call = handle.activity.begin();
+        let _call = handle.activity().begin();
+        let guest = handle.awake().await.map_err(refuse)?;
         let command = Command {
             cmd: request.cmd,
             args: request.args,
@@ -229,11 +244,10 @@ impl HostAgentService for Agent {
             limit: limit(request.timeout_sec).or(Some(EXEC_LIMIT)),
         };
         let collected = handle
-            .call(exec::collect(
-                client,
-                command,
-                request.stdin.map(Bytes::from),
-            ))
+            .call(
+                &guest,
+                exec::collect(guest.clone(), command, request.stdin.map(Bytes::from)),
+            )
             .await
             .map_err(refuse)?;
         let whole = |kept: &exec::Kept, name: &str| {
@@ -259,8 +273,8 @@ impl HostAgentService for Agent {
     ) -> ServiceResult<ServiceStream<impl Encodable<rpc::ExecStreamResponse> + Send + use<>>> {
         let request = request.to_owned_message();
         let handle = self.find(&request.sandbox_id).map_err(refuse)?;
-        let client = handle.guest().map_err(refuse)?.clone();
-        let call = handle.activity.begin();
+        let call = handle.activity().begin();
+        let guest = handle.awake().await.map_err(refuse)?;
         let command = Command {
             cmd: request.cmd,
             args: request.args,
@@ -270,26 +284,29 @@ impl HostAgentService for Agent {
             limit: limit(request.timeout_sec),
         };
         let followed = handle
-            .call(exec::follow(
-                client,
-                command,
-                request.stdin,
-                request.detach,
-                None,
-            ))
+            .call(
+                &guest,
+                exec::follow(guest.clone(), command, request.stdin, request.detach, None),
+            )
             .await
             .map_err(refuse)?;
-        // The first error is the last message.
-        let state = Some((followed, handle, call));
-        let events = futures::stream::unfold(state, |state| async {
-            let (mut followed, handle, call) = state?;
-            let next = async { followed.next().await.transpose() };
-            match handle.call(next).await.transpose()? {
-                Ok(progress) => Some((Ok(to_event(progress)), Some((followed, handle, call)))),
-                Err(fault) => Some((Err(refuse(fault)), None)),
-            }
-        });
-        Ok(Response::stream(events))
+        Ok(Response::stream(progress(followed, handle, guest, call)))
+    }
+
+    async fn exec_attach(
+        &self,
+        _: RequestContext,
+        request: ServiceRequest<'_, rpc::ExecAttachRequest>,
+    ) -> ServiceResult<ServiceStream<impl Encodable<rpc::ExecStreamResponse> + Send + use<>>> {
+        let request = request.to_owned_message();
+        let handle = self.find(&request.sandbox_id).map_err(refuse)?;
+        let call = handle.activity().begin();
+        let guest = handle.awake().await.map_err(refuse)?;
+        let followed = handle
+            .call(&guest, exec::attach(guest.clone(), request.pid))
+            .await
+            .map_err(refuse)?;
+        Ok(Response::stream(progress(followed, handle, guest, call)))
     }
 
     async fn send_input(
@@ -299,10 +316,10 @@ impl HostAgentService for Agent {
     ) -> ServiceResult<impl Encodable<rpc::SendInputResponse> + Send + use<>> {
         let request = request.to_owned_message();
         let handle = self.find(&request.sandbox_id).map_err(refuse)?;
-        let _call = handle.activity.begin();
-        handle
-            .guest()
-            .map_err(refuse)?
+        let _call = handle.activity().begin();
+        let guest = handle.guest().map_err(refuse)?;
+        guest
+            .client
             .send_input(request.pid, Bytes::from(request.data))
             .await
             .map_err(|error| refuse(guest::fault(&error)))?;
@@ -316,8 +333,9 @@ impl HostAgentService for Agent {
     ) -> ServiceResult<impl Encodable<rpc::CloseInputResponse> + Send + use<>> {
         let request = request.to_owned_message();
         let handle = self.find(&request.sandbox_id).map_err(refuse)?;
-        let client = handle.guest().map_err(refuse)?;
-        client
+        let guest = handle.guest().map_err(refuse)?;
+        guest
+            .client
             .close_stdin(request.pid)
             .await
             .map_err(|error| refuse(guest::fault(&error)))?;
@@ -334,8 +352,9 @@ impl HostAgentService for Agent {
             return Err(invalid("no such signal", "give a number between 1 and 64"));
         }
         let handle = self.find(&request.sandbox_id).map_err(refuse)?;
-        let client = handle.guest().map_err(refuse)?;
-        client
+        let guest = handle.guest().map_err(refuse)?;
+        guest
+            .client
             .signal(request.pid, request.signal)
             .await
             .map_err(|error| refuse(guest::fault(&error)))?;
@@ -350,16 +369,14 @@ impl HostAgentService for Agent {
         let request = request.to_owned_message();
         check_path(&request.path)?;
         let handle = self.find(&request.sandbox_id).map_err(refuse)?;
-        let client = handle.guest().map_err(refuse)?.clone();
-        let _call = handle.activity.begin();
+        let _call = handle.activity().begin();
+        let guest = handle.awake().await.map_err(refuse)?;
         let body = futures::stream::iter([Ok(Bytes::from(request.content))]);
         handle
-            .call(guest::write_file(
-                &client,
-                &request.path,
-                &request.user,
-                body,
-            ))
+            .call(
+                &guest,
+                guest::write_file(&guest.client, &request.path, &request.user, body),
+            )
             .await
             .map_err(refuse)?;
         Response::ok(rpc::WriteFileResponse::default())
@@ -373,15 +390,13 @@ impl HostAgentService for Agent {
         let request = request.to_owned_message();
         check_path(&request.path)?;
         let handle = self.find(&request.sandbox_id).map_err(refuse)?;
-        let client = handle.guest().map_err(refuse)?.clone();
-        let _call = handle.activity.begin();
+        let _call = handle.activity().begin();
+        let guest = handle.awake().await.map_err(refuse)?;
         let content = handle
-            .call(guest::read_whole_file(
-                &client,
-                &request.path,
-                &request.user,
-                LARGEST_FILE,
-            ))
+            .call(
+                &guest,
+                guest::read_whole_file(&guest.client, &request.path, &request.user, LARGEST_FILE),
+            )
             .await
             .map_err(refuse)?;
         Response::ok(rpc::ReadFileResponse {
@@ -403,8 +418,8 @@ impl HostAgentService for Agent {
         };
         check_path(&meta.path)?;
         let handle = self.find(&meta.sandbox_id).map_err(refuse)?;
-        let client = handle.guest().map_err(refuse)?.clone();
-        let _call = handle.activity.begin();
+        let _call = handle.activity().begin();
+        let guest = handle.awake().await.map_err(refuse)?;
         let (chunks, body) = mpsc::channel::<std::io::Result<Bytes>>(8);
         let receive = async move {
             loop {
@@ -421,7 +436,7 @@ impl HostAgentService for Agent {
             }
         };
         let body = tokio_stream::wrappers::ReceiverStream::new(body);
-        let write = guest::write_file(&client, &meta.path, &meta.user, body);
+        let write = guest::write_file(&guest.client, &meta.path, &meta.user, body);
         // The guest's answer decides; it may refuse before everything was received.
         let written = async {
             tokio::select! {
@@ -429,7 +444,7 @@ impl HostAgentService for Agent {
                 never = async { receive.await; std::future::pending().await } => never,
             }
         };
-        handle.call(written).await.map_err(refuse)?;
+        handle.call(&guest, written).await.map_err(refuse)?;
         Response::ok(rpc::WriteFileStreamResponse::default())
     }
 
@@ -442,23 +457,26 @@ impl HostAgentService for Agent {
         let request = request.to_owned_message();
         check_path(&request.path)?;
         let handle = self.find(&request.sandbox_id).map_err(refuse)?;
-        let client = handle.guest().map_err(refuse)?.clone();
-        let call = handle.activity.begin();
+        let call = handle.activity().begin();
+        let guest = handle.awake().await.map_err(refuse)?;
         let chunks = handle
-            .call(guest::read_file(&client, &request.path, &request.user))
+            .call(
+                &guest,
+                guest::read_file(&guest.client, &request.path, &request.user),
+            )
             .await
             .map_err(refuse)?;
-        let state = Some((chunks, handle, call));
+        let state = Some((chunks, handle, guest, call));
         let messages = futures::stream::unfold(state, |state| async {
-            let (mut chunks, handle, call) = state?;
+            let (mut chunks, handle, guest, call) = state?;
             let next = async { chunks.next().await.map_err(|error| guest::fault(&error)) };
-            match handle.call(next).await.transpose()? {
+            match handle.call(&guest, next).await.transpose()? {
                 Ok(chunk) => {
                     let message = rpc::ReadFileStreamResponse {
                         chunk: chunk.to_vec(),
                         ..Default::default()
                     };
-                    Some((Ok(message), Some((chunks, handle, call))))
+                    Some((Ok(message), Some((chunks, handle, guest, call))))
                 }
                 Err(fault) => Some((Err(refuse(fault)), None)),
             }
@@ -557,33 +575,32 @@ async fn next_part(
     }
 }
 
-fn to_event(progress: Progress) -> rpc::ExecStreamResponse {
-    let data = |output| {
-        Event::from(rpc::exec_stream_response::Data {
-            output: Some(output),
-            ..Default::default()
-        })
-    };
-    let event = match progress {
-        Progress::Started { pid } => Event::from(rpc::exec_stream_response::Start {
-            pid,
-            ..Default::default()
-        }),
-        Progress::Stdout(bytes) => data(Output::Stdout(bytes.into())),
-        Progress::Stderr(bytes) => data(Output::Stderr(bytes.into())),
-        Progress::Ended {
-            exit_code,
-            error,
-            timed_out,
-        } => Event::from(rpc::exec_stream_response::End {
-            exit_code,
-            error,
-            timed_out,
-            ..Default::default()
-        }),
-    };
-    rpc::ExecStreamResponse {
-        event: Some(event),
-        ..Default::default()
+async fn next_import_part(
+    requests: &mut InboundStream<rpc::ImportSnapshotRequest>,
+) -> Result<Option<ImportPart>, ConnectError> {
+    match requests.next().await {
+        Some(message) => Ok(message?.to_owned_message().part),
+        None => Ok(None),
     }
+}
+
+/// What a command does, as messages. The first error is the last of them.
+fn progress(
+    followed: Followed,
+    handle: Arc<Handle>,
+    guest: Guest,
+    call: activity::Call,
+) -> impl Stream<Item = Result<rpc::ExecStreamResponse, ConnectError>> + Send {
+    let state = Some((followed, handle, guest, call));
+    futures::stream::unfold(state, |state| async {
+        let (mut followed, handle, guest, call) = state?;
+        let next = async { followed.next().await.transpose() };
+        match handle.call(&guest, next).await.transpose()? {
+            Ok(progress) => Some((
+                Ok(to_event(progress)),
+                Some((followed, handle, guest, call)),
+            )),
+            Err(fault) => Some((Err(refuse(fault)), None)),
+        }
+    })
 }

@@ -1,35 +1,38 @@
-//! The steps of a sandbox's creation as values, and the executor that runs them forwards and backwards.
+//! The steps by which a sandbox gets a virtual machine, as values, and the executor that runs them forwards and backwards.
 //!
 //! Steps of one stage run side by side; stages run one after the other. Unmaking runs the stages in reverse. To unmake a
 //! step it takes nothing but the record, it may be done twice, and it may be done to a step that was never made.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures::future::{join_all, try_join_all};
 use rustix::fd::OwnedFd;
 use tokio_util::sync::CancellationToken;
-use wrenn_disk::{Disk, Layer, Qcow2};
+use wrenn_disk::{Disk, Qcow2};
 use wrenn_envd_client::EnvdClient;
-use wrenn_model::{ErrorKind, Fault};
-use wrenn_network::{Slot, SlotDialer};
+use wrenn_model::{ErrorKind, Platform};
+use wrenn_network::Slot;
+use wrenn_snapshot::{Generation, Generations};
 use wrenn_sys::durable;
-use wrenn_vmm::{Machine, MemorySource, VmDisk, VmSpec};
+use wrenn_vmm::{Machine, MemorySource, SavedState, VmDisk, VmSpec};
 
-use crate::Host;
 use crate::chain::chain;
-use crate::guest;
-use crate::record::Record;
+use crate::failure::{Failed, StepError, stepping};
+use crate::record::{Origin, Record, Vm};
+use crate::{Host, guest};
 
-/// One step of creation.
+/// One step on the way to a running guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Step {
-    /// The sandbox's folder with a link to the base image, and the VM's folder in it.
+    /// The sandbox's folder with a link to the base image.
     Folder,
+    /// The generation to go on from: whole, and of a machine like this one.
+    Check,
     /// The network slot.
     Slot,
-    /// The copy-on-write disk layer.
+    /// The VM's folder with its copy-on-write disk layer.
     Layer,
     /// The VMM's process, with its jail.
     Machine,
@@ -38,11 +41,12 @@ pub enum Step {
 }
 
 impl Step {
-    /// Its name in logs, errors and failpoints.
+    /// Its name in logs and errors.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Folder => "folder",
+            Self::Check => "check",
             Self::Slot => "slot",
             Self::Layer => "layer",
             Self::Machine => "machine",
@@ -51,100 +55,156 @@ impl Step {
     }
 }
 
-/// The stages of a creation.
-pub const CREATE: &[&[Step]] = &[
-    &[Step::Folder, Step::Slot],
-    &[Step::Layer],
-    &[Step::Machine],
-    &[Step::Guest],
-];
+/// A list of stages, and what comes before the names of its steps in failpoints.
+#[derive(Debug, Clone, Copy)]
+pub struct Plan {
+    /// Such as `resume.`.
+    pub prefix: &'static str,
+    /// The stages in their order.
+    pub stages: &'static [&'static [Step]],
+}
 
-/// What of a sandbox outlives its VM until it is destroyed.
-const KEPT: &[Step] = &[Step::Folder, Step::Layer];
+/// How a sandbox comes to be.
+pub const CREATE: Plan = Plan {
+    prefix: "",
+    stages: &[
+        &[Step::Folder, Step::Slot],
+        &[Step::Layer],
+        &[Step::Machine],
+        &[Step::Guest],
+    ],
+};
 
-/// What the steps made that lives in this process only.
+/// How a paused one comes back.
+pub const RESUME: Plan = Plan {
+    prefix: "resume.",
+    stages: &[
+        &[Step::Check],
+        &[Step::Slot, Step::Layer],
+        &[Step::Machine],
+        &[Step::Guest],
+    ],
+};
+
+/// What is to be left when steps are unmade.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Leave {
+    /// Nothing: the sandbox goes.
+    Nothing,
+    /// The sandbox's folder with its generations: the VM goes with all that it had.
+    Home,
+    /// The VM's disk layer too: it may be all that there is.
+    Disk,
+}
+
+impl Leave {
+    fn spares(self, step: Step) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::Home => step == Step::Folder,
+            Self::Disk => matches!(step, Step::Folder | Step::Layer),
+        }
+    }
+}
+
+/// What the steps made for one virtual machine that lives in this process only.
 #[derive(Debug, Default)]
 pub(crate) struct Parts {
+    /// Gives a creation or a resume up, between two steps or in the wait for the guest.
+    pub(crate) cancel: CancellationToken,
+    generation: OnceLock<Generation>,
     pub(crate) slot: OnceLock<Slot>,
     tap: Mutex<Option<OwnedFd>>,
     pub(crate) machine: OnceLock<Arc<dyn Machine>>,
-    pub(crate) guest: OnceLock<EnvdClient>,
+    pub(crate) platform: OnceLock<Platform>,
+    guest: Mutex<Option<Guest>>,
+}
+
+/// A guest that can be called.
+#[derive(Debug, Clone)]
+pub(crate) struct Guest {
+    pub(crate) client: EnvdClient,
+    /// The agent has let go of it: whoever holds a connection closes it, and commands go on without us.
+    pub(crate) left: CancellationToken,
 }
 
 impl Parts {
     /// Takes up what a former agent made.
-    pub(crate) fn adopt(
-        &self,
-        slot: Slot,
-        machine: Arc<dyn Machine>,
-        client: impl FnOnce(SlotDialer) -> EnvdClient,
-    ) {
-        self.guest.get_or_init(|| client(slot.dialer()));
+    pub(crate) fn adopt(&self, slot: Slot, machine: Arc<dyn Machine>, token: &str) {
+        self.connect(guest::client(slot.dialer(), token));
         self.machine.get_or_init(|| machine);
         self.slot.get_or_init(|| slot);
     }
-}
 
-/// Why a step failed.
-#[derive(Debug, thiserror::Error)]
-#[error("step {}: {reason}", step.name())]
-pub(crate) struct StepError {
-    step: Step,
-    kind: ErrorKind,
-    reason: String,
-}
+    /// The guest, unless it was let go.
+    pub(crate) fn guest(&self) -> Option<Guest> {
+        self.lock_guest().clone()
+    }
 
-impl StepError {
-    pub(crate) fn fault(&self) -> Fault {
-        let remedy = match self.kind {
-            ErrorKind::HostFull => "free disk space on the host, or destroy sandboxes",
-            ErrorKind::Conflict => "create a new sandbox",
-            _ => "see the agent's log on the host; the request may be tried again",
-        };
-        Fault::new(
-            self.kind,
-            format!("the sandbox did not start: {self}"),
-            remedy,
-        )
+    fn connect(&self, client: EnvdClient) {
+        *self.lock_guest() = Some(Guest {
+            client,
+            left: CancellationToken::new(),
+        });
+    }
+
+    /// Lets the guest go: connections to it close. Nothing in the guest ends by that.
+    pub(crate) fn leave_guest(&self) {
+        if let Some(guest) = self.lock_guest().take() {
+            guest.left.cancel();
+        }
+    }
+
+    /// The opposite.
+    pub(crate) fn return_to_guest(&self, token: &str) {
+        if let Some(slot) = self.slot.get() {
+            self.connect(guest::client(slot.dialer(), token));
+        }
+    }
+
+    fn lock_guest(&self) -> MutexGuard<'_, Option<Guest>> {
+        self.guest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// A sandbox that is getting a virtual machine.
+pub(crate) struct Making<'a> {
+    pub(crate) host: &'a Host,
+    pub(crate) record: &'a Record,
+    pub(crate) vm: &'a Vm,
+    pub(crate) parts: &'a Parts,
+}
+
+/// How long each step took.
+pub(crate) type Timings = Vec<(&'static str, Duration)>;
 
 /// Runs all stages. It looks for a cancellation between them, and in the long wait for the guest.
-pub(crate) async fn make(
-    host: &Host,
-    record: &Record,
-    parts: &Parts,
-    cancel: &CancellationToken,
-) -> Result<(), StepError> {
-    for stage in CREATE {
-        if cancel.is_cancelled() {
+pub(crate) async fn make(plan: Plan, making: &Making<'_>) -> Result<Timings, StepError> {
+    let mut timings = Timings::new();
+    for stage in plan.stages {
+        if making.parts.cancel.is_cancelled() {
             return Err(cancelled(stage[0]));
         }
-        try_join_all(
-            stage
-                .iter()
-                .map(|step| make_step(*step, host, record, parts, cancel)),
-        )
-        .await?;
+        let steps = stage.iter().map(|step| making.make(plan.prefix, *step));
+        timings.extend(try_join_all(steps).await?);
     }
-    Ok(())
+    Ok(timings)
 }
 
 fn cancelled(step: Step) -> StepError {
     StepError {
-        step,
+        step: step.name(),
         kind: ErrorKind::Conflict,
         reason: "nobody waits for it any more".into(),
+        remedy: None,
     }
 }
 
-/// Unmakes everything, or (when `keep_disk`) all but the files. It goes on past failures and tells them at the end.
-pub(crate) async fn unmake(host: &Host, record: &Record, keep_disk: bool) -> Result<(), String> {
+/// Unmakes everything but what is to be left. It goes on past failures and tells them at the end.
+pub(crate) async fn unmake(host: &Host, record: &Record, leave: Leave) -> Result<(), String> {
     let mut failures = Vec::new();
-    for stage in CREATE.iter().rev() {
-        let steps = stage
-            .iter()
-            .filter(|step| !keep_disk || !KEPT.contains(step));
+    for stage in CREATE.stages.iter().rev() {
+        let steps = stage.iter().filter(|step| !leave.spares(**step));
         let results = join_all(steps.map(|step| unmake_step(*step, host, record))).await;
         failures.extend(results.into_iter().filter_map(Result::err));
     }
@@ -155,175 +215,200 @@ pub(crate) async fn unmake(host: &Host, record: &Record, keep_disk: bool) -> Res
     }
 }
 
-async fn make_step(
-    step: Step,
-    host: &Host,
-    record: &Record,
-    parts: &Parts,
-    cancel: &CancellationToken,
-) -> Result<(), StepError> {
-    let began = Instant::now();
-    let failed = |kind, reason: String| StepError { step, kind, reason };
-    host.failpoints
-        .hit(step.name())
-        .await
-        .map_err(|reason| failed(ErrorKind::AgentError, reason))?;
-    let made = match step {
-        Step::Folder => make_folder(host, record).await,
-        Step::Slot => make_slot(host, record, parts).await,
-        Step::Layer => make_layer(record).await,
-        Step::Machine => make_machine(host, record, parts).await,
-        Step::Guest => tokio::select! {
-            made = make_guest(host, record, parts) => made,
-            () = cancel.cancelled() => return Err(cancelled(step)),
-        },
-    };
-    let took = began.elapsed();
-    tracing::debug!(step = step.name(), ?took, ok = made.is_ok(), "made");
-    made.map_err(|error| failed(error.kind, error.reason))
-}
-
-/// A failure inside a step.
-struct Failed {
-    kind: ErrorKind,
-    reason: String,
-}
-
-impl<E: std::error::Error + 'static> From<E> for Failed {
-    fn from(error: E) -> Self {
-        let full = no_space(&error);
-        Self {
-            kind: if full {
-                ErrorKind::HostFull
-            } else {
-                ErrorKind::AgentError
-            },
-            reason: chain(&error),
-        }
+impl Making<'_> {
+    async fn make(&self, prefix: &str, step: Step) -> Result<(&'static str, Duration), StepError> {
+        let made = async {
+            match step {
+                Step::Folder => self.folder().await,
+                Step::Check => self.check().await,
+                Step::Slot => self.slot().await,
+                Step::Layer => self.layer().await,
+                Step::Machine => self.machine().await,
+                Step::Guest => tokio::select! {
+                    made = self.guest() => made,
+                    () = self.parts.cancel.cancelled() => Err(Failed::of(ErrorKind::Conflict, "nobody waits for it any more")),
+                },
+            }
+        };
+        let limit = Some(self.host.step_limit(self.record.spec.memory));
+        let point = format!("{prefix}{}", step.name());
+        let machine = self.parts.machine.get();
+        let (_, took) = stepping(self.host, step.name(), &point, machine, limit, made).await?;
+        Ok((step.name(), took))
     }
-}
 
-/// Whether there is an ENOSPC anywhere below.
-fn no_space(error: &(dyn std::error::Error + 'static)) -> bool {
-    std::iter::successors(Some(error), |error| error.source()).any(|error| {
-        error
-            .downcast_ref::<std::io::Error>()
-            .is_some_and(|error| error.kind() == std::io::ErrorKind::StorageFull)
-    })
-}
+    async fn folder(&self) -> Result<(), Failed> {
+        self.host.volume.grow_if_needed().await?;
+        let home = self.record.home.clone();
+        blocking(move || {
+            let mut folders = std::fs::DirBuilder::new();
+            std::os::unix::fs::DirBuilderExt::mode(&mut folders, 0o700);
+            folders.create(&home.folder)?;
+            std::fs::hard_link(&home.template_image, &home.base)
+        })
+        .await?;
+        Ok(())
+    }
 
-async fn make_folder(host: &Host, record: &Record) -> Result<(), Failed> {
-    host.volume.grow_if_needed().await.map_err(|error| Failed {
-        kind: match error {
-            wrenn_disk::Error::HostFull { .. } => ErrorKind::HostFull,
-            _ => ErrorKind::AgentError,
-        },
-        reason: chain(&error),
-    })?;
-    let resources = record.resources.clone();
-    blocking(move || {
-        let mut folders = std::fs::DirBuilder::new();
-        std::os::unix::fs::DirBuilderExt::mode(&mut folders, 0o700);
-        folders.create(&resources.folder)?;
-        folders.create(resources.vm_folder())?;
-        std::fs::hard_link(&resources.template_image, &resources.layer.base)
-    })
-    .await?;
-    Ok(())
-}
+    async fn check(&self) -> Result<(), Failed> {
+        self.host.volume.grow_if_needed().await?;
+        let generations = Generations::of(&self.record.home.folder);
+        let wanted = self.vm.origin.of_disk();
+        let warm = matches!(self.vm.origin, Origin::Generation(_));
+        let generation = tokio::task::spawn_blocking(move || {
+            let wanted =
+                wanted.ok_or_else(|| Failed::of(ErrorKind::Internal, "it has no generation"))?;
+            let generation = generations.open(wanted)?;
+            if warm {
+                generation.check()?;
+            } else {
+                generation.check_disk()?;
+            }
+            Ok::<_, Failed>(generation)
+        })
+        .await??;
+        if warm {
+            self.host
+                .vmm
+                .can_restore(&generation.manifest().platform)
+                .map_err(|mismatch| Failed {
+                    kind: ErrorKind::Conflict,
+                    reason: format!("it can not go on here: {mismatch}"),
+                    remedy: Some(
+                        "resume it where it was paused, or with {\"cold\": true}, which boots from its disk alone",
+                    ),
+                })?;
+        }
+        let taken = self.parts.generation.set(generation).is_ok();
+        debug_assert!(taken, "a generation is checked once");
+        Ok(())
+    }
 
-async fn make_slot(host: &Host, record: &Record, parts: &Parts) -> Result<(), Failed> {
-    let mut slot = host.network.create(&record.resources.slot).await?;
-    *parts
-        .tap
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner) = slot.take_tap();
-    let taken = parts.slot.set(slot).is_ok();
-    debug_assert!(taken, "a slot is made once");
-    Ok(())
-}
+    async fn slot(&self) -> Result<(), Failed> {
+        let mut slot = self.host.network.create(&self.vm.slot).await?;
+        *self.lock_tap() = slot.take_tap();
+        let taken = self.parts.slot.set(slot).is_ok();
+        debug_assert!(taken, "a slot is made once");
+        Ok(())
+    }
 
-async fn make_layer(record: &Record) -> Result<(), Failed> {
-    let (layer, uid) = (record.resources.layer.clone(), record.resources.uid);
-    tokio::task::spawn_blocking(move || Qcow2.create(&layer, uid)).await??;
-    Ok(())
-}
+    async fn layer(&self) -> Result<(), Failed> {
+        let (vm, generation) = (self.vm.clone(), self.parts.generation.get().cloned());
+        tokio::task::spawn_blocking(move || -> Result<(), Failed> {
+            let mut folders = std::fs::DirBuilder::new();
+            std::os::unix::fs::DirBuilderExt::mode(&mut folders, 0o700);
+            folders.create(&vm.folder)?;
+            match generation {
+                None => Qcow2.create(&vm.layer, vm.uid)?,
+                Some(generation) => Qcow2.branch(&generation.layer(), &vm.layer, vm.uid)?,
+            }
+            Ok(())
+        })
+        .await?
+    }
 
-async fn make_machine(host: &Host, record: &Record, parts: &Parts) -> Result<(), Failed> {
-    let resources = &record.resources;
-    let spec = VmSpec {
-        vm: resources.vm.clone(),
-        vcpus: record.spec.vcpus,
-        memory: record.spec.memory,
-        kernel: host.boot.kernel.clone(),
-        initrd: host.boot.initrd.clone(),
-        disk: VmDisk {
-            overlay: resources.layer.overlay.clone(),
-            base: resources.layer.base.clone(),
-        },
-        mac: wrenn_envd_api::guest::MAC,
-        uid: resources.uid,
-        dir: resources.vm_folder(),
-    };
-    let memory = MemorySource::Image(host.empty_memory(record.spec.memory).await?);
-    let tap = parts
-        .tap
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
-        .take()
-        .ok_or_else(|| std::io::Error::other("the slot has no TAP"))?;
-    let machine = host.vmm.start(&spec, memory, tap).await?;
-    let taken = parts.machine.set(machine).is_ok();
-    debug_assert!(taken, "a machine is started once");
-    Ok(())
-}
+    async fn machine(&self) -> Result<(), Failed> {
+        let vm = self.vm;
+        let spec = VmSpec {
+            vm: vm.id.clone(),
+            vcpus: self.record.spec.vcpus,
+            memory: self.record.spec.memory,
+            kernel: self.host.boot.kernel.clone(),
+            initrd: self.host.boot.initrd.clone(),
+            disk: VmDisk {
+                overlay: vm.layer.overlay.clone(),
+                base: vm.layer.base.clone(),
+            },
+            mac: wrenn_envd_api::guest::MAC,
+            uid: vm.uid,
+            dir: vm.folder.clone(),
+        };
+        let saved = self.saved();
+        let platform = saved
+            .as_ref()
+            .map_or(self.host.vmm.platform(), |(saved, _)| &saved.platform)
+            .clone();
+        self.host.vmm.keep_build(&platform, &vm.build_link())?;
+        let tap = self
+            .lock_tap()
+            .take()
+            .ok_or_else(|| std::io::Error::other("the slot has no TAP"))?;
+        let machine = match saved {
+            Some((saved, memory)) => {
+                let memory = MemorySource::Image(memory);
+                let machine = self.host.vmm.restore(&spec, memory, &saved, tap).await?;
+                machine.thaw().await?;
+                machine
+            }
+            None => {
+                let memory = self.host.empty_memory(self.record.spec.memory).await?;
+                let memory = MemorySource::Image(memory);
+                self.host.vmm.start(&spec, memory, tap).await?
+            }
+        };
+        let taken =
+            self.parts.machine.set(machine).is_ok() && self.parts.platform.set(platform).is_ok();
+        debug_assert!(taken, "a machine is started once");
+        Ok(())
+    }
 
-async fn make_guest(host: &Host, record: &Record, parts: &Parts) -> Result<(), Failed> {
-    let (Some(slot), Some(machine)) = (parts.slot.get(), parts.machine.get()) else {
-        return Err(std::io::Error::other("no slot or machine").into());
-    };
-    let dialer = slot.dialer();
-    guest::wait_for_boot(
-        &dialer,
-        machine.as_ref(),
-        host.boot_limit(record.spec.memory),
-    )
-    .await?;
-    let client = guest::client(dialer, &record.keys.token);
-    guest::introduce(&client, record).await?;
-    let taken = parts.guest.set(client).is_ok();
-    debug_assert!(taken, "a guest is introduced once");
-    Ok(())
+    /// What to restore, with its memory image; none for a boot.
+    fn saved(&self) -> Option<(SavedState, std::path::PathBuf)> {
+        let generation = self.parts.generation.get()?;
+        matches!(self.vm.origin, Origin::Generation(_)).then(|| {
+            let saved = SavedState {
+                state: generation.state(),
+                platform: generation.manifest().platform.clone(),
+            };
+            (saved, generation.memory())
+        })
+    }
+
+    async fn guest(&self) -> Result<(), Failed> {
+        let (Some(slot), Some(machine)) = (self.parts.slot.get(), self.parts.machine.get()) else {
+            return Err(std::io::Error::other("no slot or machine").into());
+        };
+        let dialer = slot.dialer();
+        let limit = self.host.boot_limit(self.record.spec.memory);
+        guest::wait_for_boot(&dialer, machine.as_ref(), limit).await?;
+        let client = guest::client(dialer, &self.vm.keys.token);
+        let known = match (&self.vm.origin, &self.record.pause) {
+            (Origin::Generation(_), Some(pause)) => Some(&pause.keys),
+            _ => None,
+        };
+        guest::introduce(&client, &self.record.spec, &self.vm.keys, known).await?;
+        self.parts.connect(client);
+        Ok(())
+    }
+
+    fn lock_tap(&self) -> MutexGuard<'_, Option<OwnedFd>> {
+        self.parts
+            .tap
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 async fn unmake_step(step: Step, host: &Host, record: &Record) -> Result<(), String> {
     let began = Instant::now();
-    let resources = &record.resources;
-    let unmade = match step {
-        Step::Guest => Ok(()),
-        Step::Machine => host
+    let unmade = match (step, &record.vm) {
+        (Step::Guest | Step::Check, _) => Ok(()),
+        (Step::Folder, _) => remove(&record.home.folder).await,
+        (_, None) => Ok(()),
+        (Step::Machine, Some(vm)) => host
             .vmm
-            .remove(&resources.vm, &resources.vm_folder())
+            .remove(&vm.id, &vm.folder)
             .await
             .map_err(|error| chain(&error)),
-        Step::Layer => remove_layer(&resources.layer).await,
-        Step::Slot => host
+        (Step::Layer, Some(vm)) => remove(&vm.folder).await,
+        (Step::Slot, Some(vm)) => host
             .network
-            .remove(&resources.slot)
+            .remove(&vm.slot)
             .await
             .map_err(|error| chain(&error)),
-        Step::Folder => remove(&resources.folder).await,
     };
     tracing::debug!(step = step.name(), took = ?began.elapsed(), ok = unmade.is_ok(), "unmade");
     unmade.map_err(|reason| format!("{}: {reason}", step.name()))
-}
-
-async fn remove_layer(layer: &Layer) -> Result<(), String> {
-    let layer = layer.clone();
-    match tokio::task::spawn_blocking(move || Qcow2.remove(&layer)).await {
-        Ok(removed) => removed.map_err(|error| chain(&error)),
-        Err(error) => Err(error.to_string()),
-    }
 }
 
 async fn remove(path: &Path) -> Result<(), String> {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use wrenn_model::{ErrorKind, Fault, MiB, SandboxId, SandboxSpec};
 use wrenn_network::SlotIndexes;
 
-use crate::sandbox::Handle;
+use crate::handle::Handle;
 
 /// What a guest costs beside its own memory: the emulator and its translation buffer.
 const OVERHEAD: MiB = MiB(160);
@@ -26,12 +26,12 @@ struct Inner {
     memory: u64,
 }
 
-/// A place taken for a sandbox to come: its slot index. Given back unless it was filled.
+/// Memory and a slot, taken for a virtual machine. Dropping it gives both back.
 #[derive(Debug)]
 pub(crate) struct Place {
     table: Arc<Table>,
     memory: u64,
-    slot_index: Option<u16>,
+    pub(crate) slot_index: u16,
 }
 
 impl Table {
@@ -54,8 +54,8 @@ impl Table {
         self.lock().sandboxes.values().cloned().collect()
     }
 
-    /// Takes memory and a slot for a new sandbox.
-    pub(crate) fn admit(self: &Arc<Self>, spec: &SandboxSpec) -> Result<(Place, u16), Fault> {
+    /// Takes memory and a slot for a virtual machine to come.
+    pub(crate) fn admit(self: &Arc<Self>, spec: &SandboxSpec) -> Result<Place, Fault> {
         let mut inner = self.lock();
         let memory = cost(spec);
         if inner.promised + memory > inner.memory {
@@ -65,42 +65,52 @@ impl Table {
                     "the host has no memory left for this sandbox: {} of {} MiB are promised",
                     inner.promised, inner.memory
                 ),
-                "destroy sandboxes, ask for less memory, or try again later",
+                "pause or destroy sandboxes, ask for less memory, or try again later",
             ));
         }
         let slot_index = inner.slots.allocate().ok_or_else(|| {
             Fault::new(
                 ErrorKind::HostFull,
                 "every network slot of the host is in use",
-                "destroy sandboxes",
+                "pause or destroy sandboxes",
             )
         })?;
         inner.promised += memory;
-        drop(inner);
-        let place = Place {
+        Ok(Place {
             table: self.clone(),
             memory,
-            slot_index: Some(slot_index),
-        };
-        Ok((place, slot_index))
+            slot_index,
+        })
     }
 
-    /// Takes back what recovery found: sandboxes that already have their slots.
-    pub(crate) fn restore(&self, handles: impl IntoIterator<Item = Arc<Handle>>) {
-        let mut inner = self.lock();
-        for handle in handles {
-            inner.promised += cost(&handle.spec);
-            inner.sandboxes.insert(handle.spec.id.clone(), handle);
+    /// Begins anew with these slots in use. Before anything else happens.
+    pub(crate) fn occupy(&self, slots: impl IntoIterator<Item = u16>) {
+        self.lock().slots = SlotIndexes::new(slots);
+    }
+
+    /// The place of a virtual machine that has its slot already.
+    pub(crate) fn reclaim(self: &Arc<Self>, spec: &SandboxSpec, slot_index: u16) -> Place {
+        let memory = cost(spec);
+        self.lock().promised += memory;
+        Place {
+            table: self.clone(),
+            memory,
+            slot_index,
         }
-        inner.slots = SlotIndexes::new(inner.sandboxes.values().map(|handle| handle.slot_index));
+    }
+
+    /// Puts a sandbox into the table. The one that already has its id is the answer if there is one.
+    pub(crate) fn insert(&self, handle: Arc<Handle>) -> Result<(), Arc<Handle>> {
+        let mut inner = self.lock();
+        if let Some(there) = inner.sandboxes.get(&handle.spec.id) {
+            return Err(there.clone());
+        }
+        inner.sandboxes.insert(handle.spec.id.clone(), handle);
+        Ok(())
     }
 
     pub(crate) fn remove(&self, id: &SandboxId) {
-        let mut inner = self.lock();
-        if let Some(handle) = inner.sandboxes.remove(id) {
-            inner.slots.release(handle.slot_index);
-            inner.promised -= cost(&handle.spec);
-        }
+        self.lock().sandboxes.remove(id);
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -108,32 +118,11 @@ impl Table {
     }
 }
 
-impl Place {
-    /// Puts the sandbox into its place. The one that already has its id is the answer if there is one.
-    pub(crate) fn fill(mut self, handle: Arc<Handle>) -> Result<(), Arc<Handle>> {
-        let mut inner = self
-            .table
-            .inner
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(there) = inner.sandboxes.get(&handle.spec.id) {
-            let there = there.clone();
-            drop(inner);
-            return Err(there);
-        }
-        inner.sandboxes.insert(handle.spec.id.clone(), handle);
-        self.slot_index = None;
-        Ok(())
-    }
-}
-
 impl Drop for Place {
     fn drop(&mut self) {
-        if let Some(index) = self.slot_index {
-            let mut inner = self.table.lock();
-            inner.slots.release(index);
-            inner.promised -= self.memory;
-        }
+        let mut inner = self.table.lock();
+        inner.slots.release(self.slot_index);
+        inner.promised -= self.memory;
     }
 }
 

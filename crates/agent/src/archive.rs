@@ -1,0 +1,325 @@
+//! Generations out of this host and into it, as packed streams, and the reading of those that lie here.
+
+use std::io::{self, Read, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use tokio::sync::mpsc;
+use wrenn_model::lifecycle::{Event, State};
+use wrenn_model::{ErrorKind, Fault, SandboxId};
+use wrenn_snapshot::{Generation, Generations};
+use wrenn_sys::durable;
+
+use crate::Agent;
+use crate::chain::chain;
+use crate::failure::{Failed, StepError, stepping};
+use crate::handle::Handle;
+use crate::record::{self, Keys, Pause, Record};
+use crate::sandbox::{Start, now_ms};
+use crate::steps::{Parts, blocking};
+
+/// The steps of an export, by their failpoints.
+pub const EXPORT: &[&str] = &["export.check", "export.stream"];
+/// The steps of an import, by their failpoints.
+pub const IMPORT: &[&str] = &["import.folder", "import.unpack", "import.record"];
+
+/// How many pieces of a stream wait for a slow side.
+const QUEUE: usize = 8;
+/// How large they are, in bytes.
+const PIECE: usize = 256 << 10;
+/// How much room an import is promised beforehand, in bytes; the store grows while it goes on.
+const IMPORT_ROOM: u64 = 2 << 30;
+
+/// What a reading of a generation found.
+#[derive(Debug)]
+pub(crate) struct Verification {
+    pub(crate) generation: String,
+    pub(crate) bytes: u64,
+    pub(crate) damage: Option<String>,
+}
+
+/// A stream of an archive's pieces, or why it broke off.
+pub(crate) type Pieces = mpsc::Receiver<Result<Bytes, Fault>>;
+
+impl Agent {
+    /// Reads a sandbox's newest generation as a whole.
+    pub(crate) async fn verify(&self, id: &str) -> Result<Verification, Fault> {
+        let handle = self.find(id)?;
+        let pause = paused(&handle)?;
+        let folder = self.host.sandboxes().join(handle.spec.id.as_str());
+        let generation = pause.generation;
+        let read = tokio::task::spawn_blocking(move || {
+            Generations::of(&folder)
+                .open(generation)
+                .and_then(|generation| generation.verify(&|| false))
+        });
+        let found = |bytes, damage| Verification {
+            generation: generation.to_string(),
+            bytes,
+            damage,
+        };
+        match read.await.map_err(internal)? {
+            Ok(verified) => Ok(found(verified.bytes, None)),
+            Err(error) if error.is_damage() => {
+                tracing::error!(id, error = chain(&error), "a generation is damaged");
+                Ok(found(0, Some(chain(&error))))
+            }
+            Err(error) => Err(Fault::new(
+                ErrorKind::AgentError,
+                format!("the generation could not be read: {}", chain(&error)),
+                "it may have been replaced by a newer pause: try again",
+            )),
+        }
+    }
+
+    /// Packs a sandbox's newest generation.
+    pub(crate) async fn export(&self, id: &str) -> Result<Pieces, Fault> {
+        let handle = self.find(id)?;
+        let pause = paused(&handle)?;
+        let folder = self.host.sandboxes().join(handle.spec.id.as_str());
+        let told = |error: StepError| error.fault("the sandbox was not exported");
+        let check = async move {
+            let generation = Generations::of(&folder).open(pause.generation)?;
+            Ok::<Generation, Failed>(generation)
+        };
+        let (generation, _) = self.stepping(EXPORT[0], check).await.map_err(told)?;
+        let secret = serde_json::to_vec(&pause.keys).map_err(internal)?;
+        let (out, pieces) = mpsc::channel(QUEUE);
+        let agent = self.clone();
+        self.tasks.spawn(async move {
+            let mut writer = PieceWriter::new(out.clone());
+            let write = async move {
+                tokio::task::spawn_blocking(move || {
+                    generation.export(&secret, &mut writer)?;
+                    Ok::<_, Failed>(writer.flush()?)
+                })
+                .await?
+            };
+            if let Err(error) = agent.stepping(EXPORT[1], write).await {
+                tracing::warn!(%error, "an export broke off");
+                // Whoever took it may have gone.
+                drop(out.send(Err(told(error))).await);
+            }
+        });
+        Ok(pieces)
+    }
+
+    /// Makes a paused sandbox of an archive. After an error there is none.
+    pub(crate) async fn import(
+        &self,
+        id: &str,
+        owner_id: String,
+        pieces: mpsc::Receiver<io::Result<Bytes>>,
+    ) -> Result<Arc<Handle>, Fault> {
+        self.check_ready()?;
+        let id: SandboxId = id.parse().map_err(|error: wrenn_model::InvalidName| {
+            Fault::new(
+                ErrorKind::InvalidRequest,
+                error.to_string(),
+                "correct the id",
+            )
+        })?;
+        let there = || {
+            Fault::new(
+                ErrorKind::AlreadyExists,
+                format!("there is a sandbox {id}"),
+                "use a new id",
+            )
+        };
+        if self.table.get(&id).is_some() {
+            return Err(there());
+        }
+        let folder = self.host.sandboxes().join(id.as_str());
+        let made = self.unpack(&id, owner_id, pieces).await;
+        let outcome = match made {
+            Ok(record) => {
+                let record = self.stepping(IMPORT[2], async { Ok(record) }).await;
+                record.map(|(record, _)| record)
+            }
+            Err(error) => Err(error),
+        };
+        let record = match outcome {
+            Ok(record) => record,
+            Err(error) => {
+                tracing::warn!(%id, %error, "an import failed");
+                // One that was there before us is not ours to remove.
+                if error.step != IMPORT[0]
+                    && let Err(error) = blocking(move || durable::remove(&folder)).await
+                {
+                    tracing::error!(%id, %error, "what an import left stays until the next start");
+                }
+                return Err(error.fault("the archive was not imported"));
+            }
+        };
+        let start = Start {
+            record,
+            place: None,
+            parts: Parts::default(),
+        };
+        let handle = self
+            .add(start, Some(Event::Imported))
+            .map_err(|_| there())?;
+        handle.started().await?;
+        Ok(handle)
+    }
+
+    async fn unpack(
+        &self,
+        id: &SandboxId,
+        owner_id: String,
+        pieces: mpsc::Receiver<io::Result<Bytes>>,
+    ) -> Result<Record, StepError> {
+        let home = self.home(id, std::path::PathBuf::new(), 0);
+        let folder = home.folder.clone();
+        let make = async {
+            self.host.volume.make_room(IMPORT_ROOM).await?;
+            let made = blocking(move || {
+                let mut folders = std::fs::DirBuilder::new();
+                std::os::unix::fs::DirBuilderExt::mode(&mut folders, 0o700);
+                folders.create(&folder)
+            });
+            Ok::<(), Failed>(made.await?)
+        };
+        self.stepping(IMPORT[0], make).await?;
+        let (name, generations) = (id.clone(), Generations::of(&home.folder));
+        let base = home.base.clone();
+        let read = async move {
+            tokio::task::spawn_blocking(move || {
+                let mut reader = PieceReader::new(pieces);
+                let (generation, secret) = generations.import(&mut reader, |mut spec| {
+                    spec.id = name;
+                    spec.owner_id = owner_id;
+                    spec
+                })?;
+                std::fs::hard_link(generation.base(), &base)?;
+                let keys: Keys = serde_json::from_slice(&secret)?;
+                Ok::<_, Failed>((generation, keys))
+            })
+            .await?
+        };
+        let ((generation, keys), _) = self.stepping(IMPORT[1], read).await?;
+        let manifest = generation.manifest();
+        // A build that this host does not have is told when somebody wants to resume.
+        if let Err(error) = self
+            .host
+            .vmm
+            .keep_build(&manifest.platform, &home.folder.join("build"))
+        {
+            tracing::warn!(%id, error = chain(&error), "the VMM build of an archive is not here");
+        }
+        Ok(Record {
+            version: record::VERSION,
+            state: State::Pending,
+            created_ms: now_ms(),
+            started_ms: None,
+            vm: None,
+            pause: Some(Pause {
+                generation: generation.id(),
+                keys,
+                at_ms: manifest.created_ms,
+            }),
+            lost_since_ms: None,
+            home: record::Home {
+                virtual_size: manifest.layer.virtual_size,
+                ..home
+            },
+            spec: manifest.spec.clone(),
+        })
+    }
+
+    async fn stepping<T>(
+        &self,
+        point: &'static str,
+        work: impl Future<Output = Result<T, Failed>>,
+    ) -> Result<(T, Duration), StepError> {
+        stepping(&self.host, point, point, None, None, work).await
+    }
+}
+
+fn paused(handle: &Handle) -> Result<Pause, Fault> {
+    handle.view().pause.ok_or_else(|| {
+        Fault::new(
+            ErrorKind::InvalidState,
+            "the sandbox has never been paused",
+            "pause it first",
+        )
+    })
+}
+
+fn internal(error: impl std::fmt::Display) -> Fault {
+    Fault::new(
+        ErrorKind::Internal,
+        error.to_string(),
+        "see the agent's log",
+    )
+}
+
+/// Passes on what is written, in pieces. For threads that may wait.
+struct PieceWriter {
+    out: mpsc::Sender<Result<Bytes, Fault>>,
+    piece: Vec<u8>,
+}
+
+impl PieceWriter {
+    fn new(out: mpsc::Sender<Result<Bytes, Fault>>) -> Self {
+        Self {
+            out,
+            piece: Vec::with_capacity(PIECE),
+        }
+    }
+
+    fn send(&mut self) -> io::Result<()> {
+        let piece = std::mem::replace(&mut self.piece, Vec::with_capacity(PIECE));
+        self.out
+            .blocking_send(Ok(piece.into()))
+            .map_err(|_| io::ErrorKind::BrokenPipe.into())
+    }
+}
+
+impl Write for PieceWriter {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        let taken = data.len().min(PIECE - self.piece.len());
+        self.piece.extend_from_slice(&data[..taken]);
+        if self.piece.len() == PIECE {
+            self.send()?;
+        }
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.piece.is_empty() {
+            return Ok(());
+        }
+        self.send()
+    }
+}
+
+/// Reads what comes in pieces. For threads that may wait.
+struct PieceReader {
+    pieces: mpsc::Receiver<io::Result<Bytes>>,
+    piece: Bytes,
+}
+
+impl PieceReader {
+    fn new(pieces: mpsc::Receiver<io::Result<Bytes>>) -> Self {
+        Self {
+            pieces,
+            piece: Bytes::new(),
+        }
+    }
+}
+
+impl Read for PieceReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.piece.is_empty() {
+            match self.pieces.blocking_recv() {
+                Some(piece) => self.piece = piece?,
+                None => return Ok(0),
+            }
+        }
+        let taken = buffer.len().min(self.piece.len());
+        self.piece.copy_to_slice(&mut buffer[..taken]);
+        Ok(taken)
+    }
+}

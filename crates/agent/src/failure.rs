@@ -1,0 +1,124 @@
+//! A step that may fail: with an error, a panic, by taking too long, or on demand. All of them are one error.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::FutureExt;
+use wrenn_model::{ErrorKind, Fault};
+use wrenn_vmm::Machine;
+
+use crate::Host;
+use crate::chain::chain;
+
+/// Why a step failed.
+#[derive(Debug, thiserror::Error)]
+#[error("step {step}: {reason}")]
+pub(crate) struct StepError {
+    pub(crate) step: &'static str,
+    pub(crate) kind: ErrorKind,
+    pub(crate) reason: String,
+    pub(crate) remedy: Option<&'static str>,
+}
+
+impl StepError {
+    /// What to tell the caller. `what` has become of the sandbox.
+    pub(crate) fn fault(&self, what: &str) -> Fault {
+        let remedy = self.remedy.unwrap_or(match self.kind {
+            ErrorKind::HostFull => "free disk space on the host, or destroy sandboxes",
+            ErrorKind::Conflict => "try again",
+            _ => "see the agent's log on the host; the request may be tried again",
+        });
+        Fault::new(self.kind, format!("{what}: {self}"), remedy)
+    }
+}
+
+/// A failure inside a step.
+#[derive(Debug)]
+pub(crate) struct Failed {
+    pub(crate) kind: ErrorKind,
+    pub(crate) reason: String,
+    pub(crate) remedy: Option<&'static str>,
+}
+
+impl Failed {
+    pub(crate) fn of(kind: ErrorKind, reason: impl Into<String>) -> Self {
+        Self {
+            kind,
+            reason: reason.into(),
+            remedy: None,
+        }
+    }
+}
+
+impl<E: std::error::Error + 'static> From<E> for Failed {
+    fn from(error: E) -> Self {
+        let kind = if no_space(&error) {
+            ErrorKind::HostFull
+        } else {
+            ErrorKind::AgentError
+        };
+        Self::of(kind, chain(&error))
+    }
+}
+
+/// Whether there is a full disk anywhere below.
+fn no_space(error: &(dyn std::error::Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |error| error.source()).any(|error| {
+        let kernel = error
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|error| error.kind() == std::io::ErrorKind::StorageFull);
+        let volume = error
+            .downcast_ref::<wrenn_disk::Error>()
+            .is_some_and(|error| matches!(error, wrenn_disk::Error::HostFull { .. }));
+        kernel || volume
+    })
+}
+
+/// How long a failpoint may hold a step.
+const HELD: Duration = Duration::from_secs(60);
+
+/// Runs one step, for `limit` at the most, and says how long it took. `point` is its failpoint.
+pub(crate) async fn stepping<T>(
+    host: &Host,
+    step: &'static str,
+    point: &str,
+    machine: Option<&Arc<dyn Machine>>,
+    limit: Option<Duration>,
+    work: impl Future<Output = Result<T, Failed>>,
+) -> Result<(T, Duration), StepError> {
+    let began = Instant::now();
+    let guarded = AssertUnwindSafe(async {
+        within(Some(HELD), async {
+            let hit = host.failpoints.hit(point, machine.map(Arc::as_ref)).await;
+            hit.map_err(|reason| Failed::of(ErrorKind::AgentError, reason))
+        })
+        .await?;
+        within(limit, work).await
+    });
+    let done = guarded
+        .catch_unwind()
+        .await
+        .unwrap_or_else(|_| Err(Failed::of(ErrorKind::Internal, "it panicked")));
+    let took = began.elapsed();
+    tracing::debug!(step, ?took, ok = done.is_ok(), "stepped");
+    done.map(|done| (done, took)).map_err(|failed| StepError {
+        step,
+        kind: failed.kind,
+        reason: failed.reason,
+        remedy: failed.remedy,
+    })
+}
+
+async fn within<T>(
+    limit: Option<Duration>,
+    work: impl Future<Output = Result<T, Failed>>,
+) -> Result<T, Failed> {
+    let Some(limit) = limit else {
+        return work.await;
+    };
+    tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
+        let reason = format!("it took longer than {limit:?}");
+        Err(Failed::of(ErrorKind::Timeout, reason))
+    })
+}

@@ -1,0 +1,325 @@
+//! A sandbox as the rest of the agent holds it: a bounded queue of requests, and a view.
+
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use wrenn_model::lifecycle::{Reason, State};
+use wrenn_model::{ErrorKind, Fault, SandboxSpec, Status};
+
+use crate::activity::Activity;
+use crate::chain::chain;
+use crate::pause::Report;
+use crate::record::Pause;
+use crate::steps::{Guest, Parts, Timings};
+
+/// How long it may take until the end of a VM is noticed that broke a call off.
+const NOTICE: Duration = Duration::from_millis(500);
+/// How many requests may wait for one sandbox's task.
+const QUEUE: usize = 32;
+
+/// What everybody may see of a sandbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct View {
+    pub(crate) state: State,
+    /// Its newest generation.
+    pub(crate) pause: Option<Pause>,
+    /// Milliseconds since the epoch.
+    pub(crate) started_ms: Option<i64>,
+    /// Milliseconds since the epoch.
+    pub(crate) lost_since_ms: Option<i64>,
+    /// Empty while it has no VM.
+    pub(crate) host_ip: String,
+}
+
+/// What a sandbox's task is asked for.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Destroy {
+        reason: Reason,
+        done: oneshot::Sender<()>,
+    },
+    /// No report means that it was paused already.
+    Pause {
+        done: oneshot::Sender<Result<Option<Report>, Fault>>,
+    },
+    /// No timings mean that it was running already.
+    Resume {
+        cold: bool,
+        done: oneshot::Sender<Result<Timings, Fault>>,
+    },
+}
+
+/// What handle and task share, beside the queue and the view.
+#[derive(Debug, Clone)]
+pub(crate) struct Shared {
+    pub(crate) activity: Arc<Activity>,
+    /// Of the VM that it has now.
+    parts: Arc<Mutex<Arc<Parts>>>,
+    /// Why it did not start, for those who wait for it.
+    pub(crate) failure: Arc<OnceLock<Fault>>,
+    /// The console of a VM that has ended.
+    console: Arc<Mutex<Option<Vec<u8>>>>,
+}
+
+impl Shared {
+    fn new(parts: Parts) -> Self {
+        Self {
+            activity: Arc::new(Activity::new()),
+            parts: Arc::new(Mutex::new(Arc::new(parts))),
+            failure: Arc::default(),
+            console: Arc::default(),
+        }
+    }
+
+    /// What was made for the VM that it has now.
+    pub(crate) fn parts(&self) -> Arc<Parts> {
+        lock(&self.parts).clone()
+    }
+
+    /// There will be another VM.
+    pub(crate) fn renew_parts(&self) -> Arc<Parts> {
+        let parts = Arc::new(Parts::default());
+        *lock(&self.parts) = parts.clone();
+        parts
+    }
+
+    /// The console goes with the VM's process; what it said last is what people ask for.
+    pub(crate) async fn keep_console(&self) {
+        if let Some(machine) = self.parts().machine.get()
+            && let Ok(console) = machine.console().await
+        {
+            *lock(&self.console) = Some(console);
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn paused() -> Fault {
+    Fault::new(
+        ErrorKind::InvalidState,
+        "the sandbox is paused",
+        "resume it: its commands go on then, and can be taken up again by their pid",
+    )
+}
+
+/// A sandbox as the rest of the agent holds it.
+#[derive(Debug)]
+pub(crate) struct Handle {
+    pub(crate) spec: SandboxSpec,
+    pub(crate) created_ms: i64,
+    pub(crate) shared: Shared,
+    view: watch::Receiver<View>,
+    commands: mpsc::Sender<Command>,
+}
+
+/// The task's ends of what a handle has.
+#[derive(Debug)]
+pub(crate) struct TaskEnd {
+    pub(crate) view: watch::Sender<View>,
+    pub(crate) commands: mpsc::Receiver<Command>,
+    pub(crate) shared: Shared,
+}
+
+impl Handle {
+    pub(crate) fn new(
+        spec: SandboxSpec,
+        created_ms: i64,
+        view: View,
+        parts: Parts,
+    ) -> (Arc<Self>, TaskEnd) {
+        let (commands, inbox) = mpsc::channel(QUEUE);
+        let (announce, seen) = watch::channel(view);
+        let shared = Shared::new(parts);
+        let handle = Arc::new(Self {
+            spec,
+            created_ms,
+            shared: shared.clone(),
+            view: seen,
+            commands,
+        });
+        let end = TaskEnd {
+            view: announce,
+            commands: inbox,
+            shared,
+        };
+        (handle, end)
+    }
+
+    pub(crate) fn activity(&self) -> &Arc<Activity> {
+        &self.shared.activity
+    }
+
+    pub(crate) fn view(&self) -> View {
+        self.view.borrow().clone()
+    }
+
+    fn state(&self) -> State {
+        self.view.borrow().state.clone()
+    }
+
+    /// Waits until it runs, or tells why it does not.
+    pub(crate) async fn started(&self) -> Result<View, Fault> {
+        let mut view = self.view.clone();
+        let settled = view
+            .wait_for(|view| !matches!(view.state, State::Pending | State::Starting))
+            .await
+            .map(|view| view.clone());
+        match settled {
+            Ok(view) if matches!(view.state.status(), Status::Running | Status::Paused) => Ok(view),
+            _ => Err(self.shared.failure.get().cloned().unwrap_or_else(|| {
+                Fault::new(
+                    ErrorKind::Conflict,
+                    "the sandbox was destroyed while it started",
+                    "create a new one",
+                )
+            })),
+        }
+    }
+
+    /// Gives its creation or its resume up. Nothing happens to one that runs.
+    pub(crate) fn abandon(&self) {
+        self.shared.parts().cancel.cancel();
+    }
+
+    /// Returns when nothing of it is left.
+    pub(crate) async fn destroy(&self, reason: Reason) {
+        self.abandon();
+        let (done, gone) = oneshot::channel();
+        // A task that has ended left nothing behind; neither channel can fail otherwise.
+        if self
+            .commands
+            .send(Command::Destroy { reason, done })
+            .await
+            .is_ok()
+        {
+            drop(gone.await);
+        }
+    }
+
+    /// Returns when it is paused and durable.
+    pub(crate) async fn pause(&self) -> Result<Option<Report>, Fault> {
+        let (done, answer) = oneshot::channel();
+        self.ask(Command::Pause { done }, answer).await
+    }
+
+    /// Returns when it runs again.
+    pub(crate) async fn resume(&self, cold: bool) -> Result<Timings, Fault> {
+        let (done, answer) = oneshot::channel();
+        self.ask(Command::Resume { cold, done }, answer).await
+    }
+
+    async fn ask<T>(
+        &self,
+        command: Command,
+        answer: oneshot::Receiver<Result<T, Fault>>,
+    ) -> Result<T, Fault> {
+        let gone = || Fault::no_sandbox(self.spec.id.as_str());
+        self.commands.send(command).await.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
+    }
+
+    /// The guest, when it can be called.
+    pub(crate) fn guest(&self) -> Result<Guest, Fault> {
+        let not_now = |kind, message: String, remedy: &str| Err(Fault::new(kind, message, remedy));
+        match self.state() {
+            State::Running { stalled: false } => self.shared.parts().guest().ok_or_else(|| {
+                Fault::new(
+                    ErrorKind::Internal,
+                    "a running sandbox without a guest",
+                    "see the agent's log",
+                )
+            }),
+            State::Running { stalled: true } => not_now(
+                ErrorKind::HostFull,
+                format!("the sandbox is {}", Reason::DiskFull),
+                "free disk space on the host",
+            ),
+            State::Pausing | State::Paused => Err(paused()),
+            other => not_now(
+                ErrorKind::InvalidState,
+                format!(
+                    "the sandbox is {}{}",
+                    other.status(),
+                    other
+                        .reason()
+                        .map(|reason| format!(": {reason}"))
+                        .unwrap_or_default()
+                ),
+                "only a running sandbox takes this call",
+            ),
+        }
+    }
+
+    /// The guest; a sandbox that wakes by itself is resumed first. Many at once wake it once.
+    pub(crate) async fn awake(&self) -> Result<Guest, Fault> {
+        let may_wake = |state: &State| {
+            matches!(
+                state,
+                State::Pausing | State::Paused | State::Resuming { lost: None, .. }
+            )
+        };
+        if self.spec.auto_resume && may_wake(&self.state()) {
+            self.resume(false).await?;
+        }
+        self.guest()
+    }
+
+    /// A call into the guest. It ends with the sandbox: a guest that is gone resets no connection.
+    pub(crate) async fn call<T>(
+        &self,
+        guest: &Guest,
+        work: impl Future<Output = Result<T, Fault>>,
+    ) -> Result<T, Fault> {
+        let mut view = self.view.clone();
+        let ended = async {
+            let not_running = |view: &View| !matches!(view.state, State::Running { .. });
+            tokio::select! {
+                _ = view.wait_for(not_running) => {}
+                () = guest.left.cancelled() => {}
+            }
+        };
+        tokio::select! {
+            done = work => match done {
+                Ok(done) => Ok(done),
+                Err(fault) => Err(self.explain(fault).await),
+            },
+            () = ended => Err(self.guest().err().unwrap_or_else(paused)),
+        }
+    }
+
+    /// What to tell of a call that broke off: that the sandbox ended or froze under it, if it did.
+    async fn explain(&self, fault: Fault) -> Fault {
+        if !matches!(fault.kind, ErrorKind::AgentError | ErrorKind::Timeout) {
+            return fault;
+        }
+        let mut view = self.view.clone();
+        let ended = view.wait_for(|view| view.state != State::Running { stalled: false });
+        match tokio::time::timeout(NOTICE, ended).await {
+            Ok(_) => self.guest().err().unwrap_or(fault),
+            Err(_) => fault,
+        }
+    }
+
+    /// The last of its serial console.
+    pub(crate) async fn console(&self) -> Result<Vec<u8>, Fault> {
+        let parts = self.shared.parts();
+        let alive = matches!(
+            self.state(),
+            State::Starting | State::Running { .. } | State::Pausing | State::Resuming { .. }
+        );
+        match parts.machine.get().filter(|_| alive) {
+            Some(machine) => machine.console().await.map_err(|error| {
+                Fault::new(
+                    ErrorKind::AgentError,
+                    format!("the console cannot be read: {}", chain(&error)),
+                    "try again",
+                )
+            }),
+            None => Ok(lock(&self.shared.console).clone().unwrap_or_default()),
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! The RPC's messages, from and to what they mean here.
+
+use std::time::Duration;
+
+use connectrpc::{ConnectError, ErrorCode, ErrorDetail as Detail};
+use wrenn_hostagent_api as rpc;
+use wrenn_hostagent_api::__buffa::oneof::exec_stream_response::{Event, data::Output};
+use wrenn_model::{ErrorKind, Fault, MiB, OnTimeout, SandboxSpec};
+
+use crate::Agent;
+use crate::exec::Progress;
+use crate::handle::Handle;
+use crate::steps::Timings;
+
+/// Seconds without activity when none are asked for.
+const DEFAULT_TIMEOUT_SEC: u32 = 300;
+
+/// A fault as it travels.
+pub(crate) fn refuse(fault: Fault) -> ConnectError {
+    let code = match fault.kind {
+        ErrorKind::InvalidRequest | ErrorKind::TooLarge | ErrorKind::MethodNotAllowed => {
+            ErrorCode::InvalidArgument
+        }
+        ErrorKind::Unauthorized => ErrorCode::Unauthenticated,
+        ErrorKind::Forbidden => ErrorCode::PermissionDenied,
+        ErrorKind::NotFound => ErrorCode::NotFound,
+        ErrorKind::InvalidState | ErrorKind::Conflict => ErrorCode::FailedPrecondition,
+        ErrorKind::AlreadyExists => ErrorCode::AlreadyExists,
+        ErrorKind::QuotaExhausted | ErrorKind::HostFull => ErrorCode::ResourceExhausted,
+        ErrorKind::Unavailable => ErrorCode::Unavailable,
+        ErrorKind::Timeout => ErrorCode::DeadlineExceeded,
+        ErrorKind::NotSupported => ErrorCode::Unimplemented,
+        ErrorKind::AgentError | ErrorKind::DbError | ErrorKind::Internal => ErrorCode::Internal,
+    };
+    let detail = rpc::ErrorDetail {
+        code: fault.kind.name().to_owned(),
+        remedy: fault.remedy,
+        retryable: fault.kind.retryable(),
+        ..Default::default()
+    };
+    ConnectError::new(code, fault.message)
+        .with_detail(Detail::from_message("hostagent.v1.ErrorDetail", &detail))
+}
+
+pub(crate) fn invalid(message: impl Into<String>, remedy: &str) -> ConnectError {
+    refuse(Fault::new(ErrorKind::InvalidRequest, message, remedy))
+}
+
+pub(crate) fn to_spec(request: rpc::CreateSandboxRequest) -> Result<SandboxSpec, ConnectError> {
+    let wrong = |error: wrenn_model::InvalidName| invalid(error.to_string(), "correct the name");
+    Ok(SandboxSpec {
+        id: request.sandbox_id.parse().map_err(wrong)?,
+        template: request.template.parse().map_err(wrong)?,
+        vcpus: request.vcpus,
+        memory: MiB(request.memory_mb),
+        timeout_sec: match request.timeout_sec {
+            0 => DEFAULT_TIMEOUT_SEC,
+            seconds => seconds,
+        },
+        hostname: request.hostname,
+        metadata: request.metadata.into_iter().collect(),
+        envs: request.envs.into_iter().collect(),
+        owner_id: request.owner_id,
+        on_timeout: match request.on_timeout.as_str() {
+            "" => OnTimeout::default(),
+            name => OnTimeout::from_name(name).ok_or_else(|| {
+                invalid(
+                    format!("there is no time-out action {name:?}"),
+                    "say destroy, pause or none",
+                )
+            })?,
+        },
+        auto_resume: request.auto_resume,
+    })
+}
+
+pub(crate) fn to_message(agent: &Agent, handle: &Handle) -> rpc::Sandbox {
+    let view = handle.view();
+    let last_active = handle.activity().last_ms();
+    rpc::Sandbox {
+        sandbox_id: handle.spec.id.to_string(),
+        status: view.state.status().as_str().to_owned(),
+        transition: view
+            .state
+            .transition()
+            .map(|t| t.as_str().to_owned())
+            .unwrap_or_default(),
+        status_reason: view
+            .state
+            .reason()
+            .map(|r| r.to_string())
+            .unwrap_or_default(),
+        template: handle.spec.template.to_string(),
+        vcpus: handle.spec.vcpus,
+        memory_mb: handle.spec.memory.0,
+        timeout_sec: handle.spec.timeout_sec,
+        hostname: handle.spec.hostname.clone(),
+        metadata: handle.spec.metadata.clone().into_iter().collect(),
+        owner_id: handle.spec.owner_id.clone(),
+        host_ip: view.host_ip,
+        guest_ip: wrenn_envd_api::guest::ADDRESS.to_string(),
+        isolation: agent.host.vmm.isolation().as_str().to_owned(),
+        vmm: agent.host.vmm.kind().as_str().to_owned(),
+        created_at_unix: handle.created_ms / 1000,
+        created_at_unix_ms: handle.created_ms,
+        started_at_unix_ms: view.started_ms.unwrap_or_default(),
+        last_active_at_unix: last_active / 1000,
+        last_active_at_unix_ms: last_active,
+        on_timeout: handle.spec.on_timeout.as_str().to_owned(),
+        auto_resume: handle.spec.auto_resume,
+        paused_at_unix_ms: view.pause.map(|pause| pause.at_ms).unwrap_or_default(),
+        lost_since_unix_ms: view.lost_since_ms.unwrap_or_default(),
+        ..Default::default()
+    }
+}
+
+pub(crate) fn limit(seconds: u32) -> Option<Duration> {
+    (seconds > 0).then(|| Duration::from_secs(u64::from(seconds)))
+}
+
+pub(crate) fn check_path(path: &str) -> Result<(), ConnectError> {
+    if path.starts_with('/') && !path.contains('\0') {
+        return Ok(());
+    }
+    Err(invalid(
+        format!("{path:?} is no absolute path"),
+        "begin the path with a slash",
+    ))
+}
+
+pub(crate) fn to_event(progress: Progress) -> rpc::ExecStreamResponse {
+    let data = |output| {
+        Event::from(rpc::exec_stream_response::Data {
+            output: Some(output),
+            ..Default::default()
+        })
+    };
+    let event = match progress {
+        Progress::Started { pid } => Event::from(rpc::exec_stream_response::Start {
+            pid,
+            ..Default::default()
+        }),
+        Progress::Stdout(bytes) => data(Output::Stdout(bytes.into())),
+        Progress::Stderr(bytes) => data(Output::Stderr(bytes.into())),
+        Progress::Ended {
+            exit_code,
+            error,
+            timed_out,
+        } => Event::from(rpc::exec_stream_response::End {
+            exit_code,
+            error,
+            timed_out,
+            ..Default::default()
+        }),
+    };
+    rpc::ExecStreamResponse {
+        event: Some(event),
+        ..Default::default()
+    }
+}
+
+pub(crate) fn to_times(timings: &Timings) -> Vec<rpc::StepTime> {
+    let time = |(step, took): &(&str, Duration)| rpc::StepTime {
+        step: (*step).to_owned(),
+        micros: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+        ..Default::default()
+    };
+    timings.iter().map(time).collect()
+}

@@ -1,0 +1,281 @@
+//! The steps of a pause as values, up to the rename that makes it true. Before that, every failure is undone by letting the
+//! guest go on; after it the pause has happened, whatever comes.
+//!
+//! ```text
+//! quiesce   connections to the guest closed, the guest synced
+//! freeze    vCPUs stopped, the disk drained
+//! memory    device state and dirty memory into next/
+//! disk      the disk layer into next/
+//! sync      everything on the platter
+//! publish   next/ renamed to generations/<id>
+//! ```
+
+use std::fs::File;
+use std::sync::Arc;
+use std::time::Duration;
+
+use wrenn_disk::Qcow2;
+use wrenn_model::{ErrorKind, Platform};
+use wrenn_snapshot::{Facts, Generation, Generations, Next, Root};
+use wrenn_sys::extents::Piece;
+use wrenn_vmm::Machine;
+
+use crate::Host;
+use crate::failure::{Failed, StepError, stepping};
+use crate::record::{Origin, Record, Vm};
+use crate::sandbox::now_ms;
+use crate::steps::{Parts, Timings};
+
+/// One step of a pause.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PauseStep {
+    /// Connections to the guest are closed, and it writes out what it holds back.
+    Quiesce,
+    /// Its vCPUs stop; what they wrote to the disk is complete.
+    Freeze,
+    /// Device state and dirty memory are captured.
+    Memory,
+    /// The disk layer is captured.
+    Disk,
+    /// What was captured is made durable.
+    Sync,
+    /// It becomes the sandbox's newest generation.
+    Publish,
+}
+
+/// A pause, in its order.
+pub const PAUSE: &[PauseStep] = &[
+    PauseStep::Quiesce,
+    PauseStep::Freeze,
+    PauseStep::Memory,
+    PauseStep::Disk,
+    PauseStep::Sync,
+    PauseStep::Publish,
+];
+
+impl PauseStep {
+    /// Its name in logs and answers; with `pause.` before it, its failpoint.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Quiesce => "quiesce",
+            Self::Freeze => "freeze",
+            Self::Memory => "memory",
+            Self::Disk => "disk",
+            Self::Sync => "sync",
+            Self::Publish => "publish",
+        }
+    }
+}
+
+/// For a guest to sync; its disk is as slow as the host's.
+const SYNC_LIMIT: Duration = Duration::from_secs(60);
+
+/// What a pause did.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Report {
+    pub(crate) timings: Timings,
+    /// Bytes of memory that the generation wrote.
+    pub(crate) memory: u64,
+    /// Bytes of the disk layer that the generation wrote.
+    pub(crate) disk: u64,
+}
+
+/// A pause under way.
+struct Pausing<'a> {
+    host: &'a Host,
+    record: &'a Record,
+    vm: &'a Vm,
+    parts: &'a Parts,
+    machine: &'a Arc<dyn Machine>,
+    platform: &'a Platform,
+    /// What the VM was started from, and what this pause is based on.
+    parent: Option<Generation>,
+    /// What the base image's blocks sum to.
+    base_root: Root,
+    next: Option<Next>,
+    published: Option<Generation>,
+    report: Report,
+}
+
+/// Runs the steps of a pause. After an error the VM may stand still, and `next/` may be there.
+pub(crate) async fn pause(
+    host: &Host,
+    record: &Record,
+    parts: &Parts,
+) -> Result<(Generation, Report), StepError> {
+    let first = |reason: &str| StepError {
+        step: PAUSE[0].name(),
+        kind: ErrorKind::Internal,
+        reason: reason.into(),
+        remedy: None,
+    };
+    let (Some(vm), Some(machine)) = (&record.vm, parts.machine.get()) else {
+        return Err(first("it has no virtual machine"));
+    };
+    let Some(platform) = &vm.platform else {
+        return Err(first("what it runs on was never recorded"));
+    };
+    let mut pausing = Pausing {
+        host,
+        record,
+        vm,
+        parts,
+        machine,
+        platform,
+        parent: None,
+        base_root: Root::default(),
+        next: None,
+        published: None,
+        report: Report::default(),
+    };
+    for step in PAUSE {
+        // A rename that comes after its time was up would be a pause that nobody knows of.
+        let limit = (*step != PauseStep::Publish).then(|| host.step_limit(record.spec.memory));
+        let point = format!("pause.{}", step.name());
+        let work = pausing.step(*step);
+        let ((), took) = stepping(host, step.name(), &point, Some(machine), limit, work).await?;
+        pausing.report.timings.push((step.name(), took));
+    }
+    let report = pausing.report;
+    let told: Vec<String> = report
+        .timings
+        .iter()
+        .map(|(step, took)| format!("{step} {:.1}", took.as_secs_f64() * 1e3))
+        .collect();
+    tracing::info!(
+        steps_ms = told.join(", "),
+        memory = report.memory,
+        disk = report.disk,
+        "paused"
+    );
+    match pausing.published {
+        Some(generation) => Ok((generation, report)),
+        None => Err(first("nothing was published")),
+    }
+}
+
+impl Pausing<'_> {
+    async fn step(&mut self, step: PauseStep) -> Result<(), Failed> {
+        match step {
+            PauseStep::Quiesce => self.quiesce().await,
+            PauseStep::Freeze => Ok(self.machine.freeze().await?),
+            PauseStep::Memory => self.memory().await,
+            PauseStep::Disk => self.disk().await,
+            PauseStep::Sync => {
+                let (next, ()) = with(self.next.take(), Next::sync).await?;
+                self.next = Some(next);
+                Ok(())
+            }
+            PauseStep::Publish => self.publish().await,
+        }
+    }
+
+    /// All that can be done while the guest still runs.
+    async fn quiesce(&mut self) -> Result<(), Failed> {
+        // A full memory and as much disk again is more than any pause writes at once; less room may do too.
+        if let Err(error) = self
+            .host
+            .volume
+            .make_room(self.record.spec.memory.bytes())
+            .await
+        {
+            tracing::debug!(
+                error = crate::chain::chain(&error),
+                "room for the pause may be short"
+            );
+        }
+        self.base_root = self.host.base_root(&self.record.home.base).await?;
+        self.parts.leave_guest();
+        if let Some(slot) = self.parts.slot.get() {
+            let client = crate::guest::client(slot.dialer(), &self.vm.keys.token);
+            client.sync(SYNC_LIMIT).await?;
+        }
+        let generations = Generations::of(&self.record.home.folder);
+        let parent = self.vm.origin.of_disk();
+        let (parent, next) = tokio::task::spawn_blocking(move || {
+            let parent = match parent {
+                Some(id) => Some(generations.open(id)?),
+                None => None,
+            };
+            Ok::<_, Failed>((parent, generations.begin()?))
+        })
+        .await??;
+        self.parent = parent;
+        self.next = Some(next);
+        Ok(())
+    }
+
+    async fn memory(&mut self) -> Result<(), Failed> {
+        let capture = self.machine.capture().await?;
+        // The image that the VM maps, and what that image has sums of.
+        let (mapped, parent) = match &self.vm.origin {
+            Origin::Generation(_) => {
+                let parent = self.parent.clone();
+                let mapped = parent.as_ref().map(Generation::memory).unwrap_or_default();
+                (mapped, parent)
+            }
+            Origin::Template | Origin::Disk(_) => {
+                (self.host.empty_memory(self.record.spec.memory).await?, None)
+            }
+        };
+        let (state, source, pieces): (Vec<u8>, File, Vec<Piece>) =
+            (capture.state, capture.memory, capture.pieces);
+        let (next, written) = with(self.next.take(), move |next| {
+            next.put_state(&state)?;
+            next.capture_memory(&mapped, parent.as_ref(), &source, &pieces)
+        })
+        .await?;
+        self.next = Some(next);
+        self.report.memory = written.bytes;
+        Ok(())
+    }
+
+    async fn disk(&mut self) -> Result<(), Failed> {
+        let (layer, base) = (self.vm.layer.clone(), self.record.home.base.clone());
+        let (parent, root) = (self.parent.clone(), self.base_root);
+        let (next, written) = with(self.next.take(), move |next| {
+            next.link_base(&base)?;
+            next.expect_base(root);
+            next.capture_disk(&Qcow2, &layer, parent.as_ref())
+        })
+        .await?;
+        self.host
+            .vmm
+            .keep_build(self.platform, &next.build_link())?;
+        self.next = Some(next);
+        self.report.disk = written.bytes;
+        Ok(())
+    }
+
+    async fn publish(&mut self) -> Result<(), Failed> {
+        let facts = Facts {
+            spec: self.record.spec.clone(),
+            platform: self.platform.clone(),
+            kernel: self.host.boot.kernel_name(),
+            envd: self.host.boot.initrd_name(),
+            created_ms: now_ms(),
+        };
+        let next = self
+            .next
+            .take()
+            .ok_or_else(|| Failed::of(ErrorKind::Internal, "there is nothing to publish"))?;
+        let published = tokio::task::spawn_blocking(move || next.publish(facts)).await??;
+        self.published = Some(published);
+        Ok(())
+    }
+}
+
+/// Work on what will be the next generation, off the runtime's threads.
+async fn with<T: Send + 'static>(
+    next: Option<Next>,
+    work: impl FnOnce(&mut Next) -> Result<T, wrenn_snapshot::Error> + Send + 'static,
+) -> Result<(Next, T), Failed> {
+    let mut next =
+        next.ok_or_else(|| Failed::of(ErrorKind::Internal, "there is no next generation"))?;
+    Ok(tokio::task::spawn_blocking(move || {
+        let done = work(&mut next)?;
+        Ok::<_, wrenn_snapshot::Error>((next, done))
+    })
+    .await??)
+}
