@@ -23,7 +23,7 @@ const CORPUS = {
   "lone surrogate": "a\uD800b",
   "combining": `Z${"\u0351".repeat(200)}`,
   "template literal": "{{constructor.constructor('window.hacked = 1')()}}",
-  "very long": "W".repeat(50_000),
+  "very long": "W".repeat(20_000),
 };
 const cases = Object.entries(CORPUS);
 
@@ -164,13 +164,13 @@ test("from a real guest and a real server", async ({ page, api }) => {
   const id = await api.create({ memory_mb: 256 });
   await enter(page);
   await row(page, id).getByRole("button", { name: id, exact: true }).click();
-  await page.locator("#cmd").fill("/bin/echo");
-  const carried = cases.filter(([, evil]) => !/[\0\uD800]/.test(evil));
-  for (const [name, evil] of carried) {
-    await page.locator("#args").fill(evil);
-    await page.locator("#exec-form button").click();
-    await expect.poll(() => text(page.locator("#stdout")), name).toBe(`${evil.split(",").join(" ")}\n`);
-  }
+  // All of them as arguments of one command: those that an argument can carry, and the form's commas do not cut.
+  const carried = Object.values(CORPUS).filter((evil) => !/[\0,\uD800]/.test(evil));
+  expect(carried.length).toBeGreaterThan(15);
+  await page.locator("#cmd").fill("printf");
+  await page.locator("#args").fill(["%s\\n", ...carried].join(","));
+  await page.locator("#exec-form button").click();
+  await expect.poll(() => text(page.locator("#stdout"))).toBe(`${carried.join("\n")}\n`);
   // Bytes that are no UTF-8 come as base64.
   await page.locator("#cmd").fill("/bin/sh");
   await page.locator("#args").fill("-c,printf '<b>\\377</b>'");
@@ -180,10 +180,10 @@ test("from a real guest and a real server", async ({ page, api }) => {
 
   for (const [name, evil] of cases) {
     await page.locator("#template").fill(evil);
-    await page.getByRole("button", { name: "Create" }).click();
-    await expect(page.locator("#create-form .problem"), name).not.toBeEmpty();
     await page.locator("#exec-id").fill(evil);
+    await page.getByRole("button", { name: "Create" }).click();
     await page.locator("#exec-form button").click();
+    await expect(page.locator("#create-form .problem"), name).not.toBeEmpty();
     await expect(page.locator("#exec-form .problem"), name).not.toBeEmpty();
     await notWiderThanThePage(page);
   }

@@ -14,10 +14,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; c
 
 macro_rules! asset {
     ($kind:literal, $file:literal) => {
-        asset(
-            $kind,
-            include_str!(concat!("../../../web/console/", $file)),
-        )
+        asset($kind, include_str!(concat!("../../../web/console/", $file)))
     };
 }
 

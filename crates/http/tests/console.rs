@@ -81,7 +81,13 @@ async fn nothing_in_it_needs_more_than_the_policy_gives() {
         assert!(tag.contains("src=\"/test/console.js\"></script>"), "{tag}");
     }
     let script = text(open(&bench, "/test/console.js").await);
-    for markup in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("] {
+    for markup in [
+        "innerHTML",
+        "outerHTML",
+        "insertAdjacentHTML",
+        "document.write",
+        "eval(",
+    ] {
         assert!(!script.contains(markup), "{markup}");
     }
 }
