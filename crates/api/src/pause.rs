@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use crate::Sandbox;
 
-/// How to resume. No body at all means `{}`.
+/// How to resume. No body at all means `{}`, and so does `null`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ResumeRequest {

@@ -27,7 +27,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     }
 }
 
-/// A JSON object in the body, or no body at all, which means the object with nothing in it.
+/// A JSON object in the body; no body at all, or `null`, means the object with nothing in it.
 #[derive(Debug)]
 pub(crate) struct MaybeJson<T>(pub(crate) T);
 
@@ -37,7 +37,7 @@ impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for MaybeJson
     async fn from_request(request: Request, _: &S) -> Answer<Self> {
         let (parts, body) = request.into_parts();
         let body = collect(body, limits::JSON_BODY_BYTES).await?;
-        if body.is_empty() {
+        if matches!(body.trim_ascii(), b"" | b"null") {
             return Ok(Self(T::default()));
         }
         object(&parts.headers, &body).map(Self)

@@ -122,7 +122,7 @@ async fn every_route_wants_a_key_and_only_three_do_not() {
             probed += 1;
         }
     }
-    assert_eq!((probed, open), (14, vec!["/healthz".to_owned()]));
+    assert_eq!((probed, open), (16, vec!["/healthz".to_owned()]));
     assert_eq!(
         bench.get(&format!("/v1/sandboxes/{id}")).await.json()["status"],
         "running",
@@ -152,7 +152,10 @@ async fn bad_requests_are_named_and_change_nothing() {
         "1",
         r#""x""#,
         r#"{"cpus":1}"#,
-        r#"{"auto_resume":true}"#,
+        r#"{"autoresume":true}"#,
+        r#"{"auto_resume":"yes"}"#,
+        r#"{"on_timeout":"explode"}"#,
+        r#"{"on_timeout":null,"on_timeout":"none"}"#,
         r#"{"vcpus":1,"vcpus":2}"#,
         r#"{"vcpus":"2"}"#,
         r#"{"vcpus":6.0}"#,

@@ -210,6 +210,61 @@ async fn a_signal_a_stop_and_a_hang_up_end_the_command() {
 }
 
 #[tokio::test]
+async fn a_pause_ends_the_stream_and_a_connect_takes_the_command_up() {
+    let bench = Bench::new().await;
+    let id = bench.sandbox().await;
+    let cat = json!({"type": "start", "cmd": "cat", "stdin": true});
+    let mut talk = Talk::start(&bench, &id, cat).await;
+    let pid = talk.hear().await.unwrap()["pid"].clone();
+    bench
+        .post(&format!("/v1/sandboxes/{id}/pause"), "")
+        .await
+        .json();
+    let said = talk.rest().await;
+    assert_eq!(
+        (said.len(), &said[0]["type"], &said[0]["code"]),
+        (1, &json!("error"), &json!("invalid_state"))
+    );
+    let told = said[0]["data"].as_str().unwrap();
+    assert!(
+        told.contains("paused") && told.contains(&pid.to_string()),
+        "{told}"
+    );
+    assert!(said[0]["remedy"].as_str().unwrap().contains("connect"));
+
+    bench
+        .post(&format!("/v1/sandboxes/{id}/resume"), "")
+        .await
+        .json();
+    assert_eq!(bench.agent.commands(), 1, "it has gone on");
+    let connect = json!({"type": "connect", "pid": pid});
+    let mut talk = Talk::start(&bench, &id, connect.clone()).await;
+    assert_eq!(
+        talk.hear().await.unwrap(),
+        json!({"type": "start", "pid": pid})
+    );
+    talk.say(json!({"type": "stdin", "data": "again"})).await;
+    assert_eq!(
+        talk.hear().await.unwrap(),
+        json!({"type": "stdout", "data": "again"})
+    );
+    drop(talk);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(bench.agent.commands(), 1, "a listener's end is not its own");
+
+    let mut talk = Talk::start(&bench, &id, connect).await;
+    talk.hear().await;
+    talk.say(json!({"type": "close_stdin"})).await;
+    assert_eq!(talk.rest().await, [json!({"type": "exit", "exit_code": 0})]);
+    let absent = json!({"type": "connect", "pid": 1});
+    let said = Talk::start(&bench, &id, absent).await.rest().await;
+    assert_eq!(
+        (&said[0]["type"], &said[0]["code"]),
+        (&json!("error"), &json!("not_found"))
+    );
+}
+
+#[tokio::test]
 async fn who_may_not_is_refused_before_the_upgrade() {
     let bench = Bench::new().await;
     let id = bench.sandbox().await;
@@ -233,6 +288,8 @@ async fn nonsense_is_an_error_and_ends_the_command() {
         json!({"type": "start", "cmd": ""}),
         json!({"type": "start", "cmd": "true", "pty": {}}),
         json!({"type": "start", "cmd": "true", "cwd": "tmp"}),
+        json!({"type": "connect"}),
+        json!({"type": "connect", "pid": "7"}),
         json!(7),
     ] {
         let said = Talk::start(&bench, &id, first.clone()).await.rest().await;
@@ -261,6 +318,7 @@ async fn nonsense_is_an_error_and_ends_the_command() {
     for later in [
         json!({"type": "stdin", "data": "x"}),
         json!({"type": "start", "cmd": "true"}),
+        json!({"type": "connect", "pid": 7}),
         json!({"type": "signal", "signal": 99}),
         json!({"type": "signal", "signal": 99.5}),
     ] {
