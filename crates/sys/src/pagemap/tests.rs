@@ -103,6 +103,36 @@ fn what_was_written_is_private_and_what_was_read_is_not() {
     }
 }
 
+/// A write into a page that was mapped as a part of a huge one makes that page private, and not the huge one.
+#[test]
+fn a_huge_page_is_parted_where_it_is_written() {
+    use nix::mount::{MsFlags, mount};
+
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().to_owned();
+    // The mount goes with the thread's mount namespace.
+    let thread = std::thread::spawn(move || {
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS).unwrap();
+        let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+        mount(None::<&str>, "/", None::<&str>, private, None::<&str>).unwrap();
+        let (kind, options) = (Some("tmpfs"), Some("huge=always"));
+        mount(kind, &path, kind, MsFlags::empty(), options).unwrap();
+        let mapping = Mapping::new(path.to_str().unwrap(), 2048);
+        (0..2048).for_each(|page| assert_eq!(mapping.read(page), u8::from(page % 2 == 0)));
+        for method in METHODS {
+            assert_eq!(mapping.own(method), []);
+        }
+        let written = [0, 511, 512, 700, 701, 2047];
+        for page in written {
+            mapping.write(page, 0);
+        }
+        for method in METHODS {
+            assert_eq!(mapping.own(method), mapping.extents(written));
+        }
+    });
+    thread.join().unwrap();
+}
+
 #[test]
 fn a_scan_goes_on_where_its_answer_was_full() {
     let mapping = Mapping::new("/dev/shm", 20_000);
