@@ -274,7 +274,9 @@ function choose(id) {
 }
 
 function mark(row, id) {
-  row.classList.toggle("chosen", $("exec-id").value === id);
+  const chosen = $("exec-id").value === id;
+  row.classList.toggle("chosen", chosen);
+  row.querySelector(".id").setAttribute("aria-current", chosen);
 }
 
 function markAll() {
