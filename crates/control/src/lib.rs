@@ -16,6 +16,7 @@ mod templates;
 
 pub use agent::{
     Command, CommandEvent, CommandInput, CommandStream, ExecOutcome, FileStream, Input, Upload,
+    from_agent as agent_fault,
 };
 pub use keys::{ApiKey, Keys};
 pub use limits::Limits;

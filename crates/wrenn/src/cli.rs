@@ -71,6 +71,9 @@ pub(crate) enum Command {
     /// Make, use and end sandboxes.
     #[command(subcommand, visible_alias = "sb")]
     Sandbox(SandboxCommand),
+    /// Check, export and import the pauses of sandboxes. Needs root.
+    #[command(subcommand)]
+    Snapshot(SnapshotCommand),
     /// Build, list and remove templates.
     #[command(subcommand)]
     Template(TemplateCommand),
@@ -103,6 +106,10 @@ pub(crate) enum SandboxCommand {
     Exec(ExecArgs),
     /// Copy a file into or out of a sandbox.
     Cp(CopyArgs),
+    /// Put a sandbox aside: memory, processes and disk, until it is resumed.
+    Pause(PauseArgs),
+    /// Take a paused sandbox up again, or go back to the last pause of one in error.
+    Resume(ResumeArgs),
     /// Show the last of a sandbox's serial console.
     Console(IdArg),
     /// End sandboxes.
@@ -127,9 +134,15 @@ pub(crate) struct CreateArgs {
     /// Memory in MiB.
     #[arg(long = "memory", value_name = "MIB")]
     pub(crate) memory_mb: Option<u32>,
-    /// Seconds without activity after which it is destroyed.
+    /// Seconds without activity after which what --on-timeout says happens.
     #[arg(long = "timeout", value_name = "SECONDS")]
     pub(crate) timeout_sec: Option<u32>,
+    /// What happens to it then: it is destroyed (the default) or paused, or nothing.
+    #[arg(long, value_name = "WHAT", value_parser = ["destroy", "pause", "none"])]
+    pub(crate) on_timeout: Option<String>,
+    /// While it is paused, a command, a file or a ping resumes it first.
+    #[arg(long)]
+    pub(crate) auto_resume: bool,
     /// A label; may be given again.
     #[arg(long = "metadata", short = 'm', value_name = "KEY=VALUE", value_parser = pair)]
     pub(crate) metadata: Vec<(String, String)>,
@@ -142,6 +155,29 @@ pub(crate) struct CreateArgs {
     /// Do not wait until it runs.
     #[arg(long)]
     pub(crate) no_wait: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PauseArgs {
+    /// The sandbox.
+    #[arg(value_name = "ID")]
+    pub(crate) id: String,
+    /// Say how long each step took.
+    #[arg(long, short = 'v')]
+    pub(crate) timings: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ResumeArgs {
+    /// The sandbox.
+    #[arg(value_name = "ID")]
+    pub(crate) id: String,
+    /// Boot it from the disk of its pause: its memory is not looked at, and what ran has ended.
+    #[arg(long)]
+    pub(crate) cold: bool,
+    /// Say how long each step took.
+    #[arg(long, short = 'v')]
+    pub(crate) timings: bool,
 }
 
 #[derive(Debug, Args)]
@@ -159,6 +195,9 @@ pub(crate) struct ExecArgs {
     /// The sandbox.
     #[arg(value_name = "ID")]
     pub(crate) id: String,
+    /// Take up the command that runs with this process id, instead of running one; it goes on when this ends.
+    #[arg(long, value_name = "PID", conflicts_with_all = ["json", "command", "timeout_sec", "cwd", "user", "envs"])]
+    pub(crate) attach: Option<u32>,
     /// Pass standard input on even when it is a terminal.
     #[arg(long, short)]
     pub(crate) interactive: bool,
@@ -175,7 +214,11 @@ pub(crate) struct ExecArgs {
     #[arg(long = "env", short = 'e', value_name = "NAME=VALUE", value_parser = pair)]
     pub(crate) envs: Vec<(String, String)>,
     /// The command and its arguments; no shell stands in between.
-    #[arg(last = true, required = true, value_name = "COMMAND")]
+    #[arg(
+        last = true,
+        required_unless_present = "attach",
+        value_name = "COMMAND"
+    )]
     pub(crate) command: Vec<String>,
 }
 
@@ -199,6 +242,47 @@ pub(crate) struct RemoveArgs {
     /// Every sandbox there is.
     #[arg(long)]
     pub(crate) all: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SnapshotCommand {
+    /// Read all data of last pauses and compare it with the sums; fails where something is not as it was written.
+    Verify(VerifyArgs),
+    /// Write the last pause of a sandbox as one packed file.
+    Export(ExportArgs),
+    /// Make a new, paused sandbox from such a file; prints its id.
+    Import(ImportArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// The sandbox.
+    #[arg(
+        value_name = "ID",
+        required_unless_present = "all",
+        conflicts_with = "all"
+    )]
+    pub(crate) id: Option<String>,
+    /// Every sandbox that has a pause.
+    #[arg(long)]
+    pub(crate) all: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    /// The sandbox.
+    #[arg(value_name = "ID")]
+    pub(crate) id: String,
+    /// Where to write it, or - for standard output.
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImportArgs {
+    /// What was exported, or - for standard input.
+    #[arg(value_name = "FILE")]
+    pub(crate) input: PathBuf,
 }
 
 #[derive(Debug, Subcommand)]
@@ -280,6 +364,22 @@ mod tests {
             panic!("another command")
         };
         assert_eq!(exec.command, ["ls", "--json"]);
+    }
+
+    #[test]
+    fn a_command_is_run_or_taken_up() {
+        let parse = |args: &[&str]| {
+            Cli::try_parse_from([&["wrenn", "sandbox", "exec", "sb-1"], args].concat()).is_ok()
+        };
+        assert!(parse(&["--attach", "7"]) && parse(&["--", "ls"]));
+        for wrong in [
+            &[][..],
+            &["--attach", "7", "--", "ls"],
+            &["--attach", "x"],
+            &["--attach", "7", "--user", "me"],
+        ] {
+            assert!(!parse(wrong), "{wrong:?}");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod commands;
 mod guest_agent;
 mod install;
 mod logging;
+mod output_file;
 mod progress;
 mod report;
 mod server;

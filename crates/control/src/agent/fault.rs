@@ -9,8 +9,8 @@ use wrenn_model::{ErrorKind, Fault};
 
 const DETAIL: &str = "hostagent.v1.ErrorDetail";
 
-/// What the agent said went wrong; by its detail where there is one, else by its code.
-pub(crate) fn from_agent(error: ConnectError) -> Fault {
+/// What a host's agent said went wrong; by its detail where there is one, else by its code.
+pub fn from_agent(error: ConnectError) -> Fault {
     let detail = error
         .details
         .iter()

@@ -15,10 +15,10 @@ use wrenn_hostagent_api as rpc;
 use wrenn_model::{ErrorKind, Fault, MiB, SandboxId, TemplateName};
 
 pub use command::{Command, CommandEvent, CommandInput, CommandStream, ExecOutcome, Input};
+pub use fault::from_agent;
 pub use file::{FileStream, Upload};
 
 use connection::Connections;
-use fault::from_agent;
 
 /// Something that is done at once.
 const SHORT: Duration = Duration::from_secs(10);

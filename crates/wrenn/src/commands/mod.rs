@@ -3,6 +3,7 @@
 mod bench;
 mod down;
 mod sandbox;
+mod snapshot;
 mod template;
 mod up;
 
@@ -19,6 +20,7 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode> {
         Command::Up(args) => up::run(globals, &args).await?,
         Command::Down => down::run(globals).await?,
         Command::Sandbox(command) => return sandbox::run(globals, command).await,
+        Command::Snapshot(command) => return snapshot::run(globals, command).await,
         Command::Template(command) => template::run(globals, command).await?,
         Command::Bench(args) => bench::run(globals, &args).await?,
         Command::Jail => unreachable!("main starts the jail before there is a runtime"),

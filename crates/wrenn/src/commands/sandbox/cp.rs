@@ -13,6 +13,7 @@ use tokio_util::io::ReaderStream;
 use wrenn_client::Client;
 
 use crate::cli::CopyArgs;
+use crate::output_file;
 use crate::report::Advised;
 use crate::terminal::{Escaper, print_json, size, stdout_is_terminal};
 
@@ -184,46 +185,11 @@ async fn to_standard_output(content: wrenn_client::FileContent) -> Result<u64> {
     Ok(copied)
 }
 
-/// Writes a regular file aside and renames it, so that a copy that breaks off leaves the old one; a device or pipe is
-/// written straight to.
 async fn to_file(content: wrenn_client::FileContent, path: &Path) -> Result<u64> {
-    let old = tokio::fs::metadata(path).await.ok();
-    let failed = || format!("{} cannot be written", path.display());
-    if old.as_ref().is_some_and(|old| !old.is_file()) {
-        let mut file = File::options()
-            .write(true)
-            .open(path)
-            .await
-            .with_context(failed)?;
-        return download(content, &mut file, |_| None).await;
-    }
-    // The file itself, where the path is a link to it.
-    let target = tokio::fs::canonicalize(path)
-        .await
-        .unwrap_or_else(|_| path.to_owned());
-    let mut name = std::ffi::OsString::from(".");
-    name.push(target.file_name().unwrap_or_default());
-    name.push(".wrenn-part");
-    let aside = target.with_file_name(name);
-    let copied = async {
-        let mut file = File::create(&aside).await.with_context(failed)?;
-        if let Some(old) = old {
-            file.set_permissions(old.permissions())
-                .await
-                .with_context(failed)?;
-        }
-        let copied = download(content, &mut file, |_| None).await?;
-        tokio::fs::rename(&aside, &target)
-            .await
-            .with_context(failed)?;
-        Ok(copied)
-    }
-    .await;
-    if copied.is_err() {
-        // The error that led here is the one to tell.
-        drop(tokio::fs::remove_file(&aside).await);
-    }
-    copied
+    output_file::replace(path, 0o666, async |file| {
+        download(content, file, |_| None).await
+    })
+    .await
 }
 
 /// Says how much was copied and how fast, where that does not mix with the file.

@@ -13,6 +13,8 @@ pub(super) async fn run(client: &Client, args: CreateArgs, json: bool) -> Result
         vcpus: args.vcpus.map(i64::from),
         memory_mb: args.memory_mb.map(i64::from),
         timeout_sec: args.timeout_sec.map(i64::from),
+        on_timeout: args.on_timeout,
+        auto_resume: args.auto_resume.then_some(true),
         metadata: args.metadata.into_iter().collect(),
         envs: args.envs.into_iter().collect(),
         hostname: args.hostname,

@@ -67,7 +67,27 @@ async fn collect(client: &Client, args: ExecArgs) -> Result<ExitCode> {
 }
 
 async fn stream(client: &Client, args: ExecArgs) -> Result<ExitCode> {
-    let input = passes_input(args.interactive);
+    // A command that is taken up has an input of its own, which must not end because ours is empty.
+    let input = match args.attach {
+        Some(_) => args.interactive,
+        None => passes_input(args.interactive),
+    };
+    let (control, events) = match args.attach {
+        Some(pid) => client.exec_attach(&args.id, pid).await?,
+        None => start(client, args, input).await?,
+    };
+    let (signals, asked) = mpsc::channel(2);
+    let feeding = tokio::spawn(feed(control, input, asked));
+    let ended = follow(events, signals).await;
+    feeding.abort();
+    ended
+}
+
+async fn start(
+    client: &Client,
+    args: ExecArgs,
+    stdin: bool,
+) -> wrenn_client::Result<(ExecControl, ExecEvents)> {
     let (cmd, arguments) = split(args.command);
     let start = StartCommand {
         cmd,
@@ -76,15 +96,10 @@ async fn stream(client: &Client, args: ExecArgs) -> Result<ExitCode> {
         cwd: args.cwd,
         envs: args.envs.into_iter().collect(),
         user: args.user,
-        stdin: input,
+        stdin,
         ..Default::default()
     };
-    let (control, events) = client.exec_stream(&args.id, &start).await?;
-    let (signals, asked) = mpsc::channel(2);
-    let feeding = tokio::spawn(feed(control, input, asked));
-    let ended = follow(events, signals).await;
-    feeding.abort();
-    ended
+    client.exec_stream(&args.id, &start).await
 }
 
 /// Shows what comes until the command has ended. The first Ctrl-C goes to the command, the second ends it and us.

@@ -6,7 +6,10 @@ mod create;
 mod exec;
 mod get;
 mod ls;
+mod pause;
+mod resume;
 mod rm;
+mod timings;
 
 use std::process::ExitCode;
 
@@ -25,6 +28,8 @@ pub(crate) async fn run(globals: &Globals, command: SandboxCommand) -> Result<Ex
         SandboxCommand::Get(args) => get::run(&client, &args.id, json).await?,
         SandboxCommand::Exec(args) => return exec::run(&client, args, json).await,
         SandboxCommand::Cp(args) => cp::run(&client, &args, json).await?,
+        SandboxCommand::Pause(args) => pause::run(&client, &args, json).await?,
+        SandboxCommand::Resume(args) => resume::run(&client, &args, json).await?,
         SandboxCommand::Console(args) => console::run(&client, &args.id, json).await?,
         SandboxCommand::Rm(args) => return rm::run(&client, &args, json).await,
     }
