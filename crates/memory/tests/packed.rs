@@ -2,8 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
+#[path = "packed/damage.rs"]
 mod damage;
+#[path = "packed/format.rs"]
 mod format;
+#[path = "packed/model.rs"]
 mod model;
 
 use std::fs::File;

@@ -19,7 +19,9 @@ use wrenn_memory::{Error, Overlaid, PAGE, branch, overlay};
 use wrenn_sys::extents::Piece;
 use wrenn_sys::fiemap;
 
+#[path = "image/process.rs"]
 mod process;
+#[path = "image/xfs.rs"]
 mod xfs;
 
 use xfs::on_xfs;
