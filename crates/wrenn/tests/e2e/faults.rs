@@ -11,7 +11,7 @@ use wrenn_testkit::leaks::{Scope, Snapshot};
 use crate::harness::{MEMORY, Server, TestSandbox, until};
 
 fn steps() -> impl Iterator<Item = Step> {
-    CREATE.iter().copied().flatten().copied()
+    CREATE.stages.iter().copied().flatten().copied()
 }
 
 fn request() -> CreateSandbox {
