@@ -14,13 +14,15 @@ use std::fs::File;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::broadcast::error::RecvError;
 use wrenn_disk::Qcow2;
 use wrenn_model::{ErrorKind, Platform};
 use wrenn_snapshot::{Facts, Generation, Generations, Next, Root};
 use wrenn_sys::extents::Piece;
-use wrenn_vmm::Machine;
+use wrenn_vmm::{Machine, RunState, VmEvent};
 
 use crate::Host;
+use crate::chain::chain;
 use crate::failure::{Failed, StepError, stepping};
 use crate::record::{Origin, Record, Vm};
 use crate::sandbox::now_ms;
@@ -69,7 +71,7 @@ impl PauseStep {
 }
 
 /// For a guest to sync; its disk is as slow as the host's.
-const SYNC_LIMIT: Duration = Duration::from_secs(60);
+const SYNC_LIMIT: Duration = Duration::from_secs(30);
 
 /// What a pause did.
 #[derive(Debug, Clone, Default)]
@@ -159,7 +161,7 @@ impl Pausing<'_> {
     async fn step(&mut self, step: PauseStep) -> Result<(), Failed> {
         match step {
             PauseStep::Quiesce => self.quiesce().await,
-            PauseStep::Freeze => Ok(self.machine.freeze().await?),
+            PauseStep::Freeze => self.freeze().await,
             PauseStep::Memory => self.memory().await,
             PauseStep::Disk => self.disk().await,
             PauseStep::Sync => {
@@ -173,24 +175,13 @@ impl Pausing<'_> {
 
     /// All that can be done while the guest still runs.
     async fn quiesce(&mut self) -> Result<(), Failed> {
-        // A full memory and as much disk again is more than any pause writes at once; less room may do too.
-        if let Err(error) = self
-            .host
-            .volume
-            .make_room(self.record.spec.memory.bytes())
-            .await
-        {
-            tracing::debug!(
-                error = crate::chain::chain(&error),
-                "room for the pause may be short"
-            );
+        let dirty = wrenn_sys::process::private_memory(self.machine.identity().pid).unwrap_or(0);
+        if let Err(error) = self.host.volume.make_room(dirty).await {
+            tracing::debug!(error = chain(&error), "room for the pause may be short");
         }
         self.base_root = self.host.base_root(&self.record.home.base).await?;
         self.parts.leave_guest();
-        if let Some(slot) = self.parts.slot.get() {
-            let client = crate::guest::client(slot.dialer(), &self.vm.keys.token);
-            client.sync(SYNC_LIMIT).await?;
-        }
+        self.sync_guest().await;
         let generations = Generations::of(&self.record.home.folder);
         let parent = self.vm.origin.of_disk();
         let (parent, next) = tokio::task::spawn_blocking(move || {
@@ -204,6 +195,43 @@ impl Pausing<'_> {
         self.parent = parent;
         self.next = Some(next);
         Ok(())
+    }
+
+    /// The guest's memory is saved with what it has not written out yet, so that a guest that will not sync is paused all
+    /// the same; only a boot from the generation's disk alone misses that.
+    async fn sync_guest(&self) {
+        let Some(slot) = self.parts.slot.get() else {
+            return;
+        };
+        let client = crate::guest::client(slot.dialer(), &self.vm.keys.token);
+        let mut events = self.machine.events();
+        let ended = async {
+            while !matches!(
+                events.recv().await,
+                Ok(VmEvent::Ended { .. }) | Err(RecvError::Closed)
+            ) {}
+        };
+        tokio::select! {
+            synced = client.sync(SYNC_LIMIT) => if let Err(error) = synced {
+                tracing::warn!(error = chain(&error), "the guest did not sync its disks");
+            },
+            () = ended => {}
+        }
+    }
+
+    async fn freeze(&mut self) -> Result<(), Failed> {
+        self.machine.freeze().await?;
+        self.stands_still().await
+    }
+
+    async fn stands_still(&self) -> Result<(), Failed> {
+        match self.machine.run_state().await? {
+            RunState::Frozen => Ok(()),
+            other => Err(Failed::of(
+                ErrorKind::Conflict,
+                format!("its machine does not stand still, but is {other:?}"),
+            )),
+        }
     }
 
     async fn memory(&mut self) -> Result<(), Failed> {
@@ -228,7 +256,8 @@ impl Pausing<'_> {
         .await?;
         self.next = Some(next);
         self.report.memory = written.bytes;
-        Ok(())
+        // A process that is being ended loses its pages before it is gone: what was read is its memory only if it lives.
+        self.stands_still().await
     }
 
     async fn disk(&mut self) -> Result<(), Failed> {

@@ -77,6 +77,22 @@ pub fn exe(pid: i32) -> io::Result<Option<FileId>> {
     }))
 }
 
+/// How many bytes of a process's memory are its own and nobody's file, resident or swapped out; 0 when there is no process
+/// of this number. See proc_pid_status(5).
+pub fn private_memory(pid: i32) -> io::Result<u64> {
+    let text = present(fs::read_to_string(format!("/proc/{pid}/status")))?.unwrap_or_default();
+    Ok(parse_private(&text))
+}
+
+fn parse_private(status: &str) -> u64 {
+    let own = |line: &str| {
+        let (name, value) = line.split_once(':')?;
+        matches!(name, "RssAnon" | "VmSwap").then_some(())?;
+        value.split_ascii_whitespace().next()?.parse::<u64>().ok()
+    };
+    status.lines().filter_map(own).sum::<u64>() << 10
+}
+
 /// The cgroups of a process, one a hierarchy; empty when there is no process of this number.
 pub fn cgroups(pid: i32) -> io::Result<Vec<String>> {
     let text = present(fs::read_to_string(format!("/proc/{pid}/cgroup")))?.unwrap_or_default();
@@ -230,6 +246,14 @@ pub fn spawn_helper(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_process_s_own_memory_is_what_no_file_has() {
+        let status =
+            "Name:\tx\nVmRSS:\t 900 kB\nRssAnon:\t 100 kB\nRssFile:\t 800 kB\nVmSwap:\t 4 kB\n";
+        assert_eq!(parse_private(status), 104 << 10);
+        assert!(private_memory(i32::try_from(std::process::id()).unwrap()).unwrap() > 0);
+    }
 
     #[test]
     fn a_name_with_parentheses_does_not_confuse() {
