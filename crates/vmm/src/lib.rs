@@ -71,7 +71,7 @@ pub enum MemorySource {
 /// What a VM was when it stood still, beside its memory and its disk.
 #[derive(Debug, Clone)]
 pub struct SavedState {
-    /// A file with what [`Capture::state`] was.
+    /// A file with what [`Capture::state`] was, to be read by everybody.
     pub state: PathBuf,
     /// Where it ran.
     pub platform: Platform,

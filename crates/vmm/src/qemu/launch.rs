@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use wrenn_model::{Isolation, MiB, VmId};
 use wrenn_sys::cgroup::{Cgroup, Limits};
@@ -71,6 +71,7 @@ impl Job {
         cgroup: Cgroup,
         helper: &Path,
     ) -> Result<QemuMachine, Error> {
+        let began = Instant::now();
         cgroup.create(self.limits()?)?;
         let listener = self.prepare_dir()?;
         let (mut log, said) =
@@ -88,21 +89,27 @@ impl Job {
         .await?;
         // Only QEMU has it now, so that a connection to one that is gone fails.
         drop(listener);
+        let jailed_after = began.elapsed();
         let process = jailed.process;
         let link = Link::new(&self.dir);
         let identity = match self.greet(&process, &link, &cgroup).await {
             Ok(identity) => identity,
             Err(error) => {
-                let said = last_words(&process, &mut log).await;
-                return Err(said.map_or(error, |said| Error::Start { said }));
+                return Err(
+                    last_words(error, &process, &mut log, |said| Error::Start { said }).await,
+                );
             }
         };
+        let answered_after = began.elapsed();
         if let Boot::State(_) = self.boot
             && let Err(error) = state::load(&process, &link).await
         {
-            let said = last_words(&process, &mut log).await;
-            return Err(said.map_or(error, |said| Error::Restore { said }));
+            return Err(
+                last_words(error, &process, &mut log, |said| Error::Restore { said }).await,
+            );
         }
+        let ready_after = began.elapsed();
+        tracing::debug!(vm = %self.vm, ?jailed_after, ?answered_after, ?ready_after, "a VMM has started");
         Ok(QemuMachine::new(identity, process, cgroup, link, Some(log)).await)
     }
 
@@ -235,16 +242,24 @@ impl Job {
     }
 }
 
-/// Instead of an error that only says that nobody answers: why, if it has ended.
-async fn last_words(process: &Process, log: &mut Log) -> Option<String> {
-    let exit = tokio::time::timeout(LAST_WORDS, process.ended()).await;
-    let exit = exit.ok()?;
-    let said = log.drain();
-    Some(if said.is_empty() {
-        format!("it ended ({exit:?})")
-    } else {
-        said
-    })
+/// Instead of an error that only says that nobody answers: why, if the process has ended.
+async fn last_words(
+    error: Error,
+    process: &Process,
+    log: &mut Log,
+    because: impl FnOnce(String) -> Error,
+) -> Error {
+    match tokio::time::timeout(LAST_WORDS, process.ended()).await {
+        Err(_) => error,
+        Ok(exit) => {
+            let said = log.drain();
+            because(if said.is_empty() {
+                format!("it ended ({exit:?})")
+            } else {
+                said
+            })
+        }
+    }
 }
 
 /// Fails where QEMU would only say so after its start, or hang.

@@ -17,8 +17,10 @@ use crate::Error;
 pub(super) const LARGEST: u64 = 16 << 20;
 /// For a state to be loaded, which takes milliseconds. One that is damaged may keep QEMU busy for ever.
 const LOAD_LIMIT: Duration = Duration::from_secs(10);
-/// How often it is asked whether it has.
-const POLL: Duration = Duration::from_millis(1);
+/// So often it is asked at once whether it has, which takes less than a timer's shortest time, and then at each [`POLL`].
+const EAGER: usize = 8;
+/// See [`EAGER`].
+const POLL: Duration = Duration::from_millis(2);
 
 /// Has the state of a VM that stands still written to memory of ours, and reads it back.
 pub(super) async fn save(link: &Link) -> Result<Vec<u8>, Error> {
@@ -72,9 +74,12 @@ pub(super) async fn load(process: &Process, link: &Link) -> Result<(), Error> {
 async fn incoming(link: &Link) -> Result<(), Error> {
     let state = json!({"uri": format!("file:/{}", args::STATE)});
     link.command("migrate-incoming", Some(state)).await?;
+    let mut asked = 0;
     loop {
+        asked += 1;
         let answer = link.command("query-status", None).await?;
         match answer.get("status").and_then(Value::as_str) {
+            Some("inmigrate") if asked <= EAGER => {}
             Some("inmigrate") => tokio::time::sleep(POLL).await,
             Some("paused") => return Ok(()),
             _ => {
