@@ -30,6 +30,9 @@ const cases = Object.entries(CORPUS);
 /** The text in the page, without the white space that a comparison of Playwright's would forgive. */
 const text = (locator) => locator.evaluate((element) => element.textContent);
 
+/** Asks for the text until it is as expected; often, since there are many of these. */
+const shown = (locator, message) => expect.poll(() => text(locator), { message, intervals: [20, 30, 50, 100] });
+
 async function notWiderThanThePage(page) {
   expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(page.viewportSize().width);
 }
@@ -40,28 +43,31 @@ function json(value) {
   return { contentType: "application/json", body };
 }
 
+/** The texts of all elements, in their order. */
+const texts = (locator) => locator.evaluateAll((all) => all.map((element) => element.textContent));
+const corpus = Object.values(CORPUS);
+
 test("in the list of sandboxes", async ({ page }) => {
-  let said;
-  await page.route("**/v1/sandboxes?*", (route) => route.fulfill(json(said ? [said] : [])));
+  const sandboxes = corpus.map((evil) => ({
+    id: evil, status: evil, transition: evil, status_reason: evil, template: evil, vcpus: evil, memory_mb: evil,
+    host_ip: evil, created_at: evil,
+  }));
+  await page.route("**/v1/sandboxes?*", (route) => route.fulfill(json(sandboxes)));
   await enter(page);
-  for (const [name, evil] of cases) {
-    said = {
-      id: evil, status: evil, transition: evil, status_reason: evil, template: evil, vcpus: evil, memory_mb: evil,
-      host_ip: evil, created_at: evil,
-    };
-    await page.locator("#refresh").click();
-    const line = page.locator("#sandbox-rows tr");
-    await expect.poll(() => text(line.locator(".id")), name).toBe(evil);
-    for (const part of ["badge", "transition", "reason", "template", "vcpus", "host-ip", "created"]) {
-      expect(await text(line.locator(`.${part}`)), `${name}: ${part}`).toBe(evil);
-    }
-    expect(await text(line.locator(".memory"))).toBe(`${evil} MiB`);
-    await expect(line).toHaveAttribute("data-status", "unknown");
-    await line.locator(".id").click();
-    // A field holds one line.
-    expect(await page.locator("#exec-id").inputValue(), name).toBe(evil.replace(/[\r\n]/g, ""));
-    await notWiderThanThePage(page);
+  const rows = page.locator("#sandbox-rows tr");
+  await expect(rows).toHaveCount(corpus.length);
+  for (const part of ["id", "badge", "transition", "reason", "template", "vcpus", "host-ip", "created"]) {
+    expect(await texts(rows.locator(`.${part}`)), part).toEqual(corpus);
   }
+  expect(await texts(rows.locator(".memory"))).toEqual(corpus.map((evil) => `${evil} MiB`));
+  expect(new Set(await rows.evaluateAll((all) => all.map((one) => one.dataset.status)))).toEqual(new Set(["unknown"]));
+  await notWiderThanThePage(page);
+  for (const [at, evil] of corpus.entries()) {
+    await rows.locator(".id").nth(at).click();
+    expect(await page.locator("#exec-id").inputValue()).toBe(evil);
+  }
+  await page.setViewportSize({ width: 360, height: 740 });
+  await notWiderThanThePage(page);
 });
 
 test("a direction stays in the field that it came in", async ({ page }) => {
@@ -76,17 +82,17 @@ test("a direction stays in the field that it came in", async ({ page }) => {
 });
 
 test("in the list of templates", async ({ page }) => {
-  let said = [];
-  await page.route("**/v1/snapshots", (route) => route.fulfill(json(said)));
+  const templates = corpus.map((evil) => ({ name: evil, type: evil, size_bytes: evil, vcpus: evil, memory_mb: evil }));
+  await page.route("**/v1/snapshots", (route) => route.fulfill(json(templates)));
   await enter(page);
-  for (const [name, evil] of cases) {
-    said = [{ name: evil, type: evil, size_bytes: evil, vcpus: evil, memory_mb: evil }];
-    await page.locator("#refresh-templates").click();
-    await expect.poll(() => text(page.locator("#template-rows .name")), name).toBe(evil);
-    expect(await text(page.locator("#template-rows .type"))).toBe(evil);
-    await page.locator("#template-rows .name").click();
+  const names = page.locator("#template-rows .name");
+  await expect(names).toHaveCount(corpus.length);
+  expect(await texts(names)).toEqual(corpus);
+  expect(await texts(page.locator("#template-rows .type"))).toEqual(corpus);
+  await notWiderThanThePage(page);
+  for (const [at, evil] of corpus.entries()) {
+    await names.nth(at).click();
     expect(await page.locator("#template").inputValue()).toBe(evil);
-    await notWiderThanThePage(page);
   }
 });
 
@@ -100,7 +106,7 @@ test("in what a command printed and how it ended", async ({ page }) => {
     await page.locator("#cmd").fill(evil);
     await page.locator("#args").fill(evil);
     await page.locator("#exec-form button").click();
-    await expect.poll(() => text(page.locator("#stdout")), name).toBe(evil);
+    await shown(page.locator("#stdout"), name).toBe(evil);
     expect(await text(page.locator("#stderr"))).toBe(evil);
     expect(await text(page.locator("#verdict"))).toContain(`Exit code ${evil} · `);
     // Of half a character the browser's driver makes a whole one when it types.
@@ -119,7 +125,7 @@ test("in a refusal", async ({ page }) => {
     said = { code: evil, message: evil, remedy: evil, request_id: evil };
     await page.locator("#exec-form button").click();
     // Only its first letter and its full stop are ours.
-    await expect.poll(() => text(newest(page).locator(".detail")), name).toBe(`${evil} · 409 · ${evil}`);
+    await shown(newest(page).locator(".detail"), name).toBe(`${evil} · 409 · ${evil}`);
     const spoken = evil.charAt(0).toUpperCase() + evil.slice(1);
     expect(await text(page.locator("#exec-form .problem")), name).toContain(spoken);
     expect(await text(newest(page).locator(".what")), name).toContain(spoken);
@@ -137,9 +143,9 @@ test("in the answers to create, pause and resume", async ({ page }) => {
   for (const [name, evil] of cases) {
     said = { id: evil, timings: [{ step: evil, ms: 1 }, { step: 2, ms: evil }, null], lost_since: evil };
     await page.getByRole("button", { name: "Create" }).click();
-    await expect.poll(() => text(newest(page).locator(".what")), name).toContain(`Created ${evil} in `);
+    await shown(newest(page).locator(".what"), name).toContain(`Created ${evil} in `);
     await page.getByRole("button", { name: "Pause sb-any" }).click();
-    await expect.poll(() => text(newest(page).locator(".what")), name).toContain(`since ${evil} is lost`);
+    await shown(newest(page).locator(".what"), name).toContain(`since ${evil} is lost`);
     expect(await text(newest(page).locator(".detail")), name).toContain(`${evil} 1 ms · `);
     await notWiderThanThePage(page);
   }
@@ -165,17 +171,17 @@ test("from a real guest and a real server", async ({ page, api }) => {
   await enter(page);
   await row(page, id).getByRole("button", { name: id, exact: true }).click();
   // All of them as arguments of one command: those that an argument can carry, and the form's commas do not cut.
-  const carried = Object.values(CORPUS).filter((evil) => !/[\0,\uD800]/.test(evil));
+  const carried = corpus.filter((evil) => !/[\0,\uD800]/.test(evil));
   expect(carried.length).toBeGreaterThan(15);
   await page.locator("#cmd").fill("printf");
   await page.locator("#args").fill(["%s\\n", ...carried].join(","));
   await page.locator("#exec-form button").click();
-  await expect.poll(() => text(page.locator("#stdout"))).toBe(`${carried.join("\n")}\n`);
+  await shown(page.locator("#stdout")).toBe(`${carried.join("\n")}\n`);
   // Bytes that are no UTF-8 come as base64.
   await page.locator("#cmd").fill("/bin/sh");
   await page.locator("#args").fill("-c,printf '<b>\\377</b>'");
   await page.locator("#exec-form button").click();
-  await expect.poll(() => text(page.locator("#stdout"))).toBe("<b>\uFFFD</b>");
+  await shown(page.locator("#stdout")).toBe("<b>\uFFFD</b>");
   await expect(page.locator("#verdict")).toContainText("not all of it is UTF-8");
 
   for (const [name, evil] of cases) {

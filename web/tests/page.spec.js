@@ -75,6 +75,8 @@ test("the list refreshes by itself, and disturbs nobody", async ({ page, api }) 
   await page.setViewportSize({ width: 1280, height: 300 });
   const first = await api.create({ memory_mb: 256 });
   await enter(page);
+  // From here on time passes only when the test says so.
+  await page.clock.pauseAt(Date.now() + 60_000);
   const refreshed = () => page.waitForResponse((answer) => answer.url().includes("/v1/sandboxes?"));
 
   const template = page.getByLabel("Template", { exact: true });
@@ -110,6 +112,7 @@ test("the list refreshes by itself, and disturbs nobody", async ({ page, api }) 
 test("a server that is away is told of once, and its return too", async ({ page }) => {
   await page.clock.install();
   await enter(page);
+  await page.clock.pauseAt(Date.now() + 60_000);
   await page.route("**/v1/sandboxes?*", (route) => route.abort());
   for (let round = 0; round < 3; round++) {
     await Promise.all([page.waitForEvent("requestfailed"), page.clock.runFor(5000)]);
