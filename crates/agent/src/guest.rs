@@ -15,7 +15,7 @@ use wrenn_vmm::{Machine, VmEvent};
 
 use crate::chain::chain;
 use crate::machine::reason;
-use crate::record::{Keys, entropy};
+use crate::record::{Origin, Pause, Vm, entropy};
 
 /// How long one attempt to reach a booting guest lasts. A SYN that came too early is lost, and the kernel would send
 /// the next one only after a second.
@@ -95,9 +95,12 @@ pub(crate) async fn wait_for_boot(
 pub(crate) async fn introduce(
     client: &EnvdClient,
     spec: &SandboxSpec,
-    keys: &Keys,
-    known: Option<&Keys>,
+    vm: &Vm,
+    pause: Option<&Pause>,
 ) -> Result<(), Error> {
+    let keys = &vm.keys;
+    let known = pause.filter(|_| matches!(vm.origin, Origin::Generation(_)));
+    let new = vm.origin == Origin::Template;
     let began = Instant::now();
     let request = InitRequest {
         env_vars: Some(spec.envs.clone()),
@@ -111,14 +114,14 @@ pub(crate) async fn introduce(
                 .into(),
         ),
         // A sandbox that comes back is the machine that it was.
-        machine_id: known.is_none().then(|| machine_id(spec.id.as_str())),
+        machine_id: new.then(|| machine_id(spec.id.as_str())),
         sandbox_id: Some(spec.id.to_string()),
         template_id: Some(spec.template.to_string()),
         next_init_key: Some(keys.init_key.clone().into()),
         ..InitRequest::default()
     };
     let told = client
-        .init(&request, known.map(|keys| keys.init_key.as_str()))
+        .init(&request, known.map(|pause| pause.keys.init_key.as_str()))
         .await?;
     set_clock_closely(client, &keys.init_key, told.guest_time).await?;
     tracing::debug!(took = ?began.elapsed(), "introduced");

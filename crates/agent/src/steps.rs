@@ -372,11 +372,13 @@ impl Making<'_> {
         let limit = self.host.boot_limit(self.record.spec.memory);
         guest::wait_for_boot(&dialer, machine.as_ref(), limit).await?;
         let client = guest::client(dialer, &self.vm.keys.token);
-        let known = match (&self.vm.origin, &self.record.pause) {
-            (Origin::Generation(_), Some(pause)) => Some(&pause.keys),
-            _ => None,
-        };
-        guest::introduce(&client, &self.record.spec, &self.vm.keys, known).await?;
+        guest::introduce(
+            &client,
+            &self.record.spec,
+            self.vm,
+            self.record.pause.as_ref(),
+        )
+        .await?;
         self.parts.connect(client);
         Ok(())
     }
