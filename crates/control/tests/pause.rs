@@ -2,74 +2,30 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so")]
 
+mod common;
+
 use std::time::Duration;
 
-use wrenn_control::{
-    Command, CommandEvent, CommandStream, ControlPlane, Input, Limits, NewSandbox, Sandbox, Wait,
-};
+use common::{Bench, command};
+use wrenn_control::{CommandEvent, CommandStream, Input, NewSandbox, Wait};
 use wrenn_model::{ErrorKind, Fault, OnTimeout, SandboxId, Status, Transition};
-use wrenn_testkit::agent::FakeAgent;
 
-struct Bench {
-    folder: tempfile::TempDir,
-    agent: FakeAgent,
-    plane: ControlPlane,
+async fn create(bench: &Bench, new: NewSandbox) -> SandboxId {
+    let sandboxes = bench.plane.sandboxes();
+    sandboxes.create(new, Wait::Running).await.unwrap().id
 }
 
-impl Bench {
-    async fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let agent = FakeAgent::start(&folder.path().join("agent.sock")).unwrap();
-        let plane = open(&folder).await;
-        Self {
-            folder,
-            agent,
-            plane,
-        }
-    }
-
-    /// The server is killed and started again.
-    async fn reopen(&mut self) {
-        self.plane.close().await;
-        self.plane = open(&self.folder).await;
-    }
-
-    async fn create(&self, new: NewSandbox) -> SandboxId {
-        let sandboxes = self.plane.sandboxes();
-        sandboxes.create(new, Wait::Running).await.unwrap().id
-    }
-
-    async fn paused(&self, new: NewSandbox) -> SandboxId {
-        let id = self.create(new).await;
-        self.plane.sandboxes().pause(&id).await.unwrap();
-        id
-    }
-
-    async fn get(&self, id: &SandboxId) -> Sandbox {
-        self.plane.sandboxes().get(id).await.unwrap()
-    }
-
-    /// Its VM has died.
-    fn fail(&self, id: &SandboxId) {
-        let mut sandbox = self.agent.sandbox(id.as_str()).unwrap();
-        (sandbox.status, sandbox.status_reason) = ("error".into(), "the VMM was killed".into());
-        self.agent.put(sandbox);
-    }
+async fn paused(bench: &Bench, new: NewSandbox) -> SandboxId {
+    let id = create(bench, new).await;
+    bench.plane.sandboxes().pause(&id).await.unwrap();
+    id
 }
 
-/// The sweeps of these tests are those that they ask for.
-async fn open(folder: &tempfile::TempDir) -> ControlPlane {
-    let limits = Limits {
-        sweep_every: Duration::from_secs(3600),
-        ..Limits::default()
-    };
-    let (database, socket) = (
-        folder.path().join("wrenn.db"),
-        folder.path().join("agent.sock"),
-    );
-    ControlPlane::open(&database, &socket, limits)
-        .await
-        .unwrap()
+/// Its VM has died.
+fn fail(bench: &Bench, id: &SandboxId) {
+    let mut sandbox = bench.agent.sandbox(id.as_str()).unwrap();
+    (sandbox.status, sandbox.status_reason) = ("error".into(), "the VMM was killed".into());
+    bench.agent.put(sandbox);
 }
 
 fn waking() -> NewSandbox {
@@ -77,15 +33,6 @@ fn waking() -> NewSandbox {
         on_timeout: OnTimeout::Pause,
         auto_resume: true,
         ..NewSandbox::default()
-    }
-}
-
-fn command(cmd: &str, args: &[&str]) -> Command {
-    Command {
-        cmd: cmd.into(),
-        args: args.iter().map(|arg| (*arg).to_owned()).collect(),
-        timeout_sec: 5,
-        ..Command::default()
     }
 }
 
@@ -100,7 +47,7 @@ async fn pid(stream: &mut CommandStream) -> u32 {
 async fn a_sandbox_is_put_aside_and_taken_up_with_all_its_settings() {
     let bench = Bench::new().await;
     let sandboxes = bench.plane.sandboxes();
-    let id = bench.create(waking()).await;
+    let id = create(&bench, waking()).await;
     let made = bench.get(&id).await;
     let paused = sandboxes.pause(&id).await.unwrap();
     assert_eq!(
@@ -143,7 +90,7 @@ async fn a_sandbox_is_put_aside_and_taken_up_with_all_its_settings() {
 async fn what_its_status_does_not_allow_is_refused_and_changes_nothing() {
     let bench = Bench::new().await;
     let sandboxes = bench.plane.sandboxes();
-    let id = bench.create(NewSandbox::default()).await;
+    let id = create(&bench, NewSandbox::default()).await;
     let refused = |fault: Fault| assert_eq!(fault.kind, ErrorKind::InvalidState, "{fault}");
     refused(sandboxes.resume(&id, false).await.unwrap_err());
     sandboxes.pause(&id).await.unwrap();
@@ -193,7 +140,7 @@ async fn the_second_joins_the_first_and_others_see_what_is_under_way() {
         knobs.pause_takes = Duration::from_millis(300);
         knobs.resume_takes = Duration::from_millis(300);
     });
-    let id = bench.create(NewSandbox::default()).await;
+    let id = create(&bench, NewSandbox::default()).await;
     let meanwhile = async |transition| {
         tokio::time::sleep(Duration::from_millis(100)).await;
         let row = bench.get(&id).await;
@@ -231,7 +178,7 @@ async fn the_second_joins_the_first_and_others_see_what_is_under_way() {
 async fn what_fails_leaves_it_as_it_was_and_may_be_tried_again() {
     let bench = Bench::new().await;
     let sandboxes = bench.plane.sandboxes();
-    let id = bench.create(NewSandbox::default()).await;
+    let id = create(&bench, NewSandbox::default()).await;
     let full = Fault::new(ErrorKind::HostFull, "no space", "make some");
     bench
         .agent
@@ -262,12 +209,12 @@ async fn what_fails_leaves_it_as_it_was_and_may_be_tried_again() {
 async fn from_an_error_it_goes_back_to_its_pause_if_it_has_one() {
     let bench = Bench::new().await;
     let sandboxes = bench.plane.sandboxes();
-    let never = bench.create(NewSandbox::default()).await;
-    let once = bench.paused(NewSandbox::default()).await;
+    let never = create(&bench, NewSandbox::default()).await;
+    let once = paused(&bench, NewSandbox::default()).await;
     sandboxes.resume(&once, false).await.unwrap();
     tokio::time::sleep(Duration::from_millis(5)).await;
-    bench.fail(&never);
-    bench.fail(&once);
+    fail(&bench, &never);
+    fail(&bench, &once);
     bench.plane.reconcile().await.unwrap();
 
     let fault = sandboxes.resume(&never, false).await.unwrap_err();
@@ -289,7 +236,7 @@ async fn a_call_wakes_it_once_however_many_there_are() {
     bench
         .agent
         .set(|knobs| knobs.resume_takes = Duration::from_millis(200));
-    let id = bench.paused(waking()).await;
+    let id = paused(&bench, waking()).await;
     let calls = (0..10).map(|_| sandboxes.exec(&id, command("echo", &["hi"]), None));
     for outcome in futures::future::join_all(calls).await {
         assert_eq!(outcome.unwrap().stdout, b"hi\n");
@@ -339,7 +286,7 @@ async fn a_call_wakes_it_once_however_many_there_are() {
 #[tokio::test]
 async fn a_wake_that_fails_tells_why_and_leaves_it_paused() {
     let bench = Bench::new().await;
-    let id = bench.paused(waking()).await;
+    let id = paused(&bench, waking()).await;
     let elsewhere = Fault::new(
         ErrorKind::Conflict,
         "another CPU",
@@ -359,7 +306,7 @@ async fn a_wake_that_fails_tells_why_and_leaves_it_paused() {
 async fn what_the_agent_pauses_by_itself_is_noticed() {
     let bench = Bench::new().await;
     let sandboxes = bench.plane.sandboxes();
-    let id = bench.create(NewSandbox::default()).await;
+    let id = create(&bench, NewSandbox::default()).await;
     tokio::time::sleep(Duration::from_millis(5)).await;
     let mut sandbox = bench.agent.sandbox(id.as_str()).unwrap();
     sandbox.transition = "pausing".into();
@@ -385,7 +332,7 @@ async fn what_the_agent_pauses_by_itself_is_noticed() {
 #[tokio::test]
 async fn a_pause_that_a_crash_cut_off_is_settled_by_what_the_agent_has() {
     let mut bench = Bench::new().await;
-    let id = bench.create(NewSandbox::default()).await;
+    let id = create(&bench, NewSandbox::default()).await;
     bench
         .agent
         .set(|knobs| knobs.pause_takes = Duration::from_secs(60));
@@ -408,7 +355,7 @@ async fn a_pause_that_a_crash_cut_off_is_settled_by_what_the_agent_has() {
     sandbox.transition.clear();
     (sandbox.status, sandbox.paused_at_unix_ms) = ("paused".into(), 7);
     bench.agent.put(sandbox);
-    let socket = bench.folder.path().join("agent.sock");
+    let socket = bench.socket();
     bench.agent.restart(&socket).unwrap();
     bench.reopen().await;
     bench.plane.reconcile().await.unwrap();
@@ -419,7 +366,7 @@ async fn a_pause_that_a_crash_cut_off_is_settled_by_what_the_agent_has() {
 #[tokio::test]
 async fn a_destroy_overtakes_a_pause() {
     let bench = Bench::new().await;
-    let id = bench.create(NewSandbox::default()).await;
+    let id = create(&bench, NewSandbox::default()).await;
     bench
         .agent
         .set(|knobs| knobs.pause_takes = Duration::from_millis(300));
@@ -440,7 +387,7 @@ async fn a_destroy_overtakes_a_pause() {
 #[tokio::test]
 async fn a_pause_that_its_host_lost_is_an_error_without_a_way_back() {
     let bench = Bench::new().await;
-    let id = bench.paused(NewSandbox::default()).await;
+    let id = paused(&bench, NewSandbox::default()).await;
     tokio::time::sleep(Duration::from_millis(5)).await;
     bench.agent.lose(id.as_str());
     bench.plane.reconcile().await.unwrap();
@@ -459,7 +406,7 @@ async fn a_pause_that_its_host_lost_is_an_error_without_a_way_back() {
 async fn a_command_goes_on_under_a_pause_and_is_taken_up_again() {
     let bench = Bench::new().await;
     let sandboxes = bench.plane.sandboxes();
-    let id = bench.create(NewSandbox::default()).await;
+    let id = create(&bench, NewSandbox::default()).await;
     let input = Input {
         stdin: true,
         detach: false,

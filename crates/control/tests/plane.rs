@@ -1,91 +1,12 @@
 //! The control plane against a fake agent on a real socket and a real database.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on says so")]
+mod common;
 
-use std::path::PathBuf;
 use std::time::Duration;
 
-use wrenn_control::{
-    Command, CommandEvent, ControlPlane, Deleted, Filter, Input, Limits, NewSandbox, Sandbox, Wait,
-};
+use common::{Bench, command, open};
+use wrenn_control::{CommandEvent, Deleted, Filter, Input, NewSandbox, Wait};
 use wrenn_model::{ErrorKind, Fault, MiB, SandboxId, Status, Transition};
-use wrenn_testkit::agent::FakeAgent;
-
-struct Bench {
-    folder: tempfile::TempDir,
-    agent: FakeAgent,
-    plane: ControlPlane,
-}
-
-impl Bench {
-    async fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let agent = FakeAgent::start(&folder.path().join("agent.sock")).unwrap();
-        let plane = open(&folder).await;
-        Self {
-            folder,
-            agent,
-            plane,
-        }
-    }
-
-    fn socket(&self) -> PathBuf {
-        self.folder.path().join("agent.sock")
-    }
-
-    async fn create(&self) -> Sandbox {
-        self.plane
-            .sandboxes()
-            .create(NewSandbox::default(), Wait::Running)
-            .await
-            .unwrap()
-    }
-
-    async fn get(&self, id: &SandboxId) -> Sandbox {
-        self.plane.sandboxes().get(id).await.unwrap()
-    }
-
-    /// The server is killed and started again.
-    async fn reopen(&mut self) {
-        self.plane.close().await;
-        self.plane = open(&self.folder).await;
-    }
-
-    async fn until(&self, id: &SandboxId, what: impl Fn(&Sandbox) -> bool) -> Sandbox {
-        for _ in 0..200 {
-            let row = self.get(id).await;
-            if what(&row) {
-                return row;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        panic!("it stayed {:?}", self.get(id).await);
-    }
-}
-
-/// The sweeps of these tests are those that they ask for.
-async fn open(folder: &tempfile::TempDir) -> ControlPlane {
-    let limits = Limits {
-        sweep_every: Duration::from_secs(3600),
-        ..Limits::default()
-    };
-    ControlPlane::open(
-        &folder.path().join("wrenn.db"),
-        &folder.path().join("agent.sock"),
-        limits,
-    )
-    .await
-    .unwrap()
-}
-
-fn command(cmd: &str, args: &[&str]) -> Command {
-    Command {
-        cmd: cmd.into(),
-        args: args.iter().map(|arg| (*arg).to_owned()).collect(),
-        timeout_sec: 5,
-        ..Command::default()
-    }
-}
 
 #[tokio::test]
 async fn a_life() {

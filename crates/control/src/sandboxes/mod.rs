@@ -161,7 +161,8 @@ impl Sandboxes {
             ErrorKind::InvalidState,
             format!("the sandbox was paused: process {pid} goes on when it is resumed"),
             format!(
-                "resume it with POST /v1/sandboxes/{id}/resume, and connect again with {{\"type\":\"connect\",\"pid\":{pid}}}"
+                "resume it with POST /v1/sandboxes/{id}/resume, and connect again with {{\"type\":\"connect\",\"pid\":{pid}}}, \
+                 which is what `wrenn sandbox exec --attach {pid} {id}` does"
             ),
         )
     }
