@@ -6,15 +6,7 @@ use bytes::Bytes;
 use wrenn_client::api::StartCommand;
 use wrenn_client::{ExecEvent, ExecEvents};
 
-use crate::harness::{TestSandbox, shared, until};
-
-fn start(script: &str) -> StartCommand {
-    StartCommand {
-        cmd: "sh".to_owned(),
-        args: vec!["-c".to_owned(), script.to_owned()],
-        ..Default::default()
-    }
-}
+use crate::harness::{TestSandbox, shared, start, until};
 
 /// Everything until the end: standard output, standard error, exit code.
 async fn rest(events: &mut ExecEvents) -> (Vec<u8>, Vec<u8>, i32) {

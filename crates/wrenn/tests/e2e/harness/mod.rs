@@ -5,11 +5,18 @@ mod leaks;
 mod sandbox;
 mod server;
 mod shared;
+mod small_disk;
+mod vmm;
+mod witness;
 
 pub(crate) use http::{Answer, request};
-pub(crate) use sandbox::{TestSandbox, shell};
+pub(crate) use leaks::{kernel_scope, scope};
+pub(crate) use sandbox::{TestSandbox, assert_invalid_state, shell, start};
 pub(crate) use server::{Server, signal, wrenn};
 pub(crate) use shared::shared;
+pub(crate) use small_disk::SmallDisk;
+pub(crate) use vmm::kill_vmm;
+pub(crate) use witness::{Witness, random};
 
 use std::future::Future;
 use std::time::{Duration, Instant};

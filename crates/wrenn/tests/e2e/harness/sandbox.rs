@@ -3,8 +3,10 @@
 use std::ops::Deref;
 use std::time::Duration;
 
-use wrenn_client::api::{CreateSandbox, ExecRequest, ExecResponse, Sandbox};
-use wrenn_client::{Client, Result};
+use wrenn_client::api::{
+    CreateSandbox, ExecRequest, ExecResponse, Paused, ResumeRequest, Resumed, Sandbox, StartCommand,
+};
+use wrenn_client::{Client, ExecEvent, Result};
 
 use super::{MEMORY, until};
 
@@ -55,6 +57,41 @@ impl TestSandbox {
         done.stdout
     }
 
+    /// Starts a script that goes on by itself. Gives its process id in the guest.
+    pub(crate) async fn begin(&self, script: &str) -> u32 {
+        let command = StartCommand {
+            detach: true,
+            ..start(script)
+        };
+        let (_control, mut events) = self.client.exec_stream(&self.id, &command).await.unwrap();
+        match events.next().await.unwrap() {
+            ExecEvent::Start { pid } => pid,
+            other => panic!("{script} did not start: {other:?}"),
+        }
+    }
+
+    pub(crate) async fn pause(&self) -> Paused {
+        let paused = self.client.pause(&self.id).await.unwrap();
+        assert_eq!(
+            (paused.sandbox.status.as_str(), &paused.sandbox.transition),
+            ("paused", &None)
+        );
+        paused
+    }
+
+    pub(crate) async fn resume(&self) -> Resumed {
+        self.resume_with(&ResumeRequest::default()).await
+    }
+
+    pub(crate) async fn resume_with(&self, how: &ResumeRequest) -> Resumed {
+        let resumed = self.client.resume(&self.id, how).await.unwrap();
+        assert_eq!(
+            (resumed.sandbox.status.as_str(), &resumed.sandbox.transition),
+            ("running", &None)
+        );
+        resumed
+    }
+
     pub(crate) async fn now(&self) -> Sandbox {
         self.client.sandbox(&self.id).await.unwrap()
     }
@@ -80,4 +117,26 @@ pub(crate) fn shell(script: &str) -> ExecRequest {
         args: vec!["-c".to_owned(), script.to_owned()],
         ..Default::default()
     }
+}
+
+/// A script for `/bin/sh`, followed as it runs.
+pub(crate) fn start(script: &str) -> StartCommand {
+    StartCommand {
+        cmd: "sh".to_owned(),
+        args: vec!["-c".to_owned(), script.to_owned()],
+        ..Default::default()
+    }
+}
+
+/// That a call was refused because of the sandbox's state: a 409.
+#[track_caller]
+pub(crate) fn assert_invalid_state<T: std::fmt::Debug>(result: Result<T>) {
+    let error = result.unwrap_err();
+    let told = error.api().unwrap_or_else(|| panic!("{error}"));
+    let status = told.status.map(|status| status.as_u16());
+    assert_eq!(
+        (told.code.as_str(), status),
+        ("invalid_state", Some(409)),
+        "{error}"
+    );
 }

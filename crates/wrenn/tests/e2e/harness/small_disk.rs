@@ -1,0 +1,64 @@
+//! A file system of a test's own, to be filled.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+
+/// A file system of its own that shares blocks: what stands on it needs no volume.
+pub(crate) struct SmallDisk {
+    dir: TempDir,
+}
+
+impl SmallDisk {
+    pub(crate) fn new(bytes: u64) -> Self {
+        let dir = TempDir::with_prefix("wrenn-e2e-disk-").unwrap();
+        let disk = Self { dir };
+        File::create(disk.image()).unwrap().set_len(bytes).unwrap();
+        std::fs::create_dir(disk.path()).unwrap();
+        run("mkfs.xfs", &["-q".as_ref(), disk.image().as_ref()]);
+        run(
+            "mount",
+            &[
+                "-o".as_ref(),
+                "loop".as_ref(),
+                disk.image().as_ref(),
+                disk.path().as_ref(),
+            ],
+        );
+        disk
+    }
+
+    fn image(&self) -> PathBuf {
+        self.dir.path().join("image")
+    }
+
+    pub(crate) fn path(&self) -> PathBuf {
+        self.dir.path().join("disk")
+    }
+
+    /// Takes all but `spare` bytes; they come back with the returned file's removal.
+    pub(crate) fn fill_but(&self, spare: u64) -> PathBuf {
+        let filler = self.path().join("filler");
+        let file = File::create(&filler).unwrap();
+        let space = rustix::fs::statvfs(self.path()).unwrap();
+        let size = (space.f_bavail * space.f_frsize)
+            .checked_sub(spare)
+            .unwrap();
+        rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, size).unwrap();
+        filler
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        run("umount", &[self.path().as_ref()]);
+    }
+}
+
+fn run(program: &str, args: &[&Path]) {
+    #[expect(clippy::disallowed_methods, reason = "a test's helper")]
+    let status = Command::new(program).args(args).status().unwrap();
+    assert!(status.success(), "{program}");
+}
