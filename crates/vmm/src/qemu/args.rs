@@ -35,8 +35,9 @@ pub(super) const TRANSLATED_MIB: u32 = 64;
 pub(super) const DISK_THREADS: u32 = 16;
 
 /// The machine type with all its options. With the old timer and interrupt controller some boots of an uncompressed
-/// kernel end in a silent reset.
-pub(super) const MACHINE: &str = "microvm,acpi=on,rtc=on,pit=off,pic=off,memory-backend=memory";
+/// kernel end in a silent reset. A saved state of the devices alone has no description, which a load would miss aloud.
+pub(super) const MACHINE: &str =
+    "microvm,acpi=on,rtc=on,pit=off,pic=off,suppress-vmdesc=on,memory-backend=memory";
 
 /// The CPU that the guest sees.
 pub(super) fn cpu_model(isolation: Isolation) -> &'static str {
@@ -132,6 +133,8 @@ fn begin(args: &mut Arguments, plan: &Plan) {
         Begin::State => {
             args.flag("-S").pair("-incoming", "defer");
             args.pair("-global", "migration.send-configuration=off");
+            // The guest has not moved: nobody has to be told where it is, least of all by the guest before it answers.
+            args.pair("-global", "migration.announce-rounds=0");
         }
     }
 }
