@@ -46,6 +46,10 @@ pub trait Disk: Send + Sync {
     /// A file that is there already is refused and left alone; after any other error there is none.
     fn checkpoint(&self, layer: &Layer, to: &Path) -> Result<File, Error>;
 
+    /// Opens what the layer holds for reading: as long as its VMM stands still that is what its checkpoint holds, but
+    /// from the page cache. A VMM that was broken into may change it.
+    fn open(&self, layer: &Layer) -> Result<File, Error>;
+
     /// Removes the layer, not its base image. One that is not there is fine.
     fn remove(&self, layer: &Layer) -> Result<(), Error>;
 
@@ -68,6 +72,10 @@ impl Disk for Qcow2 {
 
     fn checkpoint(&self, layer: &Layer, to: &Path) -> Result<File, Error> {
         clone(&layer.overlay, to, None)
+    }
+
+    fn open(&self, layer: &Layer) -> Result<File, Error> {
+        open(&layer.overlay)
     }
 
     fn remove(&self, layer: &Layer) -> Result<(), Error> {
@@ -123,14 +131,18 @@ pub fn create_overlay(
     })
 }
 
-/// Makes the new file `to` share all its blocks with `from`: mode 0600, owned by `uid` or else by the caller.
-fn clone(from: &Path, to: &Path, uid: Option<u32>) -> Result<File, Error> {
-    // A VMM may have put anything in the place of a file that is its own.
-    let source = OpenOptions::new()
+/// Opens a file for reading. A VMM may have put anything in the place of one that is its own.
+fn open(path: &Path) -> Result<File, Error> {
+    OpenOptions::new()
         .read(true)
         .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed())
-        .open(from)
-        .map_err(Error::io("open", from))?;
+        .open(path)
+        .map_err(Error::io("open", path))
+}
+
+/// Makes the new file `to` share all its blocks with `from`: mode 0600, owned by `uid` or else by the caller.
+fn clone(from: &Path, to: &Path, uid: Option<u32>) -> Result<File, Error> {
+    let source = open(from)?;
     let target = create_new(to)?;
     let cloned = reflink::clone(&source, &target).and_then(|()| fchown(&target, uid, None));
     match cloned {

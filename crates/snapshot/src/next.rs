@@ -155,7 +155,10 @@ impl Next {
         let kept = parent
             .map(|parent| files::open(parent.dir(), files::LAYER))
             .transpose()?;
-        let summed = sum_changes(&mut sums, &file, kept.as_ref());
+        // The checkpoint's own pages would have to come from the disk. Should a VMM change the layer in between, it spoils
+        // its own sums, and a verification finds it.
+        let cached = disk.open(layer)?;
+        let summed = sum_changes(&mut sums, &file, &cached, kept.as_ref());
         let (written, (sums, root)) = summed
             .and_then(|written| Ok((written, sums.finish()?)))
             .map_err(Error::io("sum", &path))?;
@@ -345,8 +348,13 @@ fn is_same_file(a: &Path, b: &Path) -> bool {
 }
 
 /// Brings the sums of a layer up to date with what it does not share with the one `before`, and says how many bytes of it
-/// are data.
-fn sum_changes(sums: &mut Table, now: &File, before: Option<&File>) -> io::Result<u64> {
+/// are data. `cached` holds what `now` does.
+fn sum_changes(
+    sums: &mut Table,
+    now: &File,
+    cached: &File,
+    before: Option<&File>,
+) -> io::Result<u64> {
     let mut pieces = wrenn_disk::changed(now, before)?;
     let len = now.metadata()?.len();
     let before_len = before
@@ -360,7 +368,7 @@ fn sum_changes(sums: &mut Table, now: &File, before: Option<&File>) -> io::Resul
         pieces.sort_unstable();
     }
     let mut written = 0;
-    read_blocks(now, len, &pieces, |at, bytes| {
+    read_blocks(cached, len, &pieces, |at, bytes| {
         written += sums.take(at, bytes)?;
         Ok::<_, io::Error>(())
     })?;

@@ -3,6 +3,7 @@
 #![expect(
     clippy::disallowed_methods,
     clippy::unwrap_used,
+    clippy::cast_possible_truncation,
     reason = "a test runs programs plainly and stops at the first surprise"
 )]
 

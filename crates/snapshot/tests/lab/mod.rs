@@ -1,5 +1,7 @@
 //! A file system with reflinks, and on it a sandbox whose guest is a model.
 
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
@@ -218,7 +220,9 @@ impl Vm {
         let mut pieces: Vec<Piece> = Vec::new();
         for (at, (page, byte)) in self.dirty.iter().enumerate() {
             let (from, to) = (at as u64 * PAGE, page * PAGE);
-            source.write_all_at(&[*byte; PAGE as usize], from).unwrap();
+            source
+                .write_all_at(&vec![*byte; usize::try_from(PAGE).unwrap()], from)
+                .unwrap();
             match pieces.last_mut() {
                 Some(last) if last.to + last.len == to => last.len += PAGE,
                 _ => pieces.push(Piece {
