@@ -362,6 +362,8 @@ async function exec() {
     put($("verdict"), "");
     throw error;
   }
+  // It may have woken a sandbox that was paused.
+  refresh();
   const took = duration(answer.duration_ms);
   const notes = [
     answer.timed_out ? "ended at its timeout" : "",

@@ -118,8 +118,14 @@ test("all of it with the keyboard alone", async ({ page, api }) => {
   await tabTo(page, page.getByLabel("Arguments"));
   await page.keyboard.press("Control+A");
   await page.keyboard.type("-c,echo by keyboard");
+  // The command wakes the sandbox, as was asked for when it was made.
+  await tabTo(page, mine.getByRole("button", { name: "Pause" }), "Shift+Tab");
+  await page.keyboard.press("Enter");
+  await expect(mine.locator(".badge")).toHaveText("paused");
+  await tabTo(page, page.getByLabel("Arguments"));
   await page.keyboard.press("Enter");
   await expect(page.locator("#stdout")).toHaveText("by keyboard");
+  await expect(mine.locator(".badge")).toHaveText("running");
 
   await tabTo(page, mine.getByRole("button", { name: "Destroy" }), "Shift+Tab");
   await page.keyboard.press("Enter");
