@@ -48,7 +48,7 @@ impl Root {
 
     /// Takes in the blocks of `bytes`, which stand at the offset `at`.
     pub(crate) fn add(&mut self, at: u64, bytes: &[u8]) {
-        for (index, sum) in sums(at, bytes) {
+        for (index, sum) in block_sums(at, bytes) {
             self.exchange(index, 0, sum);
         }
     }
@@ -113,7 +113,7 @@ fn sum(block: &[u8]) -> u64 {
 }
 
 /// The sums of the blocks of `bytes`, which begin at the offset `at`, each with its index.
-pub(crate) fn sums(at: u64, bytes: &[u8]) -> impl Iterator<Item = (u64, u64)> {
+pub(crate) fn block_sums(at: u64, bytes: &[u8]) -> impl Iterator<Item = (u64, u64)> {
     debug_assert!(at.is_multiple_of(BLOCK as u64));
     (at / BLOCK as u64..).zip(bytes.chunks(BLOCK).map(sum))
 }
@@ -193,7 +193,7 @@ impl Table {
     /// there are in blocks that are not zeros.
     pub(crate) fn take(&mut self, at: u64, bytes: &[u8]) -> io::Result<u64> {
         let mut written = 0;
-        for (index, sum) in sums(at, bytes) {
+        for (index, sum) in block_sums(at, bytes) {
             self.set(index, sum)?;
             written += if sum == 0 { 0 } else { BLOCK as u64 };
         }

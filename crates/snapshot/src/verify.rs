@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 
 use crate::manifest::Image;
-use crate::sums::{Root, Table, read_blocks, sums};
+use crate::sums::{BLOCK, Root, Table, block_sums, read_blocks};
 use crate::{Error, Generation, files};
 
 /// What a verification read.
@@ -49,28 +49,16 @@ impl Generation {
 
     fn verify_data(&self, stop: &dyn Fn() -> bool) -> Result<Verified, Error> {
         let memory = &self.manifest().memory;
-        let bytes = self.verify_image(files::MEMORY, files::MEMORY_SUMS, memory, stop)?;
-        let disk = self.verify_disk(stop)?;
-        Ok(Verified {
-            bytes: bytes + disk,
-        })
+        let bytes = self.verify_image(files::MEMORY, files::MEMORY_SUMS, memory, stop)?
+            + self.verify_disk(stop)?;
+        Ok(Verified { bytes })
     }
 
     /// All of the layer and of the base image below it; how many bytes that was.
     pub(crate) fn verify_disk(&self, stop: &dyn Fn() -> bool) -> Result<u64, Error> {
-        let manifest = self.manifest();
-        let layer = &manifest.layer.image;
-        let mut bytes = self.verify_image(files::LAYER, files::LAYER_SUMS, layer, stop)?;
-        if let Some(expected) = manifest.base.root {
-            let mut read = Reading::new(None, stop);
-            let file = files::open(self.dir(), files::BASE)?;
-            read.all(self, files::BASE, &file)?;
-            if read.root != expected {
-                return Err(Error::Root { file: files::BASE });
-            }
-            bytes += read.bytes;
-        }
-        Ok(bytes)
+        let layer = &self.manifest().layer.image;
+        let bytes = self.verify_image(files::LAYER, files::LAYER_SUMS, layer, stop)?;
+        Ok(bytes + self.verify_base(stop)?)
     }
 
     fn verify_image(
@@ -80,79 +68,82 @@ impl Generation {
         saved: &Image,
         stop: &dyn Fn() -> bool,
     ) -> Result<u64, Error> {
-        let image = files::open(self.dir(), file)?;
-        let sums = Table::read(files::open(self.dir(), table)?, saved.layout.len);
-        let mut read = Reading::new(Some(sums), stop);
-        read.all(self, file, &image)?;
-        let told = match &mut read.table {
-            Some(table) => table.count_root(),
-            None => Ok(saved.root),
-        };
+        let mut sums = Table::read(files::open(self.dir(), table)?, saved.layout.len);
+        let mut root = Root::default();
+        // Where the first block stands that is not what the table says.
+        let mut different = None;
+        let bytes = self.read(file, stop, &mut |at, bytes| {
+            root.add(at, bytes);
+            for (index, sum) in block_sums(at, bytes) {
+                if sums.get(index)? != sum {
+                    different.get_or_insert(index * BLOCK as u64);
+                }
+            }
+            Ok(())
+        })?;
+        let told = sums.count_root();
         let told = told.map_err(Error::io("read", &self.dir().join(table)))?;
-        match (read.root == saved.root, read.different) {
-            (true, None) if told == saved.root => Ok(read.bytes),
+        match (root == saved.root, different) {
+            (true, None) if told == saved.root => Ok(bytes),
             // All blocks together are what was saved, so it is the table that is not.
             (true, _) => Err(Error::Sums { file }),
             (false, Some(offset)) => Err(Error::Data { file, offset }),
             (false, None) => Err(Error::Root { file }),
         }
     }
-}
 
-/// A walk over the data of a file.
-struct Reading<'a> {
-    table: Option<Table>,
-    stop: &'a dyn Fn() -> bool,
-    /// What the blocks sum to.
-    root: Root,
-    /// Where the first block stands that is not what the table says.
-    different: Option<u64>,
-    bytes: u64,
-}
-
-impl<'a> Reading<'a> {
-    fn new(table: Option<Table>, stop: &'a dyn Fn() -> bool) -> Self {
-        Self {
-            table,
-            stop,
-            root: Root::default(),
-            different: None,
-            bytes: 0,
+    fn verify_base(&self, stop: &dyn Fn() -> bool) -> Result<u64, Error> {
+        let Some(expected) = self.manifest().base.root else {
+            return Ok(0);
+        };
+        let mut root = Root::default();
+        let bytes = self.read(files::BASE, stop, &mut |at, bytes| {
+            root.add(at, bytes);
+            Ok(())
+        })?;
+        if root == expected {
+            Ok(bytes)
+        } else {
+            Err(Error::Root { file: files::BASE })
         }
     }
 
-    fn all(&mut self, of: &Generation, name: &'static str, file: &File) -> Result<(), Error> {
-        let path = of.dir().join(name);
+    /// Reads all data of a file, and says how much that was.
+    fn read(
+        &self,
+        file: &'static str,
+        stop: &dyn Fn() -> bool,
+        seen: &mut dyn FnMut(u64, &[u8]) -> io::Result<()>,
+    ) -> Result<u64, Error> {
+        let path = self.dir().join(file);
         let failed = |error| Error::io("read", &path)(error);
-        let extents = wrenn_disk::changed(file, None).map_err(failed)?;
-        let len = file.metadata().map_err(failed)?.len();
-        let mut stopped = false;
-        read_blocks(file, len, &extents, |at, bytes| {
-            stopped = (self.stop)();
-            if stopped {
-                return Err(io::ErrorKind::Interrupted.into());
+        let image = files::open(self.dir(), file)?;
+        let extents = wrenn_disk::changed(&image, None).map_err(failed)?;
+        let len = image.metadata().map_err(failed)?.len();
+        let mut read = 0;
+        read_blocks(&image, len, &extents, |at, bytes| {
+            if stop() {
+                return Err(Halt::Stopped);
             }
-            self.run(at, bytes)
+            read += bytes.len() as u64;
+            Ok(seen(at, bytes)?)
         })
-        .map_err(|error| {
-            if stopped {
-                Error::Stopped
-            } else {
-                failed(error)
-            }
-        })
+        .map_err(|halt| match halt {
+            Halt::Stopped => Error::Stopped,
+            Halt::Failed(error) => failed(error),
+        })?;
+        Ok(read)
     }
+}
 
-    fn run(&mut self, at: u64, bytes: &[u8]) -> io::Result<()> {
-        self.root.add(at, bytes);
-        self.bytes += bytes.len() as u64;
-        if let Some(table) = &mut self.table {
-            for (index, sum) in sums(at, bytes) {
-                if table.get(index)? != sum && self.different.is_none() {
-                    self.different = Some(index * crate::sums::BLOCK as u64);
-                }
-            }
-        }
-        Ok(())
+/// Why a file was not read to its end.
+enum Halt {
+    Stopped,
+    Failed(io::Error),
+}
+
+impl From<io::Error> for Halt {
+    fn from(error: io::Error) -> Self {
+        Self::Failed(error)
     }
 }
