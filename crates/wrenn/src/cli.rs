@@ -195,7 +195,8 @@ pub(crate) struct ExecArgs {
     /// The sandbox.
     #[arg(value_name = "ID")]
     pub(crate) id: String,
-    /// Take up the command that runs with this process id, instead of running one; it goes on when this ends.
+    /// Take up the command that runs with this process id, instead of running one: its output from now on. Ctrl-C
+    /// goes to it as always; it goes on when this ends otherwise.
     #[arg(long, value_name = "PID", conflicts_with_all = ["json", "command", "timeout_sec", "cwd", "user", "envs"])]
     pub(crate) attach: Option<u32>,
     /// Pass standard input on even when it is a terminal.
@@ -250,7 +251,7 @@ pub(crate) enum SnapshotCommand {
     Verify(VerifyArgs),
     /// Write the last pause of a sandbox as one packed file.
     Export(ExportArgs),
-    /// Make a new, paused sandbox from such a file; prints its id.
+    /// Make a new, paused sandbox from such a file; prints its id, which the server knows within seconds.
     Import(ImportArgs),
 }
 
@@ -334,6 +335,8 @@ pub(crate) enum Measured {
     Transfer,
     /// Until nothing of a sandbox exists.
     Delete,
+    /// Memory and disk put aside, and until the first exit code after that.
+    Pause,
     /// All of them.
     All,
 }
