@@ -9,7 +9,7 @@ use std::thread;
 use wrenn_disk::{Disk, Layer};
 use wrenn_memory::packed::BuildId;
 use wrenn_sys::durable;
-use wrenn_sys::extents::{Extent, Piece};
+use wrenn_sys::extents::Piece;
 
 use crate::layout::Layout;
 use crate::manifest::{self, Base, Contents, Facts, Image, State};
@@ -355,18 +355,8 @@ fn sum_changes(
     cached: &File,
     before: Option<&File>,
 ) -> io::Result<u64> {
-    let mut pieces = wrenn_disk::changed(now, before)?;
+    let pieces = wrenn_disk::changed(now, before)?;
     let len = now.metadata()?.len();
-    let before_len = before
-        .map(File::metadata)
-        .transpose()?
-        .map_or(0, |m| m.len());
-    if len != before_len {
-        // A block that one of the two ends in may hold less or more than it did, and be shared all the same.
-        let end = len.min(before_len);
-        pieces.push(Extent { start: end, len: 1 });
-        pieces.sort_unstable();
-    }
     let mut written = 0;
     read_blocks(cached, len, &pieces, |at, bytes| {
         written += sums.take(at, bytes)?;

@@ -227,7 +227,17 @@ fn a_manifest_that_lies_with_right_sums_is_refused() {
         let manifest = generation.manifest();
         let root = manifest.memory.root.to_string();
         let build = &manifest.build;
+        let layer = |len: u64| format!(r#""layer":{{"image":{{"layout":{{"len":{len}"#);
+        let true_layer = layer(manifest.layer.image.layout.len);
         let lies = [
+            (
+                true_layer.as_str(),
+                layer(manifest.layer.image.layout.len + 4096),
+            ),
+            (
+                r#""base":{"len":4194304"#,
+                r#""base":{"len":4194305"#.to_owned(),
+            ),
             (r#""memory":3"#, r#""memory":1000000"#.to_owned()),
             (r#""len":3145728"#, r#""len":1099511627776"#.to_owned()),
             (

@@ -302,3 +302,27 @@ fn damage_of_the_newest_hides_no_older_one_behind_it() {
         assert_eq!(names(&sandbox.folder.join("generations")).len(), 2);
     });
 }
+
+#[test]
+fn the_disk_alone_can_be_used_as_long_as_it_is_whole() {
+    on_xfs(512 * MIB, |disk| {
+        let (_sandbox, generation, _) = two(disk);
+        flip(&generation.memory(), 100);
+        generation.verify(&|| false).unwrap_err();
+        generation.check_disk().unwrap();
+        fs::remove_file(generation.state()).unwrap();
+        generation.check_disk().unwrap();
+        flip(&generation.layer(), MIB + 100);
+        let error = generation.check_disk().unwrap_err();
+        assert!(
+            matches!(error, Error::Data { file: "layer", .. }),
+            "{error:?}"
+        );
+        fs::remove_file(generation.layer()).unwrap();
+        let error = generation.check_disk().unwrap_err();
+        assert!(
+            matches!(error, Error::Missing { file: "layer" }),
+            "{error:?}"
+        );
+    });
+}
