@@ -9,6 +9,9 @@ use crate::harness::{TestSandbox, shared, shell};
 
 const ROUNDS: usize = 50;
 
+/// What the program does at least between two pauses.
+const STEPS: u64 = 10;
+
 /// Keeps a hash chain in memory and on disk and ends at the first difference.
 const PROGRAM: &str = include_str!("pause/hash_chain.py");
 
@@ -78,7 +81,7 @@ async fn fifty_rounds_under_load_change_nothing() {
         sandbox.resume().await;
         let back = beyond(&sandbox, last.step - 1).await;
         resumes.push(began.elapsed());
-        let now = beyond(&sandbox, back.step).await;
+        let now = beyond(&sandbox, back.step + STEPS).await;
         assert_eq!(now.pid, first.pid, "round {round}: another process");
         last = now;
     }

@@ -16,7 +16,7 @@ MEMORY_BLOCKS = 1024
 DISK_BLOCKS = 256
 # Every so many steps the disk is written to, and what the guest remembers of it is dropped.
 FLUSH = 16
-PAUSE_S = 0.005
+PAUSE_S = 0.001
 LOG, DISK, STATUS, FAILED = "/root/chain.log", "/root/chain.disk", "/run/chain", "/root/failed"
 
 
