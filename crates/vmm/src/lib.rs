@@ -182,7 +182,7 @@ pub trait Machine: Send + Sync + Debug {
     /// when it has ended.
     async fn run_state(&self) -> Result<RunState, Error>;
 
-    /// What happens to it from now on. The last event is always [`VmEvent::Ended`].
+    /// What happens to it from now on. The last event is always [`VmEvent::Ended`], also for who asks after its end.
     fn events(&self) -> broadcast::Receiver<VmEvent>;
 
     /// The last 64 KiB that the guest wrote to its console, also after its end.

@@ -48,6 +48,7 @@ async fn a_machine_boots_freezes_and_goes_without_a_trace() {
         how: Ended::Signal(9),
     };
     assert_eq!(event(&mut events).await, ended);
+    assert_eq!(event(&mut machine.events()).await, ended, "told once more");
     assert!(matches!(machine.run_state().await, Err(Error::Gone)));
     let console = machine.console().await.unwrap();
     assert!(String::from_utf8_lossy(&console).contains("hello from"));

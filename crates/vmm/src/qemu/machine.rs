@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -45,6 +45,8 @@ struct Watched {
     link: Link,
     console: Console,
     events: broadcast::Sender<VmEvent>,
+    /// Set before it is told.
+    ended: OnceLock<Ended>,
 }
 
 impl QemuMachine {
@@ -65,6 +67,7 @@ impl QemuMachine {
             link,
             console,
             events: broadcast::channel(EVENTS).0,
+            ended: OnceLock::new(),
         });
         let watcher = tokio::spawn(watch(Arc::clone(&vm), qmp_events, log));
         Self { vm, watcher }
@@ -100,7 +103,14 @@ impl Machine for QemuMachine {
     }
 
     fn events(&self) -> broadcast::Receiver<VmEvent> {
-        self.vm.events.subscribe()
+        let events = self.vm.events.subscribe();
+        let Some(how) = self.vm.ended.get() else {
+            return events;
+        };
+        // Nobody tells it again: who comes after the end has a channel that holds nothing else.
+        let (late, events) = broadcast::channel(1);
+        drop(late.send(VmEvent::Ended { how: *how }));
+        events
     }
 
     async fn console(&self) -> Result<Vec<u8>, Error> {
@@ -319,7 +329,6 @@ async fn watch(vm: Arc<Watched>, mut events: broadcast::Receiver<Event>, mut log
         }
     };
     log.as_mut().map(Log::drain);
-    vm.tell(VmEvent::Ended {
-        how: vm.how_it_ended(exit),
-    });
+    let how = *vm.ended.get_or_init(|| vm.how_it_ended(exit));
+    vm.tell(VmEvent::Ended { how });
 }
