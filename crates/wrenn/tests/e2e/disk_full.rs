@@ -1,71 +1,10 @@
 //! A host whose disk fills up under a guest: the guest freezes, callers are told, and it goes on when there is room.
 
-use std::fs::File;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
-use tempfile::TempDir;
 use wrenn_client::Error;
 
-use crate::harness::{Server, TestSandbox, shell};
-
-/// A file system of its own that shares blocks: what stands on it needs no volume.
-struct SmallDisk {
-    dir: TempDir,
-}
-
-impl SmallDisk {
-    fn new(bytes: u64) -> Self {
-        let dir = TempDir::with_prefix("wrenn-e2e-disk-").unwrap();
-        let disk = Self { dir };
-        File::create(disk.image()).unwrap().set_len(bytes).unwrap();
-        std::fs::create_dir(disk.path()).unwrap();
-        run("mkfs.xfs", &["-q".as_ref(), disk.image().as_ref()]);
-        run(
-            "mount",
-            &[
-                "-o".as_ref(),
-                "loop".as_ref(),
-                disk.image().as_ref(),
-                disk.path().as_ref(),
-            ],
-        );
-        disk
-    }
-
-    fn image(&self) -> PathBuf {
-        self.dir.path().join("image")
-    }
-
-    fn path(&self) -> PathBuf {
-        self.dir.path().join("disk")
-    }
-
-    /// Takes all but `spare` bytes; they come back with the returned file's removal.
-    fn fill_but(&self, spare: u64) -> PathBuf {
-        let filler = self.path().join("filler");
-        let file = File::create(&filler).unwrap();
-        let space = rustix::fs::statvfs(self.path()).unwrap();
-        let size = (space.f_bavail * space.f_frsize)
-            .checked_sub(spare)
-            .unwrap();
-        rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, size).unwrap();
-        filler
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        run("umount", &[self.path().as_ref()]);
-    }
-}
-
-fn run(program: &str, args: &[&Path]) {
-    #[expect(clippy::disallowed_methods, reason = "a test's helper")]
-    let status = Command::new(program).args(args).status().unwrap();
-    assert!(status.success(), "{program}");
-}
+use crate::harness::{Server, SmallDisk, TestSandbox, shell};
 
 #[tokio::test]
 async fn a_full_disk_freezes_the_guest_until_there_is_room() {

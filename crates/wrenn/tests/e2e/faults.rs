@@ -6,9 +6,9 @@ use std::time::Duration;
 use wrenn_agent::{CREATE, Step};
 use wrenn_client::api::CreateSandbox;
 use wrenn_client::{Client, Error};
-use wrenn_testkit::leaks::{Scope, Snapshot};
+use wrenn_testkit::leaks::Snapshot;
 
-use crate::harness::{MEMORY, Server, TestSandbox, until};
+use crate::harness::{MEMORY, Server, TestSandbox, scope, until};
 
 fn steps() -> impl Iterator<Item = Step> {
     CREATE.stages.iter().copied().flatten().copied()
@@ -19,14 +19,6 @@ fn request() -> CreateSandbox {
         memory_mb: Some(MEMORY),
         ..CreateSandbox::default()
     }
-}
-
-/// All that the instance has in the kernel and in its store.
-fn scope(server: &Server) -> Scope {
-    let instance = std::fs::read_to_string(server.data().join("instance")).unwrap();
-    Scope::everything()
-        .only(instance.trim())
-        .folder(server.data().join("store/sandboxes"))
 }
 
 async fn uptime(client: &Client, neighbour: &TestSandbox) -> f64 {

@@ -42,6 +42,14 @@ impl TestSandbox {
         }
     }
 
+    /// One that came to be in another way.
+    pub(crate) fn of(client: &Client, made: Sandbox) -> Self {
+        Self {
+            client: client.clone(),
+            made,
+        }
+    }
+
     pub(crate) async fn exec(&self, request: &ExecRequest) -> Result<ExecResponse> {
         self.client.exec(&self.id, request).await
     }

@@ -40,7 +40,8 @@ impl Witness {
     /// Replaces what it keeps, so that a later moment differs from an earlier one. Half of it reaches the disk by itself.
     pub(crate) async fn renew(&self, sandbox: &TestSandbox) -> Self {
         let token = format!("{:016x}", random());
-        let write = format!("echo {token} | tee /run/token /root/token; sync; echo {token} > /root/late");
+        let write =
+            format!("echo {token} | tee /run/token /root/token; sync; echo {token} > /root/late");
         sandbox.sh(&write).await;
         Self {
             token,

@@ -1,0 +1,208 @@
+//! Exports and imports that fail, or whose Wrenn dies in them, and archives that are not what was exported: nothing is left
+//! of them, and a good archive becomes the sandbox that it was.
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::Output;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+use wrenn_agent::{EXPORT, IMPORT};
+use wrenn_client::Client;
+use wrenn_testkit::leaks::{Scope, Snapshot};
+
+use crate::harness::{Server, TestSandbox, Witness, scope, until};
+use crate::pause_faults::{arm, revive, settles};
+
+/// Where bits are flipped, in parts per thousand of the archive.
+const FLIPS: [u64; 6] = [0, 1, 250, 500, 750, 999];
+
+/// A paused sandbox, and a place for its archive.
+struct Source {
+    server: Server,
+    sandbox: TestSandbox,
+    witness: Witness,
+    dir: TempDir,
+    scope: Scope,
+    before: Snapshot,
+}
+
+impl Source {
+    async fn new() -> Self {
+        let server = Server::start();
+        let sandbox = TestSandbox::create(&server.client()).await;
+        let witness = Witness::leave(&sandbox).await;
+        sandbox.pause().await;
+        let scope = scope(&server);
+        Self {
+            dir: TempDir::with_prefix("wrenn-e2e-archive-").unwrap(),
+            before: Snapshot::take(&scope),
+            server,
+            sandbox,
+            witness,
+            scope,
+        }
+    }
+
+    fn archive(&self) -> PathBuf {
+        self.dir.path().join("archive")
+    }
+
+    fn arm(&mut self, point: &str, fault: &str) {
+        arm(
+            &mut self.server,
+            &mut self.sandbox,
+            &format!("{point}={fault}"),
+        );
+    }
+
+    fn export(&self) -> Output {
+        let mut export = self.server.cli();
+        export.args(["snapshot", "export", &self.sandbox.id, "-o"]);
+        export.arg(self.archive()).output().unwrap()
+    }
+
+    fn import(&self, archive: &Path) -> Output {
+        let mut import = self.server.cli();
+        import.args(["--json", "snapshot", "import"]);
+        import.arg(archive).output().unwrap()
+    }
+
+    /// What was refused has said why and left nothing; the sandbox that is there is as it was.
+    async fn assert_refused(&self, what: &str, why: &str, refused: &Output) {
+        let said = String::from_utf8_lossy(&refused.stderr);
+        assert!(!refused.status.success(), "{what}");
+        assert!(said.contains(why), "{what}: not {why:?}, but {said}");
+        self.assert_unchanged(what).await;
+    }
+
+    async fn assert_unchanged(&self, after: &str) {
+        settles(&self.sandbox, &["paused"]).await;
+        self.before.assert_nothing_new(&self.scope);
+        let known = self.sandbox.client.sandboxes().await.unwrap();
+        assert_eq!(known.len(), 1, "after {after}: {known:?}");
+    }
+
+    /// After the server's death.
+    fn revive(&mut self) {
+        self.server.dies();
+        revive(&mut self.server, &mut self.sandbox);
+    }
+}
+
+#[tokio::test]
+async fn an_export_that_fails_leaves_no_file() {
+    let mut source = Source::new().await;
+    for point in EXPORT {
+        source.arm(point, "error");
+        let refused = source.export();
+        source.assert_refused(point, point, &refused).await;
+        source.arm(point, "abort");
+        assert!(!source.export().status.success(), "{point}");
+        source.revive();
+        source.assert_unchanged(point).await;
+        let left: Vec<_> = source.dir.path().read_dir().unwrap().collect();
+        assert!(left.is_empty(), "after {point}: {left:?}");
+    }
+    source.sandbox.resume().await;
+    source.witness.check(&source.sandbox).await;
+    source.sandbox.delete().await;
+}
+
+#[tokio::test]
+async fn an_import_that_fails_leaves_nothing_and_a_good_one_is_the_sandbox() {
+    let mut source = Source::new().await;
+    let began = Instant::now();
+    let exported = source.export();
+    assert!(exported.status.success(), "{exported:?}");
+    let archive = source.archive();
+    let len = archive.metadata().unwrap().len();
+    eprintln!("{len} bytes were exported in {:?}", began.elapsed());
+
+    for point in IMPORT {
+        source.arm(point, "error");
+        let refused = source.import(&archive);
+        source.assert_refused(point, point, &refused).await;
+        source.arm(point, "abort");
+        assert!(!source.import(&archive).status.success(), "{point}");
+        source.revive();
+        source.assert_unchanged(point).await;
+    }
+
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(&archive)
+        .unwrap();
+    for end in [0, len / 100, len / 2, len - 1] {
+        let cut = source.dir.path().join("cut");
+        copy_start(&file, &cut, end);
+        let refused = source.import(&cut);
+        let what = format!("the first {end} bytes");
+        source.assert_refused(&what, "truncated", &refused).await;
+    }
+    let flips = FLIPS.map(|part| len * part / 1000);
+    for at in [&flips[..], &[8, 200, len - 1]].concat() {
+        flip(&file, at);
+        let refused = source.import(&archive);
+        let what = format!("a bit flipped at {at}");
+        let said = String::from_utf8_lossy(&refused.stderr);
+        eprintln!("{what}: {}", said.trim());
+        source.assert_refused(&what, "not imported", &refused).await;
+        flip(&file, at);
+    }
+    file.write_all_at(b"x", len).unwrap();
+    let refused = source.import(&archive);
+    source
+        .assert_refused("one byte more", "behind", &refused)
+        .await;
+    file.set_len(len).unwrap();
+
+    // It stands alone: the sandbox that it was made of may be gone.
+    source.sandbox.delete().await;
+    let began = Instant::now();
+    let imported = import_as(&source.server, &archive).await;
+    eprintln!("imported in {:?}", began.elapsed());
+    let mut verify = source.server.cli();
+    let verified = verify.args(["snapshot", "verify", &imported.id]).output();
+    let verified = verified.unwrap();
+    assert!(verified.status.success(), "{verified:?}");
+    imported.resume().await;
+    source.witness.check(&imported).await;
+    imported.pause().await;
+    imported.resume().await;
+    source.witness.check(&imported).await;
+    imported.delete().await;
+}
+
+/// Imports a good archive and waits until the control plane has heard of its sandbox.
+async fn import_as(server: &Server, archive: &Path) -> TestSandbox {
+    let client: Client = server.client();
+    let mut import = server.cli();
+    import.args(["--json", "snapshot", "import"]).arg(archive);
+    let imported = import.output().unwrap();
+    assert!(imported.status.success(), "{imported:?}");
+    let told: serde_json::Value = serde_json::from_slice(&imported.stdout).unwrap();
+    let id = told["id"].as_str().unwrap();
+    let known = until("the imported sandbox", Duration::from_secs(60), || async {
+        client.sandbox(id).await.ok()
+    });
+    let known = known.await;
+    assert_eq!(known.status, "paused");
+    TestSandbox::of(&client, known)
+}
+
+fn copy_start(from: &File, to: &Path, len: u64) {
+    let mut to = File::create(to).unwrap();
+    let mut from = from.try_clone().unwrap();
+    std::io::Seek::rewind(&mut from).unwrap();
+    let copied = std::io::copy(&mut std::io::Read::take(from, len), &mut to);
+    assert_eq!(copied.unwrap(), len);
+}
+
+fn flip(file: &File, at: u64) {
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at).unwrap();
+    file.write_all_at(&[byte[0] ^ 0x10], at).unwrap();
+}
