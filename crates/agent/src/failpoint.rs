@@ -4,8 +4,12 @@
 
 use std::collections::HashMap;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use wrenn_vmm::Machine;
+
+/// How much later a step begins that is made to.
+const LATE: Duration = Duration::from_secs(2);
 
 /// What happens at a point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +22,8 @@ pub(crate) enum Fault {
     Abort,
     /// The step never ends.
     Hang,
+    /// The step begins a while later: time for a test to change what it will find.
+    Late,
     /// The virtual machine ends as by SIGKILL; the step goes on.
     KillVm,
 }
@@ -38,7 +44,9 @@ impl Failpoints {
                 .split_once('=')
                 .and_then(|(name, fault)| Some((name, Fault::from_name(fault)?)))
                 .ok_or_else(|| {
-                    format!("WRENN_FAILPOINTS: {part:?} is not NAME=error|panic|abort|hang|killvm")
+                    format!(
+                        "WRENN_FAILPOINTS: {part:?} is not NAME=error|panic|abort|hang|late|killvm"
+                    )
                 })?;
             tracing::warn!(name, ?fault, "failpoint armed");
             points.lock().insert(name.to_owned(), fault);
@@ -59,6 +67,10 @@ impl Failpoints {
             Some(Fault::Panic) => panic!("failpoint {name}"),
             Some(Fault::Abort) => std::process::abort(),
             Some(Fault::Hang) => std::future::pending().await,
+            Some(Fault::Late) => {
+                tokio::time::sleep(LATE).await;
+                Ok(())
+            }
             Some(Fault::KillVm) => match machine {
                 Some(machine) => machine.kill().await.map_err(|error| error.to_string()),
                 None => Err(format!("failpoint {name}: there is no VM to kill")),
@@ -80,6 +92,7 @@ impl Fault {
             "panic" => Self::Panic,
             "abort" => Self::Abort,
             "hang" => Self::Hang,
+            "late" => Self::Late,
             "killvm" => Self::KillVm,
             _ => return None,
         })

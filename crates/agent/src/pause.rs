@@ -19,7 +19,7 @@ use wrenn_disk::Qcow2;
 use wrenn_model::{ErrorKind, Platform};
 use wrenn_snapshot::{Facts, Generation, Generations, Next, Root};
 use wrenn_sys::extents::Piece;
-use wrenn_vmm::{Machine, RunState, VmEvent};
+use wrenn_vmm::{Machine, RunState};
 
 use crate::Host;
 use crate::chain::chain;
@@ -205,17 +205,13 @@ impl Pausing<'_> {
         };
         let client = crate::guest::client(slot.dialer(), &self.vm.keys.token);
         let mut events = self.machine.events();
-        let ended = async {
-            while !matches!(
-                events.recv().await,
-                Ok(VmEvent::Ended { .. }) | Err(RecvError::Closed)
-            ) {}
-        };
+        // Whatever happens to it, it will not sync: the next step says why it can not be paused.
+        let stopped = async { while matches!(events.recv().await, Err(RecvError::Lagged(_))) {} };
         tokio::select! {
             synced = client.sync(SYNC_LIMIT) => if let Err(error) = synced {
                 tracing::warn!(error = chain(&error), "the guest did not sync its disks");
             },
-            () = ended => {}
+            () = stopped => {}
         }
     }
 
@@ -227,6 +223,10 @@ impl Pausing<'_> {
     async fn stands_still(&self) -> Result<(), Failed> {
         match self.machine.run_state().await? {
             RunState::Frozen => Ok(()),
+            RunState::IoError => Err(Failed::of(
+                ErrorKind::HostFull,
+                "the host's disk is full, and the guest has more to write",
+            )),
             other => Err(Failed::of(
                 ErrorKind::Conflict,
                 format!("its machine does not stand still, but is {other:?}"),

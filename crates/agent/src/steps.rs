@@ -259,11 +259,15 @@ impl Making<'_> {
             let wanted =
                 wanted.ok_or_else(|| Failed::of(ErrorKind::Internal, "it has no generation"))?;
             let generation = generations.open(wanted)?;
-            if warm {
-                generation.check()?;
+            let checked = if warm {
+                generation.check()
             } else {
-                generation.check_disk()?;
+                generation.check_disk()
+            };
+            if let Err(error) = &checked {
+                mark(&generation, error);
             }
+            checked?;
             Ok::<_, Failed>(generation)
         })
         .await??;
@@ -388,6 +392,17 @@ impl Making<'_> {
             .tap
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Damage that was found is remembered. Where that fails, it is found again.
+fn mark(generation: &Generation, found: &wrenn_snapshot::Error) {
+    let known = matches!(found, wrenn_snapshot::Error::Damaged(_));
+    if found.is_damage()
+        && !known
+        && let Err(error) = generation.mark_damaged(found)
+    {
+        tracing::warn!(%error, "a damaged generation could not be marked");
     }
 }
 
