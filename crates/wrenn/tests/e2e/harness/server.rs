@@ -29,13 +29,20 @@ impl Server {
 
     /// The same below another folder.
     pub(crate) fn start_in(folder: &Path) -> Self {
-        assert_eq!(
-            std::env::var("WRENN_WORLD").as_deref(),
-            Ok("1"),
-            "run these tests inside the world: scripts/in-world cargo test -p wrenn --test e2e"
-        );
+        assert_inside_the_world();
         let dir = TempDir::with_prefix_in("wrenn-e2e-", folder).unwrap();
         let mut server = Self { dir, running: None };
+        server.resume();
+        server
+    }
+
+    /// A new installation whose store alone is a folder elsewhere.
+    pub(crate) fn start_with_store(store: &Path) -> Self {
+        assert_inside_the_world();
+        let dir = TempDir::with_prefix("wrenn-e2e-").unwrap();
+        let mut server = Self { dir, running: None };
+        std::fs::create_dir(server.data()).unwrap();
+        std::os::unix::fs::symlink(store, server.data().join("store")).unwrap();
         server.resume();
         server
     }
@@ -187,6 +194,14 @@ impl Running {
             .unwrap();
         (self.child.wait().unwrap(), said)
     }
+}
+
+fn assert_inside_the_world() {
+    assert_eq!(
+        std::env::var("WRENN_WORLD").as_deref(),
+        Ok("1"),
+        "run these tests inside the world: scripts/in-world cargo test -p wrenn --test e2e"
+    );
 }
 
 /// The log stands beside the data directory, which `wrenn` makes and owns.

@@ -1,10 +1,14 @@
 //! A file system of a test's own, to be filled.
 
 use std::fs::File;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tempfile::TempDir;
+
+/// Nearly all can be taken at once; where that ends, only trying tells.
+const FILE_SYSTEM_KEEPS: u64 = 2 << 20;
 
 /// A file system of its own that shares blocks: what stands on it needs no volume.
 pub(crate) struct SmallDisk {
@@ -47,6 +51,19 @@ impl SmallDisk {
             .checked_sub(spare)
             .unwrap();
         rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, size).unwrap();
+        filler
+    }
+
+    /// Takes all, to the last block.
+    pub(crate) fn fill(&self) -> PathBuf {
+        let filler = self.fill_but(FILE_SYSTEM_KEEPS);
+        let mut file = File::options().append(true).open(&filler).unwrap();
+        let full = loop {
+            if let Err(error) = file.write_all(&[1; 4096]) {
+                break error;
+            }
+        };
+        assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
         filler
     }
 }

@@ -50,7 +50,6 @@ impl Witness {
     }
 
     /// That the guest is what it was when this was left; gives how far it has counted.
-    #[track_caller]
     pub(crate) async fn check(&self, sandbox: &TestSandbox) -> u64 {
         self.counts_beyond(sandbox, 0).await
     }
