@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use futures::future::{join_all, try_join_all};
+use futures::future::join_all;
 use rustix::fd::OwnedFd;
 use tokio_util::sync::CancellationToken;
 use wrenn_disk::{Disk, Qcow2};
@@ -186,7 +186,11 @@ pub(crate) async fn make(plan: Plan, making: &Making<'_>) -> Result<Timings, Ste
             return Err(cancelled(stage[0]));
         }
         let steps = stage.iter().map(|step| making.make(plan.prefix, *step));
-        timings.extend(try_join_all(steps).await?);
+        // Each comes to its end, also beside one that failed: what goes on in a thread of its own would come after its
+        // unmaking.
+        for made in join_all(steps).await {
+            timings.push(made?);
+        }
     }
     Ok(timings)
 }
