@@ -116,7 +116,7 @@ impl ControlPlane {
     /// # Errors
     /// When the agent or the database does not answer; nothing has been changed by what was not seen.
     pub async fn reconcile(&self) -> Result<(), Fault> {
-        reconcile::sweep(&self.core).await
+        reconcile::sweep(&self.core).await.map(drop)
     }
 
     /// Begins nothing new, gives what is under way ten seconds to end, and closes the database. Sandboxes run on.

@@ -22,6 +22,8 @@ use rules::Action;
 
 pub(crate) use observe::{Observation, Observer};
 
+/// How soon to look again at what is under way.
+const SOON: Duration = Duration::from_millis(250);
 /// Between two looks for stopped sandboxes that nobody asks about any more.
 const FORGET_EVERY: Duration = Duration::from_secs(600);
 
@@ -30,12 +32,18 @@ pub(crate) async fn run(core: Arc<Core>) {
     let mut away = false;
     let mut forgot: Option<Instant> = None;
     loop {
-        match sweep(&core).await {
-            Ok(()) if away => {
+        let swept = sweep(&core).await;
+        let next = match &swept {
+            // What the agent is doing by itself, after a restart as a rule, ends soon.
+            Ok(Swept::UnderWay) => core.limits.sweep_every.min(SOON),
+            _ => core.limits.sweep_every,
+        };
+        match swept {
+            Ok(_) if away => {
                 tracing::info!("the host agent answers again");
                 away = false;
             }
-            Ok(()) => {}
+            Ok(_) => {}
             Err(fault) if !away => {
                 tracing::warn!(%fault, "sandboxes cannot be looked after");
                 away = true;
@@ -47,14 +55,23 @@ pub(crate) async fn run(core: Arc<Core>) {
             forgot = Some(Instant::now());
         }
         tokio::select! {
-            () = tokio::time::sleep(core.limits.sweep_every) => {}
+            () = tokio::time::sleep(next) => {}
             () = core.closing.cancelled() => return,
         }
     }
 }
 
+/// What a look at everything came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Swept {
+    /// All rows are what the agent has.
+    Settled,
+    /// Something is under way at the agent that nobody here waits for.
+    UnderWay,
+}
+
 /// Looks at everything once.
-pub(crate) async fn sweep(core: &Core) -> Result<(), Fault> {
+pub(crate) async fn sweep(core: &Core) -> Result<Swept, Fault> {
     // Rows first: what was made or unmade while the agent answered shows in their versions.
     let rows = core
         .store
@@ -63,8 +80,12 @@ pub(crate) async fn sweep(core: &Core) -> Result<(), Fault> {
         .map_err(|error| store_fault(&error))?;
     let seen = core.observer.look(&core.agent, Duration::ZERO).await?;
     let known: HashSet<&SandboxId> = rows.iter().map(|row| &row.id).collect();
+    let mut swept = Swept::Settled;
     for row in &rows {
-        settle(core, row, &seen).await?;
+        let row = settle(core, row, &seen).await?;
+        if row.transition.is_some() && !core.flights.has(&row.id) {
+            swept = Swept::UnderWay;
+        }
     }
     for (id, sandbox) in seen.sandboxes.iter().filter(|(id, _)| !known.contains(id)) {
         match core
@@ -79,7 +100,7 @@ pub(crate) async fn sweep(core: &Core) -> Result<(), Fault> {
             None => adopt(core, id, sandbox).await?,
         }
     }
-    Ok(())
+    Ok(swept)
 }
 
 /// Brings one row up to what was seen. Answers with what it is then.
