@@ -95,7 +95,7 @@ fn assert_no_room(answer: Result<Paused>) -> &'static str {
 #[tokio::test]
 async fn whatever_room_there_is_a_pause_has_it_or_leaves_it_running() {
     let mut full = Full::new().await;
-    let (mut little, mut enough) = (0, 4 * DIRTY_MIB << 20);
+    let (mut little, mut enough) = (0, (4 * DIRTY_MIB) << 20);
     assert_eq!(full.pause(enough).await, None);
     let mut met = BTreeSet::new();
     while enough - little > NEAR {

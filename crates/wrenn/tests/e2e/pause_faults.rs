@@ -15,8 +15,8 @@ use crate::harness::{
 /// How long a sandbox may take to be something definite.
 const SETTLE_LIMIT: Duration = Duration::from_secs(60);
 
-/// How often Wrenn is killed at some moment of a pause.
-const KILLS: u32 = 10;
+/// How often Wrenn is killed at some moment of one operation.
+pub(crate) const KILLS: u32 = 10;
 
 /// Starts the server anew with faults armed.
 pub(crate) fn arm(server: &mut Server, sandbox: &mut TestSandbox, failpoints: &str) {
@@ -66,6 +66,12 @@ pub(crate) fn holdings(server: &Server, id: &str) -> (usize, usize) {
     assert!(!half && whole, "{id} has {inside:?}, {generations:?}");
     let vms = inside.iter().filter(|name| name.starts_with("vm-"));
     (vms.count(), generations.len())
+}
+
+/// A moment for one of [`KILLS`] in something that takes this long, or soon after it: each falls somewhere else.
+pub(crate) fn moment(whole: Duration, kill: u32) -> Duration {
+    let part = f64::from((random() >> 32) as u32) / f64::from(u32::MAX);
+    whole.mul_f64((f64::from(kill) + part) / f64::from(KILLS - 1))
 }
 
 fn names() -> impl Iterator<Item = &'static str> {
@@ -143,14 +149,13 @@ async fn a_kill_of_wrenn_at_any_moment_loses_nothing() {
         witness = witness.renew(&sandbox).await;
         let (client, id) = (sandbox.client.clone(), sandbox.id.clone());
         let pausing = tokio::spawn(async move { client.pause(&id).await });
-        // One somewhere in each tenth of a pause.
-        let within = whole.as_secs_f64() * (f64::from(kill) + unit()) / f64::from(KILLS - 1);
-        tokio::time::sleep(Duration::from_secs_f64(within)).await;
+        let within = moment(whole, kill);
+        tokio::time::sleep(within).await;
         server.kill();
         drop(pausing.await.unwrap());
         revive(&mut server, &mut sandbox);
         let now = settles(&sandbox, &["running", "paused"]).await;
-        eprintln!("killed after {:.1} ms: {}", within * 1e3, now.status);
+        eprintln!("killed after {within:?}: {}", now.status);
         if now.status == "paused" {
             no_vm.assert_nothing_new(&kernel);
             assert_eq!(holdings(&server, &sandbox.id), (0, 1));
@@ -163,11 +168,6 @@ async fn a_kill_of_wrenn_at_any_moment_loses_nothing() {
     eprintln!("a pause of {whole:?}, cut off: {outcomes:?}");
     sandbox.delete().await;
     nothing.assert_nothing_new(&scope);
-}
-
-/// Somewhere in 0..1.
-fn unit() -> f64 {
-    f64::from((random() >> 32) as u32) / f64::from(u32::MAX)
 }
 
 #[tokio::test]

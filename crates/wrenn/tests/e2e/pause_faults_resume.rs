@@ -1,12 +1,14 @@
 //! A resume that fails at any of its steps, or whose Wrenn or virtual machine dies in it: the pause is as it was, and the
 //! next resume brings the sandbox back. The steps are the executor's own list.
 
+use std::time::Instant;
+
 use wrenn_agent::{RESUME, Step};
 use wrenn_client::api::{CreateSandbox, ResumeRequest};
 use wrenn_testkit::leaks::{Scope, Snapshot};
 
 use crate::harness::{Server, TestSandbox, Witness, kernel_scope, scope, shell};
-use crate::pause_faults::{arm, assert_fails_at, holdings, revive, settles};
+use crate::pause_faults::{KILLS, arm, assert_fails_at, holdings, moment, revive, settles};
 
 fn points() -> impl Iterator<Item = (&'static str, String)> {
     let steps = RESUME.stages.iter().copied().flatten().copied();
@@ -129,5 +131,36 @@ async fn a_death_of_wrenn_at_every_step_leaves_it_paused() {
     }
     assert_eq!(paused.sandbox.sh("echo awake").await, "awake\n");
     paused.witness.check(&paused.sandbox).await;
+    paused.delete().await;
+}
+
+#[tokio::test]
+async fn a_kill_of_wrenn_at_any_moment_loses_nothing() {
+    let mut paused = Paused::new(false).await;
+    let began = Instant::now();
+    paused.resume().await.unwrap();
+    let whole = began.elapsed();
+    let mut outcomes = Vec::new();
+    for kill in 0..KILLS {
+        paused.witness = paused.witness.renew(&paused.sandbox).await;
+        paused.sandbox.pause().await;
+        let (client, id) = (paused.sandbox.client.clone(), paused.sandbox.id.clone());
+        let resuming =
+            tokio::spawn(async move { client.resume(&id, &ResumeRequest::default()).await });
+        let within = moment(whole, kill);
+        tokio::time::sleep(within).await;
+        paused.server.kill();
+        drop(resuming.await.unwrap());
+        revive(&mut paused.server, &mut paused.sandbox);
+        let now = settles(&paused.sandbox, &["running", "paused"]).await;
+        eprintln!("killed after {within:?}: {}", now.status);
+        if now.status == "paused" {
+            paused.assert_paused("a kill").await;
+            assert_eq!(paused.sandbox.resume().await.sandbox.lost_since, None);
+        }
+        paused.witness.check(&paused.sandbox).await;
+        outcomes.push(now.status);
+    }
+    eprintln!("a resume of {whole:?}, cut off: {outcomes:?}");
     paused.delete().await;
 }
