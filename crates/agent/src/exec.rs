@@ -109,11 +109,13 @@ pub(crate) async fn follow(
 
 /// Follows a command that runs already. It goes on whoever listens.
 pub(crate) async fn attach(guest: Guest, pid: u32) -> Result<Followed, Fault> {
-    let stream = guest
-        .client
-        .connect(pid)
-        .await
-        .map_err(|error| guest::fault(&error))?;
+    let stream = guest.client.connect(pid).await.map_err(|error| {
+        let mut fault = guest::fault(&error);
+        if fault.kind == ErrorKind::NotFound {
+            fault.remedy = "it was never started here, or ended some minutes ago".into();
+        }
+        fault
+    })?;
     Ok(Follower::spawn(guest, stream, None, true))
 }
 

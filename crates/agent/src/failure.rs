@@ -58,7 +58,13 @@ impl<E: std::error::Error + 'static> From<E> for Failed {
         } else {
             ErrorKind::AgentError
         };
-        Self::of(kind, chain(&error))
+        Self {
+            kind,
+            reason: chain(&error),
+            remedy: is_damage(&error).then_some(
+                "what was saved is damaged: if that is its memory alone, {\"cold\": true} boots from its disk",
+            ),
+        }
     }
 }
 
@@ -77,6 +83,13 @@ fn no_space(error: &(dyn std::error::Error + 'static)) -> bool {
 
 /// How long a failpoint may hold a step.
 const HELD: Duration = Duration::from_secs(60);
+
+/// Whether a generation is not what was saved.
+fn is_damage(error: &(dyn std::error::Error + 'static)) -> bool {
+    error
+        .downcast_ref::<wrenn_snapshot::Error>()
+        .is_some_and(wrenn_snapshot::Error::is_damage)
+}
 
 /// Runs one step, for `limit` at the most, and says how long it took. `point` is its failpoint.
 pub(crate) async fn stepping<T>(

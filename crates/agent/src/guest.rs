@@ -1,12 +1,14 @@
 //! Calls into a guest: its first minute, commands, files. What it answers is untrusted.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use base64::Engine;
 use bytes::Bytes;
-use futures::Stream;
 use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use futures::{Stream, StreamExt};
+use tokio::net::TcpStream;
 use wrenn_envd_api::{InitRequest, Timestamp};
 use wrenn_envd_client::{Connector, EnvdClient, Error, FileStream, RefusedCode};
 use wrenn_model::{ErrorKind, Fault, SandboxSpec};
@@ -17,9 +19,11 @@ use crate::chain::chain;
 use crate::machine::reason;
 use crate::record::{Origin, Pause, Vm, entropy};
 
-/// How long one attempt to reach a booting guest lasts. A SYN that came too early is lost, and the kernel would send
-/// the next one only after a second.
-const ATTEMPT: Duration = Duration::from_millis(25);
+/// How often a guest that is coming up is called. A SYN that came too early is lost, and the kernel would send the next one
+/// only after a second.
+const CALL_EVERY: Duration = Duration::from_millis(15);
+/// How long each call may take: a guest that has just been restored answers slowly at first.
+const ATTEMPT: Duration = Duration::from_millis(120);
 /// How far a guest's clock may be off before it is set again.
 const CLOCK_ERROR: Duration = Duration::from_millis(15);
 /// How often it is set again at the most.
@@ -29,18 +33,37 @@ const REFUSED_PAUSE: Duration = Duration::from_millis(3);
 
 /// Dials from inside the slot's namespace.
 #[derive(Debug)]
-struct Dialer(SlotDialer);
+struct Dialer {
+    slot: SlotDialer,
+    /// A connection that stands already, to be used first.
+    ready: Mutex<Option<TcpStream>>,
+}
 
 impl Connector for Dialer {
-    fn connect(&self, port: u16) -> BoxFuture<'static, std::io::Result<tokio::net::TcpStream>> {
-        let dialer = self.0.clone();
-        Box::pin(async move { dialer.connect(port).await })
+    fn connect(&self, port: u16) -> BoxFuture<'static, std::io::Result<TcpStream>> {
+        let ready = self.ready.lock().ok().and_then(|mut ready| ready.take());
+        let slot = self.slot.clone();
+        Box::pin(async move {
+            match ready {
+                Some(stream) => Ok(stream),
+                None => slot.connect(port).await,
+            }
+        })
     }
 }
 
 /// A client for the guest behind a slot.
-pub(crate) fn client(dialer: SlotDialer, token: &str) -> EnvdClient {
-    EnvdClient::new(Arc::new(Dialer(dialer))).with_token(token.to_owned())
+pub(crate) fn client(slot: SlotDialer, token: &str) -> EnvdClient {
+    client_over(slot, None, token)
+}
+
+/// The same, with a connection that stands already.
+pub(crate) fn client_over(slot: SlotDialer, ready: Option<TcpStream>, token: &str) -> EnvdClient {
+    let dialer = Dialer {
+        slot,
+        ready: Mutex::new(ready),
+    };
+    EnvdClient::new(Arc::new(dialer)).with_token(token.to_owned())
 }
 
 /// Why a guest did not come up.
@@ -58,25 +81,15 @@ pub(crate) enum BootError {
     Ended(String),
 }
 
-/// Returns when the guest agent takes connections.
+/// Returns the first connection that the guest agent takes.
 pub(crate) async fn wait_for_boot(
     dialer: &SlotDialer,
     machine: &dyn Machine,
     limit: Duration,
-) -> Result<(), BootError> {
+) -> Result<TcpStream, BootError> {
     let mut events = machine.events();
-    let answered = async {
-        loop {
-            let attempt = dialer.connect(wrenn_envd_api::guest::PORT);
-            match tokio::time::timeout(ATTEMPT, attempt).await {
-                Ok(Ok(_)) => return,
-                Ok(Err(_)) => tokio::time::sleep(REFUSED_PAUSE).await,
-                Err(_) => {}
-            }
-        }
-    };
     tokio::select! {
-        () = answered => Ok(()),
+        stream = first_connection(dialer) => Ok(stream),
         () = tokio::time::sleep(limit) => Err(BootError::Silent(limit)),
         event = events.recv() => Err(match event {
             Ok(VmEvent::Shutdown { .. }) => BootError::PoweredOff,
@@ -87,6 +100,25 @@ pub(crate) async fn wait_for_boot(
             Ok(VmEvent::Ended { how }) => BootError::Ended(reason(&how).to_string()),
             Err(_) => BootError::Ended("nobody watches the virtual machine".into()),
         }),
+    }
+}
+
+/// Calls again and again, without giving up the calls before, until one is taken.
+async fn first_connection(dialer: &SlotDialer) -> TcpStream {
+    let mut beat = tokio::time::interval(CALL_EVERY);
+    let mut calls = FuturesUnordered::new();
+    loop {
+        tokio::select! {
+            _ = beat.tick() => {
+                let call = dialer.connect(wrenn_envd_api::guest::PORT);
+                calls.push(tokio::time::timeout(ATTEMPT, call));
+            }
+            Some(called) = calls.next() => match called {
+                Ok(Ok(stream)) => return stream,
+                Ok(Err(_)) => beat.reset_after(REFUSED_PAUSE),
+                Err(_) => {}
+            }
+        }
     }
 }
 
@@ -107,7 +139,8 @@ pub(crate) async fn introduce(
         access_token: Some(keys.token.clone().into()),
         timestamp: Some(now()),
         default_user: Some("root".into()),
-        hostname: Some(spec.hostname.clone()),
+        // One that comes back has the name that it had, which may be another by now.
+        hostname: known.is_none().then(|| spec.hostname.clone()),
         entropy: Some(
             base64::engine::general_purpose::STANDARD
                 .encode(entropy())

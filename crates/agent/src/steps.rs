@@ -378,8 +378,8 @@ impl Making<'_> {
         };
         let dialer = slot.dialer();
         let limit = self.host.boot_limit(self.record.spec.memory);
-        guest::wait_for_boot(&dialer, machine.as_ref(), limit).await?;
-        let client = guest::client(dialer, &self.vm.keys.token);
+        let ready = guest::wait_for_boot(&dialer, machine.as_ref(), limit).await?;
+        let client = guest::client_over(dialer, Some(ready), &self.vm.keys.token);
         guest::introduce(
             &client,
             &self.record.spec,
