@@ -245,10 +245,19 @@ async fn a_command_goes_on_across_a_pause_and_is_taken_up_again() {
     drop((control, events));
     sandbox.resume().await;
 
-    let count = async || -> u64 { sandbox.sh("cat /run/count").await.trim().parse().unwrap() };
-    let counted = count().await;
-    until("the next count", Duration::from_secs(20), || async {
-        (count().await > counted).then_some(())
+    // The file is empty for a moment each time that it is written.
+    let count = async || {
+        sandbox
+            .sh("cat /run/count")
+            .await
+            .trim()
+            .parse::<u64>()
+            .ok()
+    };
+    let patience = Duration::from_secs(20);
+    let counted = until("a count", patience, &count).await;
+    until("the next count", patience, || async {
+        count().await.filter(|now| *now > counted)
     })
     .await;
     let (_control, mut events) = client.exec_attach(&sandbox.id, pid).await.unwrap();
