@@ -53,18 +53,33 @@ impl Failed {
 
 impl<E: std::error::Error + 'static> From<E> for Failed {
     fn from(error: E) -> Self {
-        let kind = if no_space(&error) {
-            ErrorKind::HostFull
+        let (kind, remedy) = if no_space(&error) {
+            (ErrorKind::HostFull, None)
         } else {
-            ErrorKind::AgentError
+            meaning(&error)
         };
         Self {
             kind,
             reason: chain(&error),
-            remedy: is_damage(&error).then_some(
+            remedy,
+        }
+    }
+}
+
+/// What a generation's errors mean to a caller.
+fn meaning(error: &(dyn std::error::Error + 'static)) -> (ErrorKind, Option<&'static str>) {
+    match error.downcast_ref::<wrenn_snapshot::Error>() {
+        Some(wrenn_snapshot::Error::Archive(_)) => (
+            ErrorKind::InvalidRequest,
+            Some("the archive is not whole, or none of ours: export it again"),
+        ),
+        Some(error) if error.is_damage() => (
+            ErrorKind::AgentError,
+            Some(
                 "what was saved is damaged: if that is its memory alone, {\"cold\": true} boots from its disk",
             ),
-        }
+        ),
+        _ => (ErrorKind::AgentError, None),
     }
 }
 
@@ -83,13 +98,6 @@ fn no_space(error: &(dyn std::error::Error + 'static)) -> bool {
 
 /// How long a failpoint may hold a step.
 const HELD: Duration = Duration::from_secs(60);
-
-/// Whether a generation is not what was saved.
-fn is_damage(error: &(dyn std::error::Error + 'static)) -> bool {
-    error
-        .downcast_ref::<wrenn_snapshot::Error>()
-        .is_some_and(wrenn_snapshot::Error::is_damage)
-}
 
 /// Runs one step, for `limit` at the most, and says how long it took. `point` is its failpoint.
 pub(crate) async fn stepping<T>(

@@ -205,6 +205,9 @@ impl Pausing<'_> {
         };
         let client = crate::guest::client(slot.dialer(), &self.vm.keys.token);
         let mut events = self.machine.events();
+        if !matches!(self.machine.run_state().await, Ok(RunState::Running)) {
+            return;
+        }
         // Whatever happens to it, it will not sync: the next step says why it can not be paused.
         let stopped = async { while matches!(events.recv().await, Err(RecvError::Lagged(_))) {} };
         tokio::select! {
