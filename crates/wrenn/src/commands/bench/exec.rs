@@ -5,6 +5,7 @@ use std::time::Instant;
 use anyhow::Result;
 
 use super::Bench;
+use super::by_hand;
 use super::figures::{Figure, Samples};
 
 /// Rounds that are not counted: the first calls translate code under emulation and fill caches.
@@ -18,7 +19,7 @@ pub(super) async fn measure(bench: &Bench) -> Result<Figure> {
     bench
         .with_sandbox(async |sandbox| {
             let guest = match &bench.hand {
-                Some(hand) => Some(hand.prepare().await?.boot().await?),
+                Some(hand) => Some(hand.prepare(by_hand::MEMORY).await?.boot().await?),
                 None => None,
             };
             for call in 0..WARM_UP + bench.rounds * CALLS {

@@ -1,5 +1,6 @@
 //! Samples, what they come to, and how they are shown: Wrenn's beside the same work done by hand.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -17,6 +18,19 @@ impl Samples {
 
     pub(super) fn push_ms(&mut self, took: Duration) {
         self.push(took.as_secs_f64() * 1000.0);
+    }
+
+    /// Those with these indexes, as far as there are any.
+    pub(super) fn some(&self, indexes: Range<usize>) -> Self {
+        let taken = indexes.len().min(self.0.len());
+        Self(
+            self.0
+                .iter()
+                .skip(indexes.start)
+                .take(taken)
+                .copied()
+                .collect(),
+        )
     }
 
     /// Of sorted samples the one below which `percent` of them lie (the nearest rank); none of no samples.

@@ -5,6 +5,7 @@ use std::time::Instant;
 use anyhow::Result;
 
 use super::Bench;
+use super::by_hand;
 use super::figures::{Figure, Samples};
 
 /// The figures of create and delete.
@@ -27,7 +28,7 @@ pub(super) async fn measure(bench: &Bench) -> Result<(Figure, Figure)> {
         worked?;
 
         let Some(hand) = &bench.hand else { continue };
-        let bench_made = hand.prepare().await?;
+        let bench_made = hand.prepare(by_hand::MEMORY).await?;
         let begun = Instant::now();
         let guest = bench_made.boot().await?;
         let worked = guest.exec_true().await;

@@ -5,8 +5,10 @@ mod by_hand;
 mod exec;
 mod figures;
 mod lifecycle;
+mod pause;
 mod server_memory;
 mod transfer;
+mod written;
 
 use std::path::PathBuf;
 
@@ -14,6 +16,7 @@ use anyhow::Result;
 use serde_json::json;
 use wrenn_client::Client;
 use wrenn_client::api::{CreateSandbox, ExecRequest, Sandbox};
+use wrenn_model::MiB;
 
 use crate::cli::{BenchArgs, Globals, Measured};
 use crate::terminal::{print_json, print_line};
@@ -71,13 +74,21 @@ async fn measure(bench: &Bench, what: Measured) -> Result<Vec<figures::Figure>> 
     if wanted(Measured::Transfer) {
         figures.extend(transfer::measure(bench).await?);
     }
+    if wanted(Measured::Pause) {
+        figures.extend(pause::measure(bench).await?);
+    }
     Ok(figures)
 }
 
 impl Bench {
     async fn create(&self) -> Result<Sandbox> {
+        self.create_with(None).await
+    }
+
+    async fn create_with(&self, memory: Option<MiB>) -> Result<Sandbox> {
         let request = CreateSandbox {
             template: Some(self.template.clone()),
+            memory_mb: memory.map(|memory| memory.0.into()),
             ..Default::default()
         };
         Ok(self.client.create_sandbox(&request).await?)
@@ -85,18 +96,32 @@ impl Bench {
 
     /// The shortest command.
     async fn exec_true(&self, sandbox: &Sandbox) -> Result<()> {
+        self.exec(sandbox, "true", &[]).await
+    }
+
+    /// A command that has to succeed.
+    async fn exec(&self, sandbox: &Sandbox, cmd: &str, args: &[String]) -> Result<()> {
         let request = ExecRequest {
-            cmd: "true".to_owned(),
+            cmd: cmd.to_owned(),
+            args: args.to_vec(),
             ..Default::default()
         };
         let done = self.client.exec(&sandbox.id, &request).await?;
-        anyhow::ensure!(done.exit_code == 0, "`true` ended with {}", done.exit_code);
+        anyhow::ensure!(done.exit_code == 0, "`{cmd}` ended with {}", done.exit_code);
         Ok(())
     }
 
     /// Runs `work` on a sandbox of its own, which ends also when the work fails.
     async fn with_sandbox<T>(&self, work: impl AsyncFnOnce(&Sandbox) -> Result<T>) -> Result<T> {
-        let sandbox = self.create().await?;
+        self.with(self.create().await?, work).await
+    }
+
+    /// Runs `work` on a sandbox, and ends it also when the work fails.
+    async fn with<T>(
+        &self,
+        sandbox: Sandbox,
+        work: impl AsyncFnOnce(&Sandbox) -> Result<T>,
+    ) -> Result<T> {
         let done = work(&sandbox).await;
         self.client.delete_sandbox(&sandbox.id).await?;
         done

@@ -1,12 +1,17 @@
-//! A guest by hand, and calls straight to its agent.
+//! A guest by hand: calls straight to its agent, its pause and its resume.
 
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use futures::StreamExt;
 use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use serde_json::json;
 use tokio::net::TcpStream;
 use tokio::process::Child;
+use tokio::task::block_in_place;
 use wrenn_envd_api::{InitRequest, guest};
 use wrenn_envd_client::{Connector, EnvdClient, ProcessEvent, Start};
 use wrenn_model::SandboxId;
@@ -14,18 +19,26 @@ use wrenn_network::SlotDialer;
 use wrenn_sys::durable;
 
 use super::Prepared;
+use super::capture::{self, Captured, Files, Source};
+use super::qemu::{self, Begin};
+use super::qmp::Qmp;
 
 /// How long a boot may take, also under emulation on a busy machine.
 const BOOT: Duration = Duration::from_secs(120);
 /// A SYN that came too early is lost: another soon, as the agent does it.
-const ATTEMPT: Duration = Duration::from_millis(25);
+const CALL_EVERY: Duration = Duration::from_millis(15);
+const ATTEMPT: Duration = Duration::from_millis(120);
 const PAUSE: Duration = Duration::from_millis(3);
+/// How often QEMU is asked whether it has loaded a state.
+const LOADING: Duration = Duration::from_micros(500);
 
 /// A guest that runs.
 pub(in super::super) struct Guest<'a> {
     prepared: Prepared<'a>,
     process: Child,
+    token: String,
     client: EnvdClient,
+    generation: u32,
 }
 
 #[derive(Debug)]
@@ -47,37 +60,97 @@ impl<'a> Guest<'a> {
             ended = process.wait() => bail!("QEMU by hand ended while it booted: {}", ended?),
         }
         let token = SandboxId::random().to_string();
-        let client = EnvdClient::new(Arc::new(Dialer(dialer))).with_token(token.clone());
+        let client = client(&prepared, &token);
         let request = InitRequest {
             access_token: Some(token.clone().into()),
-            next_init_key: Some(token.into()),
+            next_init_key: Some(token.clone().into()),
             ..InitRequest::default()
         };
         client.init(&request, None).await?;
         Ok(Self {
             prepared,
             process,
+            token,
             client,
+            generation: 0,
         })
     }
 
     /// The shortest command.
     pub(in super::super) async fn exec_true(&self) -> Result<()> {
+        self.exec("true", &[]).await
+    }
+
+    /// Runs a command that has to succeed.
+    pub(in super::super) async fn exec(&self, cmd: &str, args: &[String]) -> Result<()> {
         let command = Start {
-            cmd: "true".to_owned(),
+            cmd: cmd.to_owned(),
+            args: args.to_vec(),
             ..Start::default()
         };
         let mut events = self.client.start(command).await?;
         while let Some(event) = events.next().await? {
             if let ProcessEvent::End { exit_code, .. } = event {
-                ensure!(exit_code == 0, "`true` by hand ended with {exit_code}");
+                ensure!(exit_code == 0, "`{cmd}` by hand ended with {exit_code}");
                 return Ok(());
             }
         }
-        bail!("the guest by hand does not tell how `true` ended")
+        bail!("the guest by hand does not tell how `{cmd}` ended")
     }
 
-    /// Ends it and takes its slot and disk away.
+    /// Saves the guest, and ends it.
+    pub(in super::super) async fn pause(&mut self) -> Result<Captured> {
+        // Nobody is connected any more.
+        self.client = client(&self.prepared, &self.token);
+        let pid = self.process.id().context("QEMU by hand has ended")?;
+        let mut qmp = block_in_place(|| Qmp::connect(&self.prepared.file("qmp")))?;
+        let source = Source {
+            pid: pid.try_into()?,
+            qmp: &mut qmp,
+            image: &self.prepared.image,
+            overlay: &self.prepared.overlay,
+        };
+        let (aside, folder) = (self.prepared.file("next"), self.folder(self.generation + 1));
+        let captured = block_in_place(|| capture::capture(source, &aside, &folder))?;
+        self.process.kill().await?;
+        let former = self.folder(self.generation);
+        self.generation += 1;
+        durable::remove(&former)?;
+        Ok(captured)
+    }
+
+    /// Goes on from the last pause, and says how long it took until a command ran.
+    pub(in super::super) async fn resume(&mut self) -> Result<Duration> {
+        let saved = Files::of(&self.folder(self.generation));
+        durable::remove(&self.prepared.overlay)?;
+        capture::clone(&saved.layer, &self.prepared.overlay)?;
+        self.prepared.image = saved.memory;
+        let begun = Instant::now();
+        self.process = qemu::start(&self.prepared, Begin::State)?;
+        block_in_place(|| {
+            let mut qmp = Qmp::connect(&self.prepared.file("qmp"))?;
+            let from = format!("file:{}", saved.state.display());
+            qmp.run("migrate-incoming", json!({ "uri": from }))?;
+            loop {
+                match qmp.run("query-migrate", json!({}))?["status"].as_str() {
+                    Some("completed") => return qmp.run("cont", json!({})),
+                    Some("failed") => bail!("QEMU by hand does not load the state"),
+                    _ => std::thread::sleep(LOADING),
+                }
+            }
+        })?;
+        tokio::time::timeout(BOOT, listens(&self.prepared.slot.dialer()))
+            .await
+            .context("the guest by hand does not come back")?;
+        self.exec_true().await?;
+        Ok(begun.elapsed())
+    }
+
+    fn folder(&self, generation: u32) -> PathBuf {
+        self.prepared.file(&format!("generation-{generation}"))
+    }
+
+    /// Ends it and takes its slot and files away.
     pub(in super::super) async fn end(mut self) -> Result<()> {
         self.process.kill().await?;
         self.prepared
@@ -85,16 +158,26 @@ impl<'a> Guest<'a> {
             .network
             .remove(self.prepared.slot.plan())
             .await?;
-        Ok(durable::remove(&self.prepared.overlay)?)
+        Ok(durable::remove(&self.prepared.folder)?)
     }
 }
 
+fn client(prepared: &Prepared<'_>, token: &str) -> EnvdClient {
+    EnvdClient::new(Arc::new(Dialer(prepared.slot.dialer()))).with_token(token.to_owned())
+}
+
+/// Calls again and again, without giving up the calls before, as the agent does.
 async fn listens(dialer: &SlotDialer) {
+    let mut beat = tokio::time::interval(CALL_EVERY);
+    let mut calls = FuturesUnordered::new();
     loop {
-        match tokio::time::timeout(ATTEMPT, dialer.connect(guest::PORT)).await {
-            Ok(Ok(_)) => return,
-            Ok(Err(_)) => tokio::time::sleep(PAUSE).await,
-            Err(_) => {}
+        tokio::select! {
+            _ = beat.tick() => calls.push(tokio::time::timeout(ATTEMPT, dialer.connect(guest::PORT))),
+            Some(called) = calls.next() => match called {
+                Ok(Ok(_)) => return,
+                Ok(Err(_)) => beat.reset_after(PAUSE),
+                Err(_) => {}
+            }
         }
     }
 }

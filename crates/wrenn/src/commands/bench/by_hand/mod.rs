@@ -1,9 +1,13 @@
 //! The same guest without Wrenn: a bare QEMU on the same kernel, initramfs and template, asked straight from inside its
 //! network namespace. No jail, no journal, no API.
 
+mod capture;
 mod guest;
 mod qemu;
+mod qmp;
 
+use std::fs::File;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU16, Ordering};
 
@@ -17,10 +21,12 @@ use crate::agent_rpc::AgentRpc;
 use crate::cli::Globals;
 use crate::{guest_agent, install};
 
+use qemu::Begin;
+
 pub(super) use guest::Guest;
 
 /// What a sandbox has by default.
-const MEMORY: MiB = MiB(512);
+pub(super) const MEMORY: MiB = MiB(512);
 
 /// What guests by hand are made from, and a network for them: an instance of its own beside Wrenn's.
 pub(super) struct Hand {
@@ -38,8 +44,14 @@ pub(super) struct Hand {
 pub(super) struct Prepared<'a> {
     hand: &'a Hand,
     slot: Slot,
+    /// It outlives one QEMU and serves the next.
+    tap: OwnedFd,
+    /// Where everything else of it is.
+    folder: PathBuf,
     overlay: PathBuf,
-    memory: PathBuf,
+    memory: MiB,
+    /// The file that its memory is a private mapping of.
+    image: PathBuf,
 }
 
 impl Hand {
@@ -86,27 +98,32 @@ impl Hand {
     }
 
     /// Makes what is not measured.
-    pub(super) async fn prepare(&self) -> Result<Prepared<'_>> {
+    pub(super) async fn prepare(&self, memory: MiB) -> Result<Prepared<'_>> {
         let vm = VmId::random();
         let plan = self
             .network
             .plan(self.next_slot.fetch_add(1, Ordering::Relaxed), &vm);
-        let slot = self.network.create(&plan).await?;
-        let overlay = self.dir.join(format!("{vm}.qcow2"));
+        let mut slot = self.network.create(&plan).await?;
+        let tap = slot.take_tap().context("the slot has no TAP")?;
+        let folder = self.dir.join(vm.as_str());
+        std::fs::create_dir(&folder)?;
+        let overlay = folder.join("disk.qcow2");
         wrenn_disk::create_overlay(
             &overlay,
             &self.template.image,
             self.template.virtual_size,
             0,
         )?;
-        let memory = self.dir.join("memory");
-        let holes = std::fs::File::create(&memory)?;
-        holes.set_len(MEMORY.bytes())?;
+        let image = folder.join("holes");
+        File::create(&image)?.set_len(memory.bytes())?;
         Ok(Prepared {
             hand: self,
             slot,
+            tap,
+            folder,
             overlay,
             memory,
+            image,
         })
     }
 
@@ -119,9 +136,13 @@ impl Hand {
 
 impl<'a> Prepared<'a> {
     /// Starts the guest and introduces the host to it, as the agent does.
-    pub(super) async fn boot(mut self) -> Result<Guest<'a>> {
-        let tap = self.slot.take_tap().context("the slot has no TAP")?;
-        let process = qemu::start(&self, &tap)?;
+    pub(super) async fn boot(self) -> Result<Guest<'a>> {
+        let process = qemu::start(&self, Begin::Boot)?;
         Guest::introduce(self, process).await
+    }
+
+    /// One of its files.
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
     }
 }
