@@ -9,7 +9,7 @@ help:
 	@echo 'make build      build only'
 	@echo 'make test       every test, real microVMs included; no packet leaves the machine'
 	@echo 'make check      formatting, lints, generated code'
-	@echo 'make uninstall  end every sandbox, give the machine back; PURGE=1 deletes WRENN_DIR and the cache too'
+	@echo 'make uninstall  end what runs, give the machine back; PURGE=1 deletes WRENN_DIR and the cache too'
 	@echo 'make clean      delete what was built'
 
 run:

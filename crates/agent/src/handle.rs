@@ -32,6 +32,13 @@ pub(crate) struct View {
     pub(crate) host_ip: String,
 }
 
+impl View {
+    /// It has no virtual machine, and a pause to come back from.
+    pub(crate) fn rests(&self) -> bool {
+        self.pause.is_some() && matches!(self.state, State::Paused | State::Error(_))
+    }
+}
+
 /// What a sandbox's task is asked for.
 #[derive(Debug)]
 pub(crate) enum Command {

@@ -64,6 +64,15 @@ const ROOM_CHECK: Duration = Duration::from_secs(1);
 /// How long a caller waits for a sandbox to be gone before it is told that the work goes on.
 const DESTROY_LIMIT: Duration = Duration::from_secs(60);
 
+/// What [`Agent::take_down`] did with the sandboxes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TakenDown {
+    /// They are gone.
+    pub destroyed: u32,
+    /// They are paused, and there at the next start.
+    pub kept: u32,
+}
+
 /// The agent of one host.
 #[derive(Debug, Clone)]
 pub struct Agent {
@@ -160,13 +169,32 @@ impl Agent {
         self.down.cancelled().await;
     }
 
-    /// Destroys every sandbox and gives the network and the store back. Returns how many there were.
-    pub async fn take_down(&self) -> Result<u32, Fault> {
+    /// Destroys every sandbox that lives, and gives the network and the store back. What is paused lies in the store and
+    /// stays there.
+    pub async fn take_down(&self) -> Result<TakenDown, Fault> {
         self.recovered().await;
-        let sandboxes = self.table.all();
-        let count = u32::try_from(sandboxes.len()).unwrap_or(u32::MAX);
+        // Nothing wakes or begins any more.
+        self.ready.send_replace(false);
+        let taken = self.end_and_close().await;
+        if taken.is_err() {
+            self.ready.send_replace(true);
+        }
+        taken
+    }
+
+    async fn end_and_close(&self) -> Result<TakenDown, Fault> {
+        let (kept, living): (Vec<_>, Vec<_>) = self
+            .table
+            .all()
+            .into_iter()
+            .partition(|handle| handle.view().rests());
+        let count = |handles: &[_]| u32::try_from(handles.len()).unwrap_or(u32::MAX);
+        let taken = TakenDown {
+            destroyed: count(&living),
+            kept: count(&kept),
+        };
         futures::future::join_all(
-            sandboxes
+            living
                 .iter()
                 .map(|handle| handle.destroy(Reason::Destroyed)),
         )
@@ -189,7 +217,7 @@ impl Agent {
             .await
             .map_err(|error| failed("the store could not be unmounted", &error))?;
         self.down.cancel();
-        Ok(count)
+        Ok(taken)
     }
 
     fn check_ready(&self) -> Result<(), Fault> {

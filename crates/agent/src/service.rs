@@ -556,11 +556,12 @@ impl HostAgentService for Agent {
             .tasks
             .spawn(async move { agent.take_down().await })
             .await;
-        let destroyed = down
+        let taken = down
             .map_err(|error| ConnectError::internal(error.to_string()))?
             .map_err(refuse)?;
         Response::ok(rpc::ShutdownResponse {
-            destroyed,
+            destroyed: taken.destroyed,
+            kept: taken.kept,
             ..Default::default()
         })
     }

@@ -9,6 +9,7 @@ use connectrpc::client::{CallOptions, ClientConfig, Http2Connection, SharedHttp2
 use futures::{Stream, stream};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::mpsc;
+use wrenn_agent::TakenDown;
 use wrenn_hostagent_api as rpc;
 use wrenn_hostagent_api::__buffa::oneof::import_snapshot_request::Part;
 use wrenn_model::SandboxId;
@@ -172,14 +173,17 @@ impl AgentRpc {
         sandbox.ok_or_else(|| ConnectError::internal("it names no sandbox").into())
     }
 
-    /// Ends every sandbox and then the agent; gives how many there were.
-    pub(crate) async fn shutdown(&self) -> Result<u32, ConnectError> {
+    /// Ends every sandbox that lives, and then the agent.
+    pub(crate) async fn shutdown(&self) -> Result<TakenDown, ConnectError> {
         let options = CallOptions::default().with_timeout(SHUTDOWN);
         let answer = self
             .0
             .shutdown_with_options(rpc::ShutdownRequest::default(), options)
             .await?;
-        Ok(answer.into_owned().destroyed)
+        let rpc::ShutdownResponse {
+            destroyed, kept, ..
+        } = answer.into_owned();
+        Ok(TakenDown { destroyed, kept })
     }
 }
 

@@ -66,7 +66,7 @@ pub(crate) struct Globals {
 pub(crate) enum Command {
     /// Run Wrenn on this machine: control plane and agent in one process. Needs root.
     Up(UpArgs),
-    /// End every sandbox of the data directory and give the machine back what Wrenn took. Needs root.
+    /// End every sandbox that lives and give the machine back what Wrenn took; paused ones stay on disk. Needs root.
     Down,
     /// Make, use and end sandboxes.
     #[command(subcommand, visible_alias = "sb")]

@@ -1528,7 +1528,8 @@ pub trait HostAgentService: Send + Sync + 'static {
             impl ::connectrpc::Encodable<HealthResponse> + Send + use<'a, Self>,
         >,
     > + Send;
-    /// Destroys every sandbox and takes the host's network and store back. The agent ends afterwards.
+    /// Destroys every sandbox that has a virtual machine, and takes the host's network and store back. What is paused stays in
+    /// the store. The agent ends afterwards.
     ///
     /// `'a` lets the response body borrow from `&self` (e.g. server-resident state).
     ///

@@ -17358,6 +17358,10 @@ impl ::serde::Serialize for ShutdownRequestOwnedView {
 pub struct ShutdownResponseView<'a> {
     /// Field 1: `destroyed`
     pub destroyed: u32,
+    /// Paused ones, which are there at the next start.
+    ///
+    /// Field 2: `kept`
+    pub kept: u32,
     pub __buffa_unknown_fields: ::buffa::UnknownFieldsView<'a>,
 }
 impl<'a> ::buffa::MessageView<'a> for ShutdownResponseView<'a> {
@@ -17397,6 +17401,13 @@ impl<'a> ::buffa::MessageView<'a> for ShutdownResponseView<'a> {
                 )?;
                 view.destroyed = ::buffa::types::decode_uint32(&mut cur)?;
             }
+            2u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                view.kept = ::buffa::types::decode_uint32(&mut cur)?;
+            }
             _ => {
                 ::buffa::encoding::skip_field_depth(tag, &mut cur, ctx.depth())?;
                 let span_len = before_tag.len() - cur.len();
@@ -17420,6 +17431,7 @@ impl<'a> ::buffa::MessageView<'a> for ShutdownResponseView<'a> {
         let _ = __buffa_src;
         ::core::result::Result::Ok(super::super::ShutdownResponse {
             destroyed: self.destroyed,
+            kept: self.kept,
             __buffa_unknown_fields: self.__buffa_unknown_fields.to_owned()?.into(),
             ..::core::default::Default::default()
         })
@@ -17434,6 +17446,9 @@ impl<'a> ::buffa::ViewEncode<'a> for ShutdownResponseView<'a> {
         if self.destroyed != 0u32 {
             size += 1u64 + ::buffa::types::uint32_encoded_len(self.destroyed) as u64;
         }
+        if self.kept != 0u32 {
+            size += 1u64 + ::buffa::types::uint32_encoded_len(self.kept) as u64;
+        }
         size += self.__buffa_unknown_fields.encoded_len() as u64;
         ::buffa::saturate_size(size)
     }
@@ -17447,6 +17462,9 @@ impl<'a> ::buffa::ViewEncode<'a> for ShutdownResponseView<'a> {
         use ::buffa::Enumeration as _;
         if self.destroyed != 0u32 {
             ::buffa::types::put_uint32_field(1u32, self.destroyed, buf);
+        }
+        if self.kept != 0u32 {
+            ::buffa::types::put_uint32_field(2u32, self.kept, buf);
         }
         self.__buffa_unknown_fields.write_to(buf);
     }
@@ -17475,6 +17493,10 @@ impl<'__a> ::serde::Serialize for ShutdownResponseView<'__a> {
                     "destroyed",
                     &::buffa::json_helpers::ProtoJson(&self.destroyed),
                 )?;
+        }
+        if !::buffa::json_helpers::skip_if::is_zero_u32(&self.kept) {
+            __map
+                .serialize_entry("kept", &::buffa::json_helpers::ProtoJson(&self.kept))?;
         }
         __map.end()
     }
@@ -17573,6 +17595,13 @@ impl ShutdownResponseOwnedView {
     #[must_use]
     pub fn destroyed(&self) -> u32 {
         self.0.reborrow().destroyed
+    }
+    /// Paused ones, which are there at the next start.
+    ///
+    /// Field 2: `kept`
+    #[must_use]
+    pub fn kept(&self) -> u32 {
+        self.0.reborrow().kept
     }
 }
 impl ::core::convert::From<::buffa::OwnedView<ShutdownResponseView<'static>>>

@@ -9932,13 +9932,25 @@ pub struct ShutdownResponse {
         skip_serializing_if = "::buffa::json_helpers::skip_if::is_zero_u32"
     )]
     pub destroyed: u32,
+    /// Paused ones, which are there at the next start.
+    ///
+    /// Field 2: `kept`
+    #[serde(
+        rename = "kept",
+        with = "::buffa::json_helpers::uint32",
+        skip_serializing_if = "::buffa::json_helpers::skip_if::is_zero_u32"
+    )]
+    pub kept: u32,
     #[serde(skip)]
     #[doc(hidden)]
     pub __buffa_unknown_fields: ::buffa::UnknownFields,
 }
 impl ::core::fmt::Debug for ShutdownResponse {
     fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
-        f.debug_struct("ShutdownResponse").field("destroyed", &self.destroyed).finish()
+        f.debug_struct("ShutdownResponse")
+            .field("destroyed", &self.destroyed)
+            .field("kept", &self.kept)
+            .finish()
     }
 }
 impl ShutdownResponse {
@@ -9971,6 +9983,9 @@ impl ::buffa::Message for ShutdownResponse {
         if self.destroyed != 0u32 {
             size += 1u64 + ::buffa::types::uint32_encoded_len(self.destroyed) as u64;
         }
+        if self.kept != 0u32 {
+            size += 1u64 + ::buffa::types::uint32_encoded_len(self.kept) as u64;
+        }
         size += self.__buffa_unknown_fields.encoded_len() as u64;
         ::buffa::saturate_size(size)
     }
@@ -9983,6 +9998,9 @@ impl ::buffa::Message for ShutdownResponse {
         use ::buffa::Enumeration as _;
         if self.destroyed != 0u32 {
             ::buffa::types::put_uint32_field(1u32, self.destroyed, buf);
+        }
+        if self.kept != 0u32 {
+            ::buffa::types::put_uint32_field(2u32, self.kept, buf);
         }
         self.__buffa_unknown_fields.write_to(buf);
     }
@@ -10004,6 +10022,13 @@ impl ::buffa::Message for ShutdownResponse {
                 )?;
                 self.destroyed = ::buffa::types::decode_uint32(buf)?;
             }
+            2u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.kept = ::buffa::types::decode_uint32(buf)?;
+            }
             _ => {
                 self.__buffa_unknown_fields
                     .push(::buffa::encoding::decode_unknown_field(tag, buf, ctx)?);
@@ -10013,6 +10038,7 @@ impl ::buffa::Message for ShutdownResponse {
     }
     fn clear(&mut self) {
         self.destroyed = 0u32;
+        self.kept = 0u32;
         self.__buffa_unknown_fields.clear();
     }
 }

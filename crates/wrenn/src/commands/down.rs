@@ -1,11 +1,12 @@
-//! `wrenn down`: ends every sandbox of the data directory and gives the machine back what Wrenn took.
+//! `wrenn down`: ends every sandbox of the data directory that lives, and gives the machine back what Wrenn took. What is
+//! paused lies on disk and stays.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use serde_json::json;
-use wrenn_agent::{Agent, DataDir, DataDirError, Host, Store};
+use wrenn_agent::{Agent, DataDir, DataDirError, Host, Store, TakenDown};
 
 use crate::agent_rpc::AgentRpc;
 use crate::cli::Globals;
@@ -21,22 +22,26 @@ const LEAVE: Duration = Duration::from_secs(20);
 pub(crate) async fn run(globals: &Globals) -> Result<()> {
     install::require_root("wrenn down")?;
     if !globals.dir.join("instance").exists() {
+        let nothing = TakenDown {
+            destroyed: 0,
+            kept: 0,
+        };
         return tell(
             globals,
-            0,
+            nothing,
             "there is no Wrenn in this directory; nothing was done",
         );
     }
-    let destroyed = match DataDir::open(&globals.dir) {
+    let taken = match DataDir::open(&globals.dir) {
         Ok(data) => here(data, globals).await?,
         Err(DataDirError::Locked { .. }) => there(&globals.dir).await?,
         Err(error) => return Err(error.into()),
     };
-    tell(globals, destroyed, "the host is as it was before Wrenn")
+    tell(globals, taken, "the host is as it was before Wrenn")
 }
 
 /// Nobody serves: this process takes what stands up, and down.
-async fn here(data: DataDir, globals: &Globals) -> Result<u32> {
+async fn here(data: DataDir, globals: &Globals) -> Result<TakenDown> {
     let progress = Told::new();
     let store = Store::open(data, &globals.cache).await?;
     let host = Host::open(store, &install::agent_config(globals)?, &progress).await?;
@@ -45,8 +50,8 @@ async fn here(data: DataDir, globals: &Globals) -> Result<u32> {
 }
 
 /// The agent that serves does it and ends.
-async fn there(dir: &Path) -> Result<u32> {
-    let destroyed = AgentRpc::new(dir).shutdown().await.map_err(|error| {
+async fn there(dir: &Path) -> Result<TakenDown> {
+    let taken = AgentRpc::new(dir).shutdown().await.map_err(|error| {
         Advised::new(
             format!(
                 "the Wrenn that works on {} does not end its sandboxes",
@@ -59,7 +64,7 @@ async fn there(dir: &Path) -> Result<u32> {
     unlocked(dir)
         .await
         .context("the sandboxes are gone, but the Wrenn that served them does not end")?;
-    Ok(destroyed)
+    Ok(taken)
 }
 
 /// Waits until the other Wrenn has let go of the data directory.
@@ -74,14 +79,23 @@ async fn unlocked(dir: &Path) -> Result<()> {
     }
 }
 
-fn tell(globals: &Globals, destroyed: u32, state: &str) -> Result<()> {
+fn tell(globals: &Globals, taken: TakenDown, state: &str) -> Result<()> {
+    let TakenDown { destroyed, kept } = taken;
     if globals.json {
-        return print_json(&json!({ "destroyed": destroyed }));
+        return print_json(&json!({ "destroyed": destroyed, "kept": kept }));
     }
-    let sandboxes = if destroyed == 1 {
-        "sandbox"
-    } else {
-        "sandboxes"
+    let sandboxes = |count| {
+        if count == 1 { "sandbox" } else { "sandboxes" }
     };
-    print_line(&format!("{destroyed} {sandboxes} ended; {state}."))
+    let paused = match kept {
+        0 => String::new(),
+        kept => format!(
+            "{kept} paused {} kept for the next start; ",
+            sandboxes(kept)
+        ),
+    };
+    print_line(&format!(
+        "{destroyed} {} ended; {paused}{state}.",
+        sandboxes(destroyed)
+    ))
 }

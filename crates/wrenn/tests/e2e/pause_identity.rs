@@ -287,16 +287,19 @@ async fn a_paused_sandbox_outlives_wrenn() {
     let sandbox = TestSandbox::create_with(&server.client(), request).await;
     sandbox.begin("echo $$ > /run/pid; exec sleep 86400").await;
     sandbox.pause().await;
-    for signal in ["KILL", "TERM"] {
-        if signal == "KILL" {
-            server.kill();
-        } else {
-            server.terminate();
+    for end in ["KILL", "TERM", "down"] {
+        match end {
+            "KILL" => server.kill(),
+            "TERM" => drop(server.terminate()),
+            _ => {
+                let told = String::from_utf8(server.down().stdout).unwrap();
+                assert!(told.contains("\"kept\": 1"), "{told}");
+            }
         }
         server.resume();
         let client = server.client();
         let now = client.sandbox(&sandbox.id).await.unwrap();
-        assert_eq!(now.status, "paused", "after SIG{signal}");
+        assert_eq!(now.status, "paused", "after {end}");
         client
             .resume(&sandbox.id, &ResumeRequest::default())
             .await
