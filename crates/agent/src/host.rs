@@ -2,9 +2,11 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use wrenn_disk::{Layer, Volume, VolumeConfig};
 use wrenn_guest_image::{Cache, Images, Progress, Reuse};
@@ -272,19 +274,38 @@ impl Host {
     }
 }
 
-/// The sums of base images by device and inode: links of one file have one.
+/// The sums of base images by what tells one file from another: links of one file have one.
 #[derive(Debug, Clone, Default)]
-struct BaseRoots(Arc<Mutex<HashMap<(u64, u64), Root>>>);
+struct BaseRoots(Arc<Mutex<HashMap<ImageFile, Root>>>);
+
+/// A file that nobody writes any more. A removed one's inode number is soon another's; the time of its last write is not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct ImageFile {
+    device: u64,
+    inode: u64,
+    bytes: u64,
+    written: SystemTime,
+}
+
+impl ImageFile {
+    fn of(file: &File) -> std::io::Result<Self> {
+        let meta = file.metadata()?;
+        Ok(Self {
+            device: meta.dev(),
+            inode: meta.ino(),
+            bytes: meta.len(),
+            written: meta.modified()?,
+        })
+    }
+}
 
 impl BaseRoots {
     fn get(&self, base: &Path) -> std::io::Result<Root> {
-        use std::os::unix::fs::MetadataExt;
-
-        let file = std::fs::File::open(base)?;
-        let meta = file.metadata()?;
+        let file = File::open(base)?;
+        let image = ImageFile::of(&file)?;
         // Whoever comes while the file is read waits: it would only be read twice.
         let mut roots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match roots.entry((meta.dev(), meta.ino())) {
+        match roots.entry(image) {
             Entry::Occupied(known) => Ok(*known.get()),
             Entry::Vacant(vacant) => Ok(*vacant.insert(wrenn_snapshot::base_root(&file)?)),
         }
@@ -341,4 +362,35 @@ fn cpus() -> u32 {
 fn memory_mib() -> u64 {
     let pages = rustix::system::sysinfo();
     (pages.totalram * u64::from(pages.mem_unit)) >> 20
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As when a template is built anew: its image takes the inode of one that was removed.
+    #[test]
+    fn an_image_in_the_place_of_a_removed_one_has_sums_of_its_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let roots = BaseRoots::default();
+        let (path, link) = (dir.path().join("image"), dir.path().join("link"));
+        let mut inodes = std::collections::HashSet::new();
+        for byte in 1..=20 {
+            std::fs::write(&path, [byte; 4096]).unwrap();
+            // Images take seconds to build, longer than the kernel's clock takes for a tick.
+            let written = SystemTime::UNIX_EPOCH + Duration::from_secs(byte.into());
+            let image = File::options().write(true).open(&path).unwrap();
+            image.set_modified(written).unwrap();
+            drop(image);
+            std::fs::hard_link(&path, &link).unwrap();
+            let root = roots.get(&path).unwrap();
+            assert_eq!(roots.get(&link).unwrap(), root);
+            let anew = wrenn_snapshot::base_root(&File::open(&path).unwrap()).unwrap();
+            assert_eq!(root, anew);
+            inodes.insert(path.metadata().unwrap().ino());
+            std::fs::remove_file(&path).unwrap();
+            std::fs::remove_file(&link).unwrap();
+        }
+        assert!(inodes.len() < 20, "no inode came back: nothing was shown");
+    }
 }
