@@ -4,8 +4,7 @@ use std::error::Error as _;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::archive;
-use crate::manifest;
+use crate::{GenerationId, archive, manifest};
 
 /// Why something could not be done with a generation, or what is wrong with it.
 #[derive(Debug, thiserror::Error)]
@@ -13,6 +12,9 @@ pub enum Error {
     /// Its manifest is damaged, or another's.
     #[error("the manifest is damaged")]
     Manifest(#[from] manifest::Invalid),
+    /// It is there no more, or never was.
+    #[error("there is no generation {0} any more")]
+    Removed(GenerationId),
     /// A file is not there.
     #[error("its {file} is missing")]
     Missing {
@@ -112,7 +114,8 @@ impl Error {
             | Self::Root { .. }
             | Self::Sums { .. }
             | Self::Damaged(_) => true,
-            Self::Incomplete(_)
+            Self::Removed(_)
+            | Self::Incomplete(_)
             | Self::Unrelated { .. }
             | Self::StateTooLong(_)
             | Self::Stopped

@@ -51,9 +51,16 @@ impl Generations {
     /// One by its id, its manifest read and held against its own sum.
     ///
     /// # Errors
-    /// One that is not there has no manifest: [`Error::Missing`].
+    /// [`Error::Removed`] for one that is not there; what is wrong with its manifest.
     pub fn open(&self, id: GenerationId) -> Result<Generation, Error> {
-        Generation::open(self.dir(id), id, self.mark(id))
+        let dir = self.dir(id);
+        Generation::open(dir.clone(), id, self.mark(id)).map_err(|error| {
+            if dir.exists() {
+                error
+            } else {
+                Error::Removed(id)
+            }
+        })
     }
 
     /// Marks one as damaged that cannot even be opened; see [`Generation::mark_damaged`].

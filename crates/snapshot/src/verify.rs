@@ -34,13 +34,17 @@ impl Generation {
     /// `stop` is asked every MiB whether to go on; nothing is written down when it says so.
     ///
     /// # Errors
-    /// The damage that was found first; [`Error::Stopped`].
+    /// The damage that was found first; [`Error::Stopped`]; [`Error::Removed`] where it went while it was read.
     pub fn verify(&self, stop: &dyn Fn() -> bool) -> Result<Verified, Error> {
         let verified = self.check().and_then(|()| self.verify_data(stop));
         if let Err(error) = &verified
             && error.is_damage()
             && !matches!(error, Error::Damaged(_))
         {
+            // The next pause takes it away in one rename, and what then is missing is not damaged.
+            if !self.dir().exists() {
+                return Err(Error::Removed(self.id()));
+            }
             self.mark_damaged(error)
                 .map_err(Error::io("mark as damaged", self.dir()))?;
         }

@@ -304,6 +304,20 @@ fn damage_of_the_newest_hides_no_older_one_behind_it() {
 }
 
 #[test]
+fn one_that_a_newer_one_replaced_is_not_damaged() {
+    on_xfs(512 * MIB, |disk| {
+        let (sandbox, generation, older) = two(disk);
+        sandbox.generations.keep_only(generation.id()).unwrap();
+        let error = older.verify(&|| false).unwrap_err();
+        assert!(matches!(error, Error::Removed(id) if id == older.id()));
+        assert!(!error.is_damage());
+        assert_eq!(older.damage().unwrap(), None);
+        let error = sandbox.generations.open(older.id()).unwrap_err();
+        assert!(matches!(error, Error::Removed(_)), "{error:?}");
+    });
+}
+
+#[test]
 fn the_disk_alone_can_be_used_as_long_as_it_is_whole() {
     on_xfs(512 * MIB, |disk| {
         let (_sandbox, generation, _) = two(disk);
