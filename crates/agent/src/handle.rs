@@ -46,6 +46,8 @@ pub(crate) enum Command {
         reason: Reason,
         done: oneshot::Sender<()>,
     },
+    /// Nothing but an answer, after all that was asked before.
+    Settle { done: oneshot::Sender<()> },
     /// No report means that it was paused already.
     Pause {
         done: oneshot::Sender<Result<Option<Report>, Fault>>,
@@ -204,6 +206,17 @@ impl Handle {
             .is_ok()
         {
             drop(gone.await);
+        }
+    }
+
+    /// Returns when all that was asked of it has come to its end. A creation or a resume under way is given up, a pause
+    /// is not.
+    pub(crate) async fn settle(&self) {
+        self.abandon();
+        let (done, settled) = oneshot::channel();
+        // One that has gone has settled.
+        if self.commands.send(Command::Settle { done }).await.is_ok() {
+            drop(settled.await);
         }
     }
 

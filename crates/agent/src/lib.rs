@@ -82,6 +82,8 @@ pub struct Agent {
     tasks: TaskTracker,
     /// Recovery has ended.
     ready: watch::Sender<bool>,
+    /// The store is about to be given back: whoever reads in it stops.
+    closing: CancellationToken,
     /// Everything was taken down; the agent is to end.
     down: CancellationToken,
 }
@@ -97,6 +99,7 @@ impl Agent {
             table,
             tasks: TaskTracker::new(),
             ready: watch::Sender::new(false),
+            closing: CancellationToken::new(),
             down: CancellationToken::new(),
         };
         Ok((agent, replay))
@@ -183,9 +186,9 @@ impl Agent {
     }
 
     async fn end_and_close(&self) -> Result<TakenDown, Fault> {
-        let (kept, living): (Vec<_>, Vec<_>) = self
-            .table
-            .all()
+        let sandboxes = self.table.all();
+        futures::future::join_all(sandboxes.iter().map(|handle| handle.settle())).await;
+        let (kept, living): (Vec<_>, Vec<_>) = sandboxes
             .into_iter()
             .partition(|handle| handle.view().rests());
         let count = |handles: &[_]| u32::try_from(handles.len()).unwrap_or(u32::MAX);
@@ -206,6 +209,7 @@ impl Agent {
                 "see the agent's log",
             )
         };
+        self.closing.cancel();
         self.host
             .network
             .close()

@@ -149,6 +149,7 @@ impl Sandbox {
                 self.waiting.push(done);
                 self.take(Event::Destroy(reason)).await;
             }
+            Some(Command::Settle { done }) => drop(done.send(())),
             // Whoever asked may have gone: it is done all the same.
             Some(Command::Pause { done }) => drop(done.send(self.pause().await)),
             Some(Command::Resume { cold, done }) => drop(done.send(self.resume(cold).await)),
@@ -283,8 +284,9 @@ impl Sandbox {
                 }
                 self.record.started_ms.get_or_insert_with(now_ms);
                 self.end.shared.activity.touch();
-                if let State::Resuming { lost, .. } = &self.record.state {
-                    self.record.lost_since_ms = pause.filter(|_| lost.is_some());
+                // What was lost before stays told until the next pause: the wake of one that fell back may go unseen.
+                if matches!(self.record.state, State::Resuming { lost: Some(_), .. }) {
+                    self.record.lost_since_ms = pause;
                 }
             }
             Event::Published => self.record.lost_since_ms = None,

@@ -9,30 +9,31 @@ use crate::chain::chain;
 
 /// How long after a start, and after each round, it rests.
 const PAUSE_BETWEEN: Duration = Duration::from_secs(6 * 3600);
+/// How long after a start base images are summed up. An agent that is only started to take everything down reads nothing.
+const SUM_AFTER: Duration = Duration::from_secs(3);
 /// The part of the time that it reads: one in so many.
 const IDLE_PARTS: u32 = 9;
 
 impl Agent {
     /// Reads every generation of this host in turn, until the agent ends.
     pub(crate) async fn scrub(&self) {
+        if self.closes_within(SUM_AFTER).await {
+            return;
+        }
         self.sum_templates().await;
-        loop {
-            tokio::select! {
-                () = self.down.cancelled() => return,
-                () = tokio::time::sleep(PAUSE_BETWEEN) => {}
-            }
+        while !self.closes_within(PAUSE_BETWEEN).await {
             for handle in self.table.all() {
                 let Some(pause) = handle.view().pause else {
                     continue;
                 };
                 let folder = self.host.sandboxes().join(handle.spec.id.as_str());
-                let down = self.down.clone();
+                let closing = self.closing.clone();
                 let read = tokio::task::spawn_blocking(move || {
                     let rest = Rest::default();
                     let generation = Generations::of(&folder).open(pause.generation)?;
                     generation.verify(&move || {
                         rest.now();
-                        down.is_cancelled()
+                        closing.is_cancelled()
                     })
                 });
                 match read.await {
@@ -52,6 +53,12 @@ impl Agent {
 }
 
 impl Agent {
+    async fn closes_within(&self, time: Duration) -> bool {
+        tokio::time::timeout(time, self.closing.cancelled())
+            .await
+            .is_ok()
+    }
+
     /// Sums up the base images ahead of the first pause, which would do it otherwise.
     async fn sum_templates(&self) {
         for template in self.templates().await.unwrap_or_default() {

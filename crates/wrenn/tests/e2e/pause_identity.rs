@@ -8,6 +8,7 @@ use wrenn_client::api::{CreateSandbox, ResumeRequest, Sandbox, StartCommand};
 use wrenn_client::{Client, ExecEvent};
 
 use crate::harness::{MEMORY, Server, TestSandbox, kill_vmm, shared, shell, start, until};
+use crate::pause_faults::{arm, revive};
 
 /// How far the guest's clock may be off.
 const CLOCK_ERROR: Duration = Duration::from_millis(50);
@@ -310,4 +311,28 @@ async fn a_paused_sandbox_outlives_wrenn() {
         client.pause(&sandbox.id).await.unwrap();
     }
     assert!(server.client().delete_sandbox(&sandbox.id).await.unwrap());
+}
+
+/// `server.down` holds a thread of the runtime: the pause is asked for on another.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pause_under_way_is_kept_by_down() {
+    let mut server = Server::start();
+    let mut sandbox = TestSandbox::create(&server.client()).await;
+    sandbox.sh("echo mine > /run/mine").await;
+    arm(&mut server, &mut sandbox, "pause.disk=late");
+    let (client, id) = (sandbox.client.clone(), sandbox.id.clone());
+    let pausing = tokio::spawn(async move { client.pause(&id).await });
+    until("the pause", Duration::from_secs(5), || async {
+        sandbox.now().await.transition.map(drop)
+    })
+    .await;
+    let told = String::from_utf8(server.down().stdout).unwrap();
+    assert!(told.contains("\"kept\": 1"), "{told}");
+    // Wrenn may have ended before it could answer.
+    drop(pausing.await.unwrap());
+    revive(&mut server, &mut sandbox);
+    assert_eq!(sandbox.now().await.status, "paused");
+    sandbox.resume().await;
+    assert_eq!(sandbox.sh("cat /run/mine").await, "mine\n");
+    sandbox.delete().await;
 }
