@@ -186,9 +186,17 @@ impl HostAgentService for Agent {
                 }
             }
         };
-        let import = self.import(&meta.sandbox_id, meta.owner_id.clone(), body);
+        let agent = self.clone();
+        // A caller that hangs up ends the stream, and what was unpacked is removed then.
+        let import = self.tasks.spawn(async move {
+            agent
+                .import(&meta.sandbox_id, meta.owner_id.clone(), body)
+                .await
+        });
         let handle = tokio::select! {
-            imported = import => imported.map_err(refuse)?,
+            imported = import => imported
+                .map_err(|error| ConnectError::internal(error.to_string()))?
+                .map_err(refuse)?,
             never = async { receive.await; std::future::pending().await } => never,
         };
         Response::ok(rpc::ImportSnapshotResponse {

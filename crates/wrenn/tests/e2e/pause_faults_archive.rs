@@ -4,7 +4,7 @@
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -107,6 +107,35 @@ async fn an_export_that_fails_leaves_no_file() {
     }
     source.sandbox.resume().await;
     source.witness.check(&source.sandbox).await;
+    source.sandbox.delete().await;
+}
+
+#[tokio::test]
+async fn an_import_whose_caller_goes_leaves_nothing() {
+    let source = Source::new().await;
+    assert!(source.export().status.success());
+    let half = source.dir.path().join("half");
+    let file = OpenOptions::new()
+        .read(true)
+        .open(source.archive())
+        .unwrap();
+    copy_start(&file, &half, file.metadata().unwrap().len() / 2);
+    let mut import = source.server.cli();
+    import.args(["snapshot", "import", "-"]);
+    let mut import = import.stdin(Stdio::piped()).spawn().unwrap();
+    let mut input = import.stdin.take().unwrap();
+    std::io::copy(&mut File::open(half).unwrap(), &mut input).unwrap();
+    let sandboxes = source.server.data().join("store/sandboxes");
+    let there = || sandboxes.read_dir().unwrap().count();
+    assert_eq!(there(), 2, "the import has begun");
+    import.kill().unwrap();
+    import.wait().unwrap();
+    let limit = Duration::from_secs(10);
+    until("the end of the import", limit, || async {
+        (there() == 1).then_some(())
+    })
+    .await;
+    source.assert_unchanged("a caller that went").await;
     source.sandbox.delete().await;
 }
 
