@@ -246,13 +246,8 @@ impl Handle {
     pub(crate) fn guest(&self) -> Result<Guest, Fault> {
         let not_now = |kind, message: String, remedy: &str| Err(Fault::new(kind, message, remedy));
         match self.state() {
-            State::Running { stalled: false } => self.shared.parts().guest().ok_or_else(|| {
-                Fault::new(
-                    ErrorKind::Internal,
-                    "a running sandbox without a guest",
-                    "see the agent's log",
-                )
-            }),
+            // One that is let go this moment is about to be paused.
+            State::Running { stalled: false } => self.shared.parts().guest().ok_or_else(paused),
             State::Running { stalled: true } => not_now(
                 ErrorKind::HostFull,
                 format!("the sandbox is {}", Reason::DiskFull),
@@ -282,10 +277,16 @@ impl Handle {
                 State::Pausing | State::Paused | State::Resuming { lost: None, .. }
             )
         };
-        if self.spec.auto_resume && may_wake(&self.state()) {
-            self.resume(false).await?;
+        loop {
+            if self.spec.auto_resume && may_wake(&self.state()) {
+                self.resume(false).await?;
+            }
+            match self.guest() {
+                // Meanwhile it was paused once more.
+                Err(_) if self.spec.auto_resume && may_wake(&self.state()) => {}
+                guest => return guest,
+            }
         }
-        self.guest()
     }
 
     /// A call into the guest. It ends with the sandbox: a guest that is gone resets no connection.

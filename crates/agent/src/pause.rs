@@ -2,7 +2,7 @@
 //! guest go on; after it the pause has happened, whatever comes.
 //!
 //! ```text
-//! quiesce   connections to the guest closed, the guest synced
+//! quiesce   the guest synced; connections to it were closed when the pause was announced
 //! freeze    vCPUs stopped, the disk drained
 //! memory    device state and dirty memory into next/
 //! disk      the disk layer into next/
@@ -31,7 +31,7 @@ use crate::steps::{Parts, Timings};
 /// One step of a pause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PauseStep {
-    /// Connections to the guest are closed, and it writes out what it holds back.
+    /// The guest, which nobody is connected to any more, writes out what it holds back.
     Quiesce,
     /// Its vCPUs stop; what they wrote to the disk is complete.
     Freeze,
@@ -180,7 +180,6 @@ impl Pausing<'_> {
             tracing::debug!(error = chain(&error), "room for the pause may be short");
         }
         self.base_root = self.host.base_root(&self.record.home.base).await?;
-        self.parts.leave_guest();
         self.sync_guest().await;
         let generations = Generations::of(&self.record.home.folder);
         let parent = self.vm.origin.of_disk();
@@ -215,6 +214,8 @@ impl Pausing<'_> {
                 tracing::warn!(error = chain(&error), "the guest did not sync its disks");
             },
             () = stopped => {}
+            // Somebody wants the sandbox gone, and will not wait for a guest that does not sync.
+            () = self.parts.cancel.cancelled() => {}
         }
     }
 
@@ -292,9 +293,22 @@ impl Pausing<'_> {
             .next
             .take()
             .ok_or_else(|| Failed::of(ErrorKind::Internal, "there is nothing to publish"))?;
-        let published = tokio::task::spawn_blocking(move || next.publish(facts)).await??;
-        self.published = Some(published);
+        let parent = self.parent.take();
+        let published = tokio::task::spawn_blocking(move || {
+            let published = next.publish(facts)?;
+            check_heir(&published, parent.as_ref());
+            Ok::<_, Failed>(published)
+        });
+        self.published = Some(published.await??);
         Ok(())
+    }
+}
+
+/// A generation shares what it did not write with its parent, and its parent's damage too. Only reading it tells.
+fn check_heir(published: &Generation, parent: Option<&Generation>) {
+    let marked = parent.is_some_and(|parent| !matches!(parent.damage(), Ok(None)));
+    if marked && let Err(error) = published.verify(&|| false) {
+        tracing::error!(error = chain(&error), "the pause has its parent's damage");
     }
 }
 

@@ -8,14 +8,14 @@ use std::time::Duration;
 use futures::StreamExt;
 use wrenn_model::lifecycle::{Event, Reason, State};
 use wrenn_model::{SandboxId, VmId};
-use wrenn_vmm::Machine;
+use wrenn_vmm::{Machine, RunState};
 
 use crate::Agent;
 use crate::chain::chain;
 use crate::handle::Handle;
 use crate::journal::Replay;
 use crate::record::{Record, VERSION, Vm};
-use crate::sandbox::{Sandbox, Start};
+use crate::sandbox::{Sandbox, Start, keep_pause};
 use crate::steps::{Parts, blocking};
 
 /// How many sandboxes are adopted at once.
@@ -36,7 +36,8 @@ impl Agent {
             .iter()
             .map(|record| record.spec.id.clone())
             .collect();
-        self.table.occupy(vms(&records).map(|vm| vm.slot.index));
+        self.table
+            .occupy(records.iter().filter_map(living).map(|vm| vm.slot.index));
         let taken: Vec<(Sandbox, Arc<Handle>, Option<Event>)> = futures::stream::iter(records)
             .map(|record| self.take_up(record))
             .buffer_unordered(AT_ONCE)
@@ -62,10 +63,7 @@ impl Agent {
     }
 
     async fn take_up(&self, record: Record) -> (Sandbox, Arc<Handle>, Option<Event>) {
-        let place = record
-            .vm
-            .as_ref()
-            .map(|vm| self.table.reclaim(&record.spec, vm.slot.index));
+        let place = living(&record).map(|vm| self.table.reclaim(&record.spec, vm.slot.index));
         let (mut sandbox, handle) = Sandbox::new(
             self.host.clone(),
             self.journal.clone(),
@@ -87,20 +85,27 @@ impl Agent {
             State::Pending | State::Starting => Some(Event::BootFailed(Reason::BootFailed(
                 "the agent ended while it started".into(),
             ))),
-            State::Running { .. } => {
-                let lost = self.adopt(&sandbox.record, handle).await.err()?;
-                Some(lost_vm(&sandbox.record, lost))
-            }
+            State::Running { .. } => match self.adopt(&sandbox.record, handle).await {
+                Ok(()) => {
+                    go_on(handle).await;
+                    None
+                }
+                Err(lost) => Some(lost_vm(&sandbox.record, lost)),
+            },
             // Its guest may stand still: it goes on, unless the pause had happened.
             State::Pausing => Some(match sandbox.newer_generation().await {
-                Some(generation) => {
+                Ok(Some(generation)) => {
                     sandbox.adopt_pause(&generation);
                     Event::Published
                 }
-                None => match self.adopt(&sandbox.record, handle).await {
+                Ok(None) => match self.adopt(&sandbox.record, handle).await {
                     Ok(()) => Event::PauseFailed,
                     Err(lost) => lost_vm(&sandbox.record, lost),
                 },
+                // What is there stays there for somebody to look at.
+                Err(unreadable) => Event::VmEnded(Reason::VmmEnded(format!(
+                    "whether its pause was published can not be said: {unreadable}"
+                ))),
             }),
             State::Resuming { .. } => Some(Event::ResumeFailed),
             State::Stopping { reason, .. } | State::Stopped(reason) => Some(Event::Destroy(reason)),
@@ -196,8 +201,24 @@ impl Agent {
     }
 }
 
+/// A guest that a former agent could not let go on.
+async fn go_on(handle: &Handle) {
+    if let Some(machine) = handle.shared.parts().machine.get()
+        && matches!(machine.run_state().await, Ok(RunState::Frozen))
+        && let Err(error) = machine.thaw().await
+    {
+        tracing::error!(id = %handle.spec.id, error = chain(&error), "the guest could not go on");
+    }
+}
+
 fn vms(records: &[Record]) -> impl Iterator<Item = &Vm> {
     records.iter().filter_map(|record| record.vm.as_ref())
+}
+
+/// The VM of a sandbox that has a place on this host; one that ended in an error has given it back.
+fn living(record: &Record) -> Option<&Vm> {
+    let vm = record.vm.as_ref();
+    vm.filter(|_| !matches!(record.state, State::Error(_)))
 }
 
 /// After a restart of the host everything that ran is gone, and a pause is what there is to go back to.
@@ -205,7 +226,7 @@ fn lost_vm(record: &Record, reason: Reason) -> Event {
     if reason == Reason::HostRebooted && record.pause.is_some() {
         Event::FellBack
     } else {
-        Event::VmEnded(reason)
+        keep_pause(record, Event::VmEnded(reason))
     }
 }
 

@@ -24,6 +24,9 @@ use crate::table::{Place, Table};
 /// How often a guest that the full disk froze is looked at.
 const STALL_CHECK: Duration = Duration::from_secs(1);
 
+/// How often something is tried that should not fail.
+const LOOKS: u32 = 5;
+
 /// The task's side.
 #[derive(Debug)]
 pub(crate) struct Sandbox {
@@ -124,7 +127,7 @@ impl Sandbox {
         let event = match self.record.state {
             State::Running { stalled } => tokio::select! {
                 command = self.end.commands.recv() => return self.obey(command).await,
-                ended = machine::next_event(machine, stalled) => ended,
+                ended = machine::next_event(machine, stalled) => keep_pause(&self.record, ended),
                 event = idle(&self.record, &self.end.shared.activity), if !stalled => event,
                 () = tokio::time::sleep(STALL_CHECK), if stalled => self.disk_room().await,
             },
@@ -312,10 +315,22 @@ impl Sandbox {
             Effect::Tidy => self.tidy().await,
             Effect::Abandon => self.abandon().await,
             Effect::Thaw => self.thaw().await,
-            Effect::Announce => drop(self.end.view.send_replace(view(&self.record))),
+            Effect::Announce => self.announce(),
             Effect::Forget => self.forget().await,
         }
         None
+    }
+
+    /// Whoever follows a command lets go of it before it hears of a pause: hearing of it first, it would end the command, as
+    /// for a caller that went away.
+    fn announce(&self) {
+        let parts = self.end.shared.parts();
+        self.end.view.send_modify(|seen| {
+            if self.record.state == State::Pausing {
+                parts.leave_guest();
+            }
+            *seen = view(&self.record);
+        });
     }
 
     /// What begins with a record does not happen without it; everything else goes on, and recovery finds it half-made.
@@ -386,7 +401,7 @@ impl Sandbox {
                 tracing::warn!(%error, "the pause failed");
                 self.fail(error.fault("the sandbox was not paused and runs on"));
                 // The rename may have happened before whatever failed.
-                self.newer_generation().await
+                self.newer_generation().await.unwrap_or_default()
             }
         };
         match published {
@@ -399,22 +414,31 @@ impl Sandbox {
     }
 
     /// A generation that is on disk and not yet in the record.
-    pub(crate) async fn newer_generation(&self) -> Option<Generation> {
-        let generations = Generations::of(&self.record.home.folder);
+    ///
+    /// # Errors
+    /// It can not be said, and nothing may be removed that could be one.
+    pub(crate) async fn newer_generation(&self) -> Result<Option<Generation>, String> {
+        let folder = self.record.home.folder.clone();
         let known = self.record.pause.as_ref().map(|pause| pause.generation);
-        let current = tokio::task::spawn_blocking(move || generations.current()).await;
-        match current {
-            Ok(Ok(current)) => {
-                current.filter(|generation| known.is_none_or(|known| generation.id() > known))
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let generations = Generations::of(&folder);
+            let current = tokio::task::spawn_blocking(move || generations.current()).await;
+            let told = match current {
+                Ok(Ok(current)) => {
+                    let newer =
+                        |generation: &Generation| known.is_none_or(|known| generation.id() > known);
+                    return Ok(current.filter(newer));
+                }
+                Ok(Err(error)) => chain(&error),
+                Err(error) => error.to_string(),
+            };
+            tracing::error!(error = told, "generations cannot be read");
+            if tries == LOOKS {
+                return Err(told);
             }
-            Ok(Err(error)) => {
-                tracing::error!(error = chain(&error), "generations cannot be read");
-                None
-            }
-            Err(error) => {
-                tracing::error!(%error, "generations cannot be read");
-                None
-            }
+            tokio::time::sleep(steps::RETRY).await;
         }
     }
 
@@ -512,10 +536,21 @@ impl Sandbox {
     }
 
     async fn thaw(&mut self) {
-        if let Some(machine) = self.end.shared.parts().machine.get()
-            && let Err(error) = machine.thaw().await
-        {
-            tracing::error!(error = chain(&error), "the guest could not go on");
+        let parts = self.end.shared.parts();
+        let Some(machine) = parts.machine.get() else {
+            return;
+        };
+        for _ in 0..LOOKS {
+            match machine.thaw().await {
+                Ok(()) | Err(wrenn_vmm::Error::Gone) => return,
+                Err(error) => {
+                    tracing::error!(
+                        error = chain(&error),
+                        "the guest could not go on; trying again"
+                    );
+                }
+            }
+            tokio::time::sleep(steps::RETRY).await;
         }
     }
 
@@ -542,6 +577,16 @@ async fn idle(record: &Record, activity: &Activity) -> Event {
     };
     activity.idle_for(timeout).await;
     event
+}
+
+/// A guest that powers itself off is done with, but not with the pause that its owner made: it can be gone back to.
+pub(crate) fn keep_pause(record: &Record, event: Event) -> Event {
+    match event {
+        Event::VmEnded(off @ Reason::PoweredOff) if record.pause.is_some() => {
+            Event::VmEnded(Reason::VmmEnded(off.to_string()))
+        }
+        other => other,
+    }
 }
 
 fn view(record: &Record) -> View {

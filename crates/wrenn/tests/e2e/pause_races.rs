@@ -5,7 +5,7 @@ use std::time::Duration;
 use wrenn_client::api::ResumeRequest;
 use wrenn_client::{Error, Result};
 
-use crate::harness::{TestSandbox, assert_invalid_state, shared, shell, until};
+use crate::harness::{Server, TestSandbox, assert_invalid_state, shared, shell, until};
 
 fn is_invalid_state<T>(result: &Result<T>) -> bool {
     matches!(result, Err(Error::Api(error)) if error.code == "invalid_state")
@@ -52,7 +52,19 @@ async fn two_resumes_at_once_are_one() {
 
 #[tokio::test]
 async fn a_pause_ends_the_call_and_not_the_command() {
-    let server = shared();
+    the_call_ends_and_not_the_command(&shared()).await;
+}
+
+/// Whoever hears of a pause before the guest stands still has time to end what runs in it, and must not.
+#[tokio::test]
+async fn a_slow_pause_ends_no_command_either() {
+    let mut server = Server::start();
+    server.terminate();
+    server.resume_with("pause.quiesce=late");
+    the_call_ends_and_not_the_command(&server).await;
+}
+
+async fn the_call_ends_and_not_the_command(server: &Server) {
     let client = server.client();
     let sandbox = TestSandbox::create(&client).await;
     let (caller, id) = (client.clone(), sandbox.id.clone());
