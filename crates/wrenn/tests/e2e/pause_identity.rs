@@ -186,6 +186,25 @@ async fn after_the_death_of_its_vmm_it_goes_back_to_its_pause() {
 }
 
 #[tokio::test]
+async fn a_guest_that_powers_off_takes_no_pause_with_it() {
+    let server = shared();
+    let client = server.client();
+    let sandbox = TestSandbox::create(&client).await;
+    sandbox.sh("echo here > /run/here").await;
+    sandbox.pause().await;
+    sandbox.resume().await;
+    drop(sandbox.exec(&shell("poweroff")).await);
+    until("the end", Duration::from_secs(30), || async {
+        let now = client.sandbox(&sandbox.id).await.unwrap();
+        (now.status == "error").then_some(())
+    })
+    .await;
+    assert!(sandbox.resume().await.sandbox.lost_since.is_some());
+    assert_eq!(sandbox.sh("cat /run/here").await, "here\n");
+    sandbox.delete().await;
+}
+
+#[tokio::test]
 async fn without_a_pause_of_its_own_an_error_has_nothing_to_go_back_to() {
     let server = shared();
     let sandbox = TestSandbox::create(&server.client()).await;
