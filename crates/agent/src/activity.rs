@@ -6,6 +6,8 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::time::ms;
+
 #[derive(Debug)]
 pub(crate) struct Activity {
     state: Mutex<State>,
@@ -58,10 +60,7 @@ impl Activity {
         } else {
             state.last_wall
         };
-        last.duration_since(SystemTime::UNIX_EPOCH)
-            .ok()
-            .and_then(|since| i64::try_from(since.as_millis()).ok())
-            .unwrap_or_default()
+        ms(last)
     }
 
     /// Returns when nothing has happened for `timeout`.

@@ -16,8 +16,9 @@ use crate::chain::chain;
 use crate::failure::{Failed, StepError, stepping};
 use crate::handle::Handle;
 use crate::record::{self, Keys, Pause, Record};
-use crate::sandbox::{Start, now_ms};
+use crate::sandbox::Start;
 use crate::steps::{Parts, blocking};
+use crate::time::now_ms;
 
 /// The steps of an export, by their failpoints.
 pub const EXPORT: &[&str] = &["export.check", "export.stream"];

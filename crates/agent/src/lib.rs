@@ -33,6 +33,7 @@ mod service;
 mod steps;
 mod table;
 mod tidy;
+mod time;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -367,7 +368,7 @@ impl Agent {
         Record {
             version: record::VERSION,
             state: State::Pending,
-            created_ms: sandbox::now_ms(),
+            created_ms: time::now_ms(),
             started_ms: None,
             vm: Some(self.host.plan_vm(&home, slot_index, Origin::Template)),
             pause: None,

@@ -25,8 +25,8 @@ use crate::Host;
 use crate::chain::chain;
 use crate::failure::{Failed, StepError, stepping};
 use crate::record::{Origin, Record, Vm};
-use crate::sandbox::now_ms;
 use crate::steps::{Parts, Timings};
+use crate::time::now_ms;
 
 /// One step of a pause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

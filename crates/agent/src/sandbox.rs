@@ -1,14 +1,15 @@
 //! One task owns one sandbox: what happens to it happens here, one thing after the other, by the rules of
 //! [`wrenn_model::lifecycle`].
 
+mod rest;
+
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tracing::Instrument;
 use wrenn_model::lifecycle::{self, Effect, Event, Reason, State};
 use wrenn_model::{ErrorKind, Fault, OnTimeout};
-use wrenn_snapshot::{Generation, Generations};
 
 use crate::Host;
 use crate::activity::Activity;
@@ -16,10 +17,11 @@ use crate::chain::chain;
 use crate::handle::{Command, Handle, TaskEnd, View};
 use crate::journal::Journal;
 use crate::machine;
-use crate::pause::{self, Report};
-use crate::record::{Origin, Pause, Record};
-use crate::steps::{self, CREATE, Leave, Making, Parts, Plan, RESUME, Timings};
+use crate::pause::Report;
+use crate::record::Record;
+use crate::steps::{self, CREATE, Leave, Making, Parts, Plan, Timings};
 use crate::table::{Place, Table};
+use crate::time::now_ms;
 
 /// How often a guest that the full disk froze is looked at.
 const STALL_CHECK: Duration = Duration::from_secs(1);
@@ -159,77 +161,6 @@ impl Sandbox {
             // The table holds the handle: it can only have been taken out of it.
             None => self.take(Event::Destroy(Reason::Destroyed)).await,
         }
-    }
-
-    async fn pause(&mut self) -> Result<Option<Report>, Fault> {
-        if self.record.state == State::Paused {
-            return Ok(None);
-        }
-        if self.record.state == (State::Running { stalled: true }) {
-            return Err(Fault::new(
-                ErrorKind::HostFull,
-                format!("the sandbox is {}", Reason::DiskFull),
-                "free disk space on the host",
-            ));
-        }
-        self.outcome = Outcome::default();
-        self.take(Event::Pause).await;
-        match self.record.state {
-            State::Paused => Ok(Some(std::mem::take(&mut self.outcome.report))),
-            _ => Err(self
-                .outcome
-                .fault
-                .take()
-                .unwrap_or_else(|| self.refusal("be paused"))),
-        }
-    }
-
-    async fn resume(&mut self, cold: bool) -> Result<Timings, Fault> {
-        if matches!(self.record.state, State::Running { .. }) {
-            return Ok(Timings::new());
-        }
-        self.outcome = Outcome::default();
-        if !matches!(self.record.state, State::Paused | State::Error(_))
-            || self.record.pause.is_none()
-        {
-            return Err(self.refusal("be resumed: it has no pause to go back to"));
-        }
-        let place = self.table.admit(&self.record.spec)?;
-        let vm = self
-            .host
-            .plan_vm(&self.record.home, place.slot_index, self.origin(cold));
-        // What a lost VM left in files goes once there is another.
-        self.record.vm = Some(vm);
-        self.place = Some(place);
-        self.end.shared.renew_parts();
-        self.take(Event::Resume { cold }).await;
-        match self.record.state {
-            State::Running { .. } => Ok(std::mem::take(&mut self.outcome.timings)),
-            _ => Err(self
-                .outcome
-                .fault
-                .take()
-                .unwrap_or_else(|| self.refusal("be resumed"))),
-        }
-    }
-
-    fn origin(&self, cold: bool) -> Origin {
-        match &self.record.pause {
-            None => Origin::Template,
-            Some(pause) if cold => Origin::Disk(pause.generation),
-            Some(pause) => Origin::Generation(pause.generation),
-        }
-    }
-
-    fn refusal(&self, what: &str) -> Fault {
-        Fault::new(
-            ErrorKind::InvalidState,
-            format!(
-                "the sandbox is {} and can not {what}",
-                self.record.state.status()
-            ),
-            "look at its status",
-        )
     }
 
     async fn disk_room(&self) -> Event {
@@ -390,88 +321,6 @@ impl Sandbox {
         steps::make(plan, &making).await
     }
 
-    async fn capture(&mut self) -> Event {
-        let parts = self.end.shared.parts();
-        let published = match pause::pause(&self.host, &self.record, &parts).await {
-            Ok((generation, report)) => {
-                self.outcome.report = report;
-                Some(generation)
-            }
-            Err(error) => {
-                tracing::warn!(%error, "the pause failed");
-                self.fail(error.fault("the sandbox was not paused and runs on"));
-                // The rename may have happened before whatever failed.
-                self.newer_generation().await.unwrap_or_default()
-            }
-        };
-        match published {
-            Some(generation) => {
-                self.adopt_pause(&generation);
-                Event::Published
-            }
-            None => Event::PauseFailed,
-        }
-    }
-
-    /// A generation that is on disk and not yet in the record.
-    ///
-    /// # Errors
-    /// It can not be said, and nothing may be removed that could be one.
-    pub(crate) async fn newer_generation(&self) -> Result<Option<Generation>, String> {
-        let folder = self.record.home.folder.clone();
-        let known = self.record.pause.as_ref().map(|pause| pause.generation);
-        let mut tries = 0;
-        loop {
-            tries += 1;
-            let generations = Generations::of(&folder);
-            let current = tokio::task::spawn_blocking(move || generations.current()).await;
-            let told = match current {
-                Ok(Ok(current)) => {
-                    let newer =
-                        |generation: &Generation| known.is_none_or(|known| generation.id() > known);
-                    return Ok(current.filter(newer));
-                }
-                Ok(Err(error)) => chain(&error),
-                Err(error) => error.to_string(),
-            };
-            tracing::error!(error = told, "generations cannot be read");
-            if tries == LOOKS {
-                return Err(told);
-            }
-            tokio::time::sleep(steps::RETRY).await;
-        }
-    }
-
-    /// The generation is the sandbox's newest; its guest knows the keys of the VM that was captured.
-    pub(crate) fn adopt_pause(&mut self, generation: &Generation) {
-        if let Some(vm) = &self.record.vm {
-            self.record.pause = Some(Pause {
-                generation: generation.id(),
-                keys: vm.keys.clone(),
-                at_ms: generation.manifest().created_ms,
-            });
-        }
-    }
-
-    async fn restore(&mut self) -> Event {
-        match self.make(RESUME).await {
-            Ok(timings) => {
-                let told: Vec<String> = timings
-                    .iter()
-                    .map(|(step, took)| format!("{step} {:.1}", took.as_secs_f64() * 1e3))
-                    .collect();
-                tracing::info!(steps_ms = told.join(", "), "resumed");
-                self.outcome.timings = timings;
-                Event::Resumed
-            }
-            Err(error) => {
-                tracing::warn!(%error, "the resume failed");
-                self.fail(error.fault("the sandbox did not come back; its pause is as it was"));
-                Event::ResumeFailed
-            }
-        }
-    }
-
     /// The first failure is the one to tell, to those who wait for a start and to those who asked for more.
     fn fail(&mut self, fault: Fault) {
         drop(self.end.shared.failure.set(fault.clone()));
@@ -504,54 +353,6 @@ impl Sandbox {
         self.unmake(Leave::Home).await;
         self.record.vm = None;
         self.place = None;
-    }
-
-    /// What of generations and former VMs nobody needs any more goes. What does not go now goes next time.
-    async fn tidy(&self) {
-        let folder = self.record.home.folder.clone();
-        let vm = self.record.vm.as_ref().map(|vm| vm.id.clone());
-        let current = self.record.pause.as_ref().map(|pause| pause.generation);
-        let tidied = tokio::task::spawn_blocking(move || crate::tidy::tidy(&folder, vm, current));
-        match tidied.await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(error, "something was left over"),
-            Err(error) => tracing::warn!(%error, "something was left over"),
-        }
-    }
-
-    /// Lets go what a failed pause captured, and takes the guest up again.
-    async fn abandon(&mut self) {
-        if let Some(vm) = &self.record.vm {
-            self.end.shared.parts().return_to_guest(&vm.keys.token);
-        }
-        // It is not tried again at once by the timeout that may have asked for it.
-        self.end.shared.activity.touch();
-        let generations = Generations::of(&self.record.home.folder);
-        let gone = tokio::task::spawn_blocking(move || generations.abandon()).await;
-        match gone {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(error = chain(&error), "a half-made generation stays"),
-            Err(error) => tracing::warn!(%error, "a half-made generation stays"),
-        }
-    }
-
-    async fn thaw(&mut self) {
-        let parts = self.end.shared.parts();
-        let Some(machine) = parts.machine.get() else {
-            return;
-        };
-        for _ in 0..LOOKS {
-            match machine.thaw().await {
-                Ok(()) | Err(wrenn_vmm::Error::Gone) => return,
-                Err(error) => {
-                    tracing::error!(
-                        error = chain(&error),
-                        "the guest could not go on; trying again"
-                    );
-                }
-            }
-            tokio::time::sleep(steps::RETRY).await;
-        }
     }
 
     async fn forget(&mut self) {
@@ -601,13 +402,4 @@ fn view(record: &Record) -> View {
             .map(|vm| vm.slot.host_ip.to_string())
             .unwrap_or_default(),
     }
-}
-
-/// Milliseconds since the epoch.
-pub(crate) fn now_ms() -> i64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .ok()
-        .and_then(|since| i64::try_from(since.as_millis()).ok())
-        .unwrap_or_default()
 }
