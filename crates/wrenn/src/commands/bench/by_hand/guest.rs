@@ -139,13 +139,10 @@ impl<'a> Guest<'a> {
                 }
             }
         })?;
-        let loaded = begun.elapsed();
         tokio::time::timeout(BOOT, listens(&self.prepared.slot.dialer()))
             .await
             .context("the guest by hand does not come back")?;
-        let listened = begun.elapsed();
         self.exec_true().await?;
-        tracing::info!(?loaded, ?listened, all = ?begun.elapsed(), "RESUMED by hand");
         Ok(begun.elapsed())
     }
 
