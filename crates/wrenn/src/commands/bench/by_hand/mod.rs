@@ -37,6 +37,8 @@ pub(super) struct Hand {
     template: Template,
     network: Network,
     kvm: bool,
+    /// Of the host's time stamp counter. Measuring it takes longer than a resume, and is no part of any figure.
+    tsc_khz: u64,
     next_slot: AtomicU16,
 }
 
@@ -93,6 +95,7 @@ impl Hand {
             initramfs,
             template,
             kvm: health.isolation == "kvm",
+            tsc_khz: wrenn_sys::clock::tsc_khz(),
             next_slot: AtomicU16::new(1),
         })
     }

@@ -58,10 +58,7 @@ fn arguments(prepared: &Prepared<'_>, begin: Begin, qmp: &UnixListener) -> Vec<S
         (
             "tcg,tb-size=64",
             "max",
-            format!(
-                " tsc_early_khz={} tsc=reliable",
-                wrenn_sys::clock::tsc_khz()
-            ),
+            format!(" tsc_early_khz={} tsc=reliable", hand.tsc_khz),
         )
     };
     let file = |path: &Path| json!({ "driver": "file", "filename": path });
