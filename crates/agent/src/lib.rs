@@ -177,10 +177,12 @@ impl Agent {
     /// stays there.
     pub async fn take_down(&self) -> Result<TakenDown, Fault> {
         self.recovered().await;
-        // Nothing wakes or begins any more.
+        // Nothing wakes or begins any more, also what was asked for already.
         self.ready.send_replace(false);
+        self.table.close(true);
         let taken = self.end_and_close().await;
         if taken.is_err() {
+            self.table.close(false);
             self.ready.send_replace(true);
         }
         taken

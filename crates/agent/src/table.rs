@@ -24,6 +24,8 @@ struct Inner {
     promised: u64,
     /// Memory that may be promised, in MiB.
     memory: u64,
+    /// Nobody gets a place any more.
+    closed: bool,
 }
 
 /// Memory and a slot, taken for a virtual machine. Dropping it gives both back.
@@ -42,6 +44,7 @@ impl Table {
                 slots: SlotIndexes::new([]),
                 promised: 0,
                 memory: memory_mib,
+                closed: false,
             }),
         }
     }
@@ -58,6 +61,13 @@ impl Table {
     pub(crate) fn admit(self: &Arc<Self>, spec: &SandboxSpec) -> Result<Place, Fault> {
         let mut inner = self.lock();
         let memory = cost(spec);
+        if inner.closed {
+            return Err(Fault::new(
+                ErrorKind::Unavailable,
+                "the host agent is being taken down",
+                "start Wrenn again: what is paused is there then",
+            ));
+        }
         if inner.promised + memory > inner.memory {
             return Err(Fault::new(
                 ErrorKind::HostFull,
@@ -81,6 +91,11 @@ impl Table {
             memory,
             slot_index,
         })
+    }
+
+    /// From now on nobody gets a place, or (with `false`) everybody again.
+    pub(crate) fn close(&self, closed: bool) {
+        self.lock().closed = closed;
     }
 
     /// Begins anew with these slots in use. Before anything else happens.
