@@ -287,7 +287,7 @@ impl Next {
         };
         let before_len = before.layout.len;
         let from = files::open_sized(parent.dir(), table, table_len(before_len))?;
-        Table::branch(&from, before_len, before.root, &path, len).map_err(failed)
+        Table::branch(from, before_len, before.root, &path, len).map_err(failed)
     }
 
     /// Remembers a file that was written, for the next sync.

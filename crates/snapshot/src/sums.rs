@@ -134,6 +134,11 @@ pub(crate) fn table_len(len: u64) -> u64 {
 #[derive(Debug)]
 pub(crate) struct Table {
     file: File,
+    /// What it is a clone of, for what of it is still as it was: that was just written by the pause before and lies in the
+    /// page cache, whereas a new file's blocks are read from the disk.
+    parent: Option<File>,
+    /// No entry from this one on was written to the file.
+    untouched: u64,
     /// How many entries there are.
     count: u64,
     root: Root,
@@ -154,16 +159,17 @@ impl Table {
     /// A new table for a file of `len` bytes, which begins as the table `parent` of a file of `parent_len` bytes, whose
     /// root is `root`.
     pub(crate) fn branch(
-        parent: &File,
+        parent: File,
         parent_len: u64,
         root: Root,
         path: &Path,
         len: u64,
     ) -> io::Result<Self> {
         let file = create(path)?;
-        reflink::clone(parent, &file)?;
+        reflink::clone(&parent, &file)?;
         let (before, now) = (blocks(parent_len), blocks(len));
         let mut table = Self::over(file, before.max(now), root);
+        table.parent = Some(parent);
         for gone in now..before {
             table.set(gone, 0)?;
         }
@@ -181,6 +187,8 @@ impl Table {
     fn over(file: File, count: u64, root: Root) -> Self {
         Self {
             file,
+            parent: None,
+            untouched: 0,
             count,
             root,
             window: Box::new([0; WINDOW]),
@@ -251,13 +259,12 @@ impl Table {
         self.start = None;
         let mut bytes = [0; BLOCK];
         let len = self.window_len(start)?;
+        let parent = self.parent.as_ref().filter(|_| start >= self.untouched);
+        let from = parent.unwrap_or(&self.file);
         // What is not in the file yet is zeros.
         let mut filled = 0;
         while filled < len {
-            match self
-                .file
-                .read_at(&mut bytes[filled..len], offset(start) + filled as u64)?
-            {
+            match from.read_at(&mut bytes[filled..len], offset(start) + filled as u64)? {
                 0 => break,
                 count => filled += count,
             }
@@ -284,6 +291,7 @@ impl Table {
             }
             let len = self.window_len(start)?;
             self.file.write_all_at(&bytes[..len], offset(start))?;
+            self.untouched = self.untouched.max(start + WINDOW as u64);
         }
         Ok(())
     }
