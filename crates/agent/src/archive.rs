@@ -12,7 +12,7 @@ use wrenn_snapshot::{Generation, Generations};
 use wrenn_sys::durable;
 
 use crate::Agent;
-use crate::chain::chain;
+use wrenn_model::chain;
 use crate::failure::{Failed, StepError, stepping};
 use crate::handle::Handle;
 use crate::record::{self, Keys, Pause, Record};

@@ -9,7 +9,7 @@ use wrenn_model::{ErrorKind, Fault};
 use wrenn_vmm::Machine;
 
 use crate::Host;
-use crate::chain::chain;
+use wrenn_model::chain;
 
 /// Why a step failed.
 #[derive(Debug, thiserror::Error)]

@@ -15,7 +15,7 @@ use wrenn_model::{ErrorKind, Fault, SandboxSpec};
 use wrenn_network::SlotDialer;
 use wrenn_vmm::{Machine, VmEvent};
 
-use crate::chain::chain;
+use wrenn_model::chain;
 use crate::machine::reason;
 use crate::record::{Origin, Pause, Vm, entropy};
 

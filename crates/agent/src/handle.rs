@@ -8,7 +8,7 @@ use wrenn_model::lifecycle::{Reason, State};
 use wrenn_model::{ErrorKind, Fault, SandboxSpec, Status};
 
 use crate::activity::Activity;
-use crate::chain::chain;
+use wrenn_model::chain;
 use crate::pause::Report;
 use crate::record::Pause;
 use crate::steps::{Guest, Parts, Timings};

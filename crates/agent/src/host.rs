@@ -15,7 +15,7 @@ use wrenn_network::Network;
 use wrenn_snapshot::Root;
 use wrenn_vmm::{Qemu, QemuConfig, Vmm};
 
-use crate::chain::chain;
+use wrenn_model::chain;
 use crate::data_dir::DataDir;
 use crate::failpoint::Failpoints;
 use crate::record::{Home, Keys, Origin, Vm};

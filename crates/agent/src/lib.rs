@@ -13,7 +13,6 @@
 
 mod activity;
 mod archive;
-mod chain;
 mod data_dir;
 mod exec;
 mod failpoint;
@@ -53,7 +52,7 @@ pub use host::{Config, Host, OpenError, Store};
 pub use pause::{PAUSE, PauseStep};
 pub use steps::{CREATE, Plan, RESUME, Step};
 
-use chain::chain;
+use wrenn_model::chain;
 use handle::Handle;
 use journal::{Journal, Replay};
 use record::{Home, Origin, Record};

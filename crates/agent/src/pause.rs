@@ -22,7 +22,7 @@ use wrenn_sys::extents::Piece;
 use wrenn_vmm::{Machine, RunState};
 
 use crate::Host;
-use crate::chain::chain;
+use wrenn_model::chain;
 use crate::failure::{Failed, StepError, stepping};
 use crate::record::{Origin, Record, Vm};
 use crate::steps::{Parts, Timings};

@@ -11,7 +11,7 @@ use wrenn_model::{SandboxId, VmId};
 use wrenn_vmm::{Machine, RunState};
 
 use crate::Agent;
-use crate::chain::chain;
+use wrenn_model::chain;
 use crate::handle::Handle;
 use crate::journal::Replay;
 use crate::record::{Record, VERSION, Vm};

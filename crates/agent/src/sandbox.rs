@@ -13,7 +13,7 @@ use wrenn_model::{ErrorKind, Fault, OnTimeout};
 
 use crate::Host;
 use crate::activity::Activity;
-use crate::chain::chain;
+use wrenn_model::chain;
 use crate::handle::{Command, Handle, TaskEnd, View};
 use crate::journal::Journal;
 use crate::machine;

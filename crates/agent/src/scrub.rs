@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use wrenn_snapshot::Generations;
 
 use crate::Agent;
-use crate::chain::chain;
+use wrenn_model::chain;
 
 /// How long after a start, and after each round, it rests.
 const PAUSE_BETWEEN: Duration = Duration::from_secs(6 * 3600);

@@ -18,7 +18,7 @@ use wrenn_snapshot::{Generation, Generations};
 use wrenn_sys::durable;
 use wrenn_vmm::{Machine, MemorySource, SavedState, VmDisk, VmSpec};
 
-use crate::chain::chain;
+use wrenn_model::chain;
 use crate::failure::{Failed, StepError, stepping};
 use crate::record::{Origin, Record, Vm};
 use crate::{Host, guest};

@@ -7,7 +7,7 @@ use wrenn_model::VmId;
 use wrenn_snapshot::{GenerationId, Generations};
 use wrenn_sys::durable;
 
-use crate::chain::chain;
+use wrenn_model::chain;
 
 /// Leaves of VMs' folders that of `vm`, and of generations `current`.
 pub(crate) fn tidy(

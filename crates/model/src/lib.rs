@@ -1,12 +1,14 @@
 //! The words that every part of Wrenn shares: ids, the sandbox spec, the pure state machine of a sandbox, error kinds.
 //! No I/O here.
 
+mod chain;
 mod error;
 mod id;
 pub mod lifecycle;
 mod platform;
 mod spec;
 
+pub use chain::chain;
 pub use error::{ErrorKind, Fault};
 pub use id::{HostId, InstanceId, InvalidName, SandboxId, TemplateName, VmId};
 pub use lifecycle::{Status, Transition};

@@ -63,11 +63,6 @@ impl Generations {
         })
     }
 
-    /// Marks one as damaged that cannot even be opened; see [`Generation::mark_damaged`].
-    pub fn mark_damaged(&self, id: GenerationId, why: &Error) -> io::Result<()> {
-        mark(&self.mark(id), why)
-    }
-
     /// Begins the next one, in a new folder that only root can enter. What was left of another one is removed.
     pub fn begin(&self) -> Result<Next, Error> {
         self.abandon()?;
@@ -156,7 +151,7 @@ impl Generations {
 
 /// Writes down what is wrong with a generation, where [`Generations`] looks for it.
 pub(crate) fn mark(path: &Path, why: &Error) -> io::Result<()> {
-    durable::write(path, why.chain().as_bytes(), 0o444)
+    durable::write(path, wrenn_model::chain(why).as_bytes(), 0o444)
 }
 
 fn make_dir(dir: &Path) -> io::Result<()> {

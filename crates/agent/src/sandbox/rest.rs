@@ -5,7 +5,7 @@ use wrenn_model::{ErrorKind, Fault};
 use wrenn_snapshot::{Generation, Generations};
 
 use super::{LOOKS, Outcome, Sandbox};
-use crate::chain::chain;
+use wrenn_model::chain;
 use crate::pause::{self, Report};
 use crate::record::{Origin, Pause};
 use crate::steps::{self, RESUME, Timings};

@@ -1,7 +1,8 @@
 //! Errors on one line, for logs and answers.
 
 /// An error and all that it came from, on one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {
