@@ -1,7 +1,6 @@
 //! Branches and checkpoints of layers, and what changed between them, on a real XFS in a mount namespace of its own.
 
 #![expect(
-    clippy::disallowed_methods,
     clippy::unwrap_used,
     reason = "a test runs programs plainly and stops at the first surprise"
 )]
@@ -9,44 +8,13 @@
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::{FileExt, MetadataExt, symlink};
 use std::path::Path;
-use std::process::Command;
 
-use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, unshare};
 use rustix::fs::FallocateFlags;
 use wrenn_disk::{Disk, Error, Layer, Qcow2, changed};
 use wrenn_sys::extents::Extent;
-use wrenn_sys::loopdev::LoopDevice;
+use wrenn_testkit::xfs::on_xfs;
 
 const MIB: u64 = 1 << 20;
-
-/// Runs a test on an XFS that ends with the test's mount namespace.
-fn on_xfs(test: impl FnOnce(&Path) + Send + 'static) {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().to_owned();
-    let thread = std::thread::spawn(move || {
-        unshare(CloneFlags::CLONE_NEWNS).unwrap();
-        let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
-        mount(None::<&str>, "/", None::<&str>, private, None::<&str>).unwrap();
-        let image = path.join("disk.img");
-        File::create(&image).unwrap().set_len(512 * MIB).unwrap();
-        let made = Command::new("mkfs.xfs")
-            .args(["-q", "-m", "reflink=1", "-s", "size=4096"])
-            .arg(&image)
-            .status();
-        assert!(made.unwrap().success());
-        let file = OpenOptions::new().read(true).write(true).open(&image);
-        let device = LoopDevice::attach(&file.unwrap()).unwrap();
-        let root = path.join("disk");
-        fs::create_dir(&root).unwrap();
-        let none = MsFlags::empty();
-        mount(Some(&device.path()), &root, Some("xfs"), none, None::<&str>).unwrap();
-        test(&root);
-    });
-    if let Err(panic) = thread.join() {
-        std::panic::resume_unwind(panic);
-    }
-}
 
 fn layer(dir: &Path, name: &str) -> Layer {
     Layer {
@@ -71,7 +39,7 @@ fn extent(start: u64, len: u64) -> Extent {
 
 #[test]
 fn a_checkpoint_holds_what_waits_in_the_cache_and_is_the_caller_s() {
-    on_xfs(|dir| {
+    on_xfs(512 * MIB, |dir| {
         let layer = written(dir);
         let to = dir.join("checkpoint");
         let checkpoint = Qcow2.checkpoint(&layer, &to).unwrap();
@@ -88,7 +56,7 @@ fn a_checkpoint_holds_what_waits_in_the_cache_and_is_the_caller_s() {
 
 #[test]
 fn a_branch_belongs_to_its_vmm_and_leaves_its_origin_alone() {
-    on_xfs(|dir| {
+    on_xfs(512 * MIB, |dir| {
         let from = dir.join("checkpoint");
         Qcow2.checkpoint(&written(dir), &from).unwrap();
         let before = fs::read(&from).unwrap();
@@ -109,7 +77,7 @@ fn a_branch_belongs_to_its_vmm_and_leaves_its_origin_alone() {
 
 #[test]
 fn a_link_in_the_place_of_a_layer_is_not_followed() {
-    on_xfs(|dir| {
+    on_xfs(512 * MIB, |dir| {
         let layer = written(dir);
         let secret = dir.join("secret");
         fs::rename(&layer.overlay, &secret).unwrap();
@@ -123,7 +91,7 @@ fn a_link_in_the_place_of_a_layer_is_not_followed() {
 
 #[test]
 fn what_was_written_since_a_branch_is_told_and_nothing_else() {
-    on_xfs(|dir| {
+    on_xfs(512 * MIB, |dir| {
         let from = dir.join("checkpoint");
         let before = Qcow2.checkpoint(&written(dir), &from).unwrap();
         let all = changed(&before, None).unwrap();
@@ -160,7 +128,7 @@ fn what_was_written_since_a_branch_is_told_and_nothing_else() {
 
 #[test]
 fn a_layer_that_became_shorter_tells_nothing_behind_its_end() {
-    on_xfs(|dir| {
+    on_xfs(512 * MIB, |dir| {
         let from = dir.join("checkpoint");
         let before = Qcow2.checkpoint(&written(dir), &from).unwrap();
         let branch = layer(dir, "branch");

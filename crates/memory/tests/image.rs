@@ -18,15 +18,14 @@ use rustix::fs::{FallocateFlags, fallocate};
 use wrenn_memory::{Error, Overlaid, PAGE, branch, overlay};
 use wrenn_sys::extents::Piece;
 use wrenn_sys::fiemap;
+use wrenn_testkit::xfs::on_xfs;
 
 #[path = "image/process.rs"]
 mod process;
-#[path = "image/xfs.rs"]
-mod xfs;
-
-use xfs::on_xfs;
 
 const BLOCK: usize = 4096;
+/// The smallest that XFS can be.
+const SIZE: u64 = 320 << 20;
 
 /// This process's memory, of which buffers are the pieces.
 fn memory() -> File {
@@ -79,7 +78,7 @@ fn own_blocks(path: &Path, parent: &Path) -> u64 {
 
 #[test]
 fn a_branch_is_its_parent_until_it_is_written_and_the_parent_stays() {
-    on_xfs(|dir| {
+    on_xfs(SIZE, |dir| {
         let (parent, path) = (dir.join("parent"), dir.join("image"));
         sparse(
             &parent,
@@ -98,7 +97,7 @@ fn a_branch_is_its_parent_until_it_is_written_and_the_parent_stays() {
 
 #[test]
 fn a_branch_that_fails_leaves_nothing_and_takes_nothing() {
-    on_xfs(|dir| {
+    on_xfs(SIZE, |dir| {
         let (parent, path) = (dir.join("parent"), dir.join("image"));
         branch(&parent, &path).unwrap_err();
         assert!(!path.exists());
@@ -114,7 +113,7 @@ fn a_branch_that_fails_leaves_nothing_and_takes_nothing() {
 
 #[test]
 fn what_was_dirtied_is_what_is_written_and_zeros_give_blocks_back() {
-    on_xfs(|dir| {
+    on_xfs(SIZE, |dir| {
         let (parent, path) = (dir.join("parent"), dir.join("image"));
         // 512 pages of data, and as many of nothing.
         sparse(
@@ -160,7 +159,7 @@ fn dirtied() -> impl Strategy<Value = Vec<Option<u8>>> {
 
 #[test]
 fn generations_of_any_pages_are_what_a_flat_model_is() {
-    on_xfs(|dir| {
+    on_xfs(SIZE, |dir| {
         let strategy = vec(dirtied(), 1..4);
         let run = |generations: Vec<Vec<Option<u8>>>| {
             let mut model = vec![0; 64 * BLOCK];
@@ -290,7 +289,7 @@ fn memory_that_is_not_there_is_the_source_s_error() {
 
 #[test]
 fn a_full_file_system_is_the_image_s_error_and_the_parent_stays() {
-    on_xfs(|dir| {
+    on_xfs(SIZE, |dir| {
         let (parent, path) = (dir.join("parent"), dir.join("image"));
         sparse(&parent, &vec![1; 64 << 20]);
         let image = branch(&parent, &path).unwrap();

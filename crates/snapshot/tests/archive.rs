@@ -1,10 +1,6 @@
 //! Archives: out, in, and what hostile ones do.
 
-#![expect(
-    clippy::disallowed_methods,
-    clippy::unwrap_used,
-    reason = "a test runs programs plainly and stops at the first surprise"
-)]
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 mod lab;
 
@@ -12,9 +8,10 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 
-use lab::{MIB, Sandbox, on_xfs};
+use lab::{MIB, Sandbox};
 use wrenn_model::{MiB, SandboxId, SandboxSpec};
 use wrenn_snapshot::{Error, Generation, Generations, Manifest};
+use wrenn_testkit::xfs::on_xfs;
 
 const SECRET: &[u8] = b"what only the agent knows";
 

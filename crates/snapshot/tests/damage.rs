@@ -1,10 +1,6 @@
 //! Damage to each file of a generation, one at a time: a typed error before a VMM starts, or at a verification.
 
-#![expect(
-    clippy::disallowed_methods,
-    clippy::unwrap_used,
-    reason = "a test runs programs plainly and stops at the first surprise"
-)]
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 mod lab;
 
@@ -12,9 +8,10 @@ use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use lab::{MIB, Sandbox, names, on_xfs};
+use lab::{MIB, Sandbox, names};
 use wrenn_model::MiB;
 use wrenn_snapshot::{Error, Generation};
+use wrenn_testkit::xfs::on_xfs;
 
 const MEMORY: MiB = MiB(5);
 

@@ -1,6 +1,7 @@
-//! For tests: the world, a guest without a VM, a leak checker, a fake agent, a fake VMM. Never in the product.
+//! For tests: the world, a guest without a VM, a leak checker, a file system, a fake agent, a fake VMM. Never in the product.
 
 pub mod agent;
 pub mod guest;
 pub mod leaks;
 pub mod world;
+pub mod xfs;

@@ -7,9 +7,9 @@ use std::process::{Child, Command};
 use wrenn_memory::{branch, overlay};
 use wrenn_sys::extents::{Extent, Piece};
 use wrenn_sys::pagemap::{self, Method};
+use wrenn_testkit::xfs::on_xfs;
 
-use super::sparse;
-use super::xfs::on_xfs;
+use super::{SIZE, sparse};
 
 /// A process that stands still, ended with this value.
 struct Still(Child);
@@ -64,7 +64,7 @@ impl Drop for Still {
 /// the dynamic linker has written into them.
 #[test]
 fn a_file_and_the_private_pages_over_it_are_what_a_process_sees() {
-    on_xfs(|dir| {
+    on_xfs(SIZE, |dir| {
         let process = Still::start();
         let pid = i32::try_from(process.0.id()).unwrap();
         let memory = File::open(format!("/proc/{pid}/mem")).unwrap();

@@ -6,10 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, unshare};
 use rustix::fs::FallocateFlags;
 use wrenn_disk::{Disk, Layer, Qcow2};
 use wrenn_model::{
@@ -17,38 +14,9 @@ use wrenn_model::{
 };
 use wrenn_snapshot::{Error, Facts, Generation, Generations, Next, base_root};
 use wrenn_sys::extents::Piece;
-use wrenn_sys::loopdev::LoopDevice;
 
 pub(crate) const MIB: u64 = 1 << 20;
 const PAGE: u64 = 4096;
-
-/// Runs a test on an XFS of `size` bytes that ends with the test's mount namespace.
-pub(crate) fn on_xfs(size: u64, test: impl FnOnce(&Path) + Send + 'static) {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().to_owned();
-    let thread = std::thread::spawn(move || {
-        unshare(CloneFlags::CLONE_NEWNS).unwrap();
-        let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
-        mount(None::<&str>, "/", None::<&str>, private, None::<&str>).unwrap();
-        let image = path.join("disk.img");
-        File::create(&image).unwrap().set_len(size).unwrap();
-        let made = Command::new("mkfs.xfs")
-            .args(["-q", "-m", "reflink=1", "-s", "size=4096"])
-            .arg(&image)
-            .status();
-        assert!(made.unwrap().success());
-        let file = OpenOptions::new().read(true).write(true).open(&image);
-        let device = LoopDevice::attach(&file.unwrap()).unwrap();
-        let root = path.join("disk");
-        fs::create_dir(&root).unwrap();
-        let none = MsFlags::empty();
-        mount(Some(&device.path()), &root, Some("xfs"), none, None::<&str>).unwrap();
-        test(&root);
-    });
-    if let Err(panic) = thread.join() {
-        std::panic::resume_unwind(panic);
-    }
-}
 
 /// A sandbox in a folder of its own, and its VM as a model.
 pub(crate) struct Sandbox {

@@ -1,5 +1,12 @@
 //! A small XFS on a loop device, as a host's store is.
 
+#![expect(
+    clippy::disallowed_methods,
+    clippy::missing_panics_doc,
+    clippy::unwrap_used,
+    reason = "a fixture runs programs plainly and stops at the first surprise"
+)]
+
 use std::fs::{self, File, OpenOptions};
 use std::path::Path;
 use std::process::Command;
@@ -8,18 +15,16 @@ use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use wrenn_sys::loopdev::LoopDevice;
 
-/// The smallest that XFS can be.
-const SIZE: u64 = 320 << 20;
-
-/// Runs a test with a new file system in a mount namespace. Both end with it.
-pub(crate) fn on_xfs(test: impl FnOnce(&Path) + Send + 'static) {
+/// Runs a test in the root of a new file system of `bytes`, at least 320 MiB, in a mount namespace of its own. Both end with
+/// the test. Wants root.
+pub fn on_xfs(bytes: u64, test: impl FnOnce(&Path) + Send + 'static) {
     let dir = tempfile::tempdir().unwrap();
     let (image, root) = (dir.path().join("image"), dir.path().join("root"));
     let thread = std::thread::spawn(move || {
         unshare(CloneFlags::CLONE_NEWNS).unwrap();
         let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
         mount(None::<&str>, "/", None::<&str>, private, None::<&str>).unwrap();
-        mount_new(&image, &root);
+        mount_new(&image, &root, bytes);
         test(&root);
     });
     if let Err(panic) = thread.join() {
@@ -27,8 +32,8 @@ pub(crate) fn on_xfs(test: impl FnOnce(&Path) + Send + 'static) {
     }
 }
 
-fn mount_new(image: &Path, root: &Path) {
-    File::create(image).unwrap().set_len(SIZE).unwrap();
+fn mount_new(image: &Path, root: &Path, bytes: u64) {
+    File::create(image).unwrap().set_len(bytes).unwrap();
     let made = Command::new("mkfs.xfs")
         .args(["-q", "-m", "reflink=1", "-s", "size=4096"])
         .arg(image)
