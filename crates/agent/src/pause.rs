@@ -22,11 +22,11 @@ use wrenn_sys::extents::Piece;
 use wrenn_vmm::{Machine, RunState};
 
 use crate::Host;
-use wrenn_model::chain;
 use crate::failure::{Failed, StepError, stepping};
 use crate::record::{Origin, Record, Vm};
-use crate::steps::{Parts, Timings};
+use crate::steps::{Parts, Timings, in_ms};
 use crate::time::now_ms;
+use wrenn_model::chain;
 
 /// One step of a pause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -93,8 +93,8 @@ struct Pausing<'a> {
     platform: &'a Platform,
     /// What the VM was started from, and what this pause is based on.
     parent: Option<Generation>,
-    /// What the base image's blocks sum to.
-    base_root: Root,
+    /// What the base image's blocks sum to, where no earlier generation says it.
+    base_root: Option<Root>,
     next: Option<Next>,
     published: Option<Generation>,
     report: Report,
@@ -126,7 +126,7 @@ pub(crate) async fn pause(
         machine,
         platform,
         parent: None,
-        base_root: Root::default(),
+        base_root: None,
         next: None,
         published: None,
         report: Report::default(),
@@ -140,13 +140,8 @@ pub(crate) async fn pause(
         pausing.report.timings.push((step.name(), took));
     }
     let report = pausing.report;
-    let told: Vec<String> = report
-        .timings
-        .iter()
-        .map(|(step, took)| format!("{step} {:.1}", took.as_secs_f64() * 1e3))
-        .collect();
     tracing::info!(
-        steps_ms = told.join(", "),
+        steps_ms = in_ms(&report.timings),
         memory = report.memory,
         disk = report.disk,
         "paused"
@@ -179,7 +174,6 @@ impl Pausing<'_> {
         if let Err(error) = self.host.volume.make_room(dirty).await {
             tracing::debug!(error = chain(&error), "room for the pause may be short");
         }
-        self.base_root = self.host.base_root(&self.record.home.base).await?;
         self.sync_guest().await;
         let generations = Generations::of(&self.record.home.folder);
         let parent = self.vm.origin.of_disk();
@@ -191,6 +185,13 @@ impl Pausing<'_> {
             Ok::<_, Failed>((parent, generations.begin()?))
         })
         .await??;
+        // What was summed up once stays: another sum of the same image would pass its damage on.
+        if parent
+            .as_ref()
+            .is_none_or(|parent| parent.manifest().base.root.is_none())
+        {
+            self.base_root = Some(self.host.base_root(&self.record.home.base).await?);
+        }
         self.parent = parent;
         self.next = Some(next);
         Ok(())
@@ -269,7 +270,9 @@ impl Pausing<'_> {
         let (parent, root) = (self.parent.clone(), self.base_root);
         let (next, written) = with(self.next.take(), move |next| {
             next.link_base(&base)?;
-            next.expect_base(root);
+            if let Some(root) = root {
+                next.expect_base(root);
+            }
             next.capture_disk(&Qcow2, &layer, parent.as_ref())
         })
         .await?;

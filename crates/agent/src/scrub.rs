@@ -50,9 +50,7 @@ impl Agent {
             }
         }
     }
-}
 
-impl Agent {
     async fn closes_within(&self, time: Duration) -> bool {
         tokio::time::timeout(time, self.closing.cancelled())
             .await

@@ -18,10 +18,10 @@ use wrenn_snapshot::{Generation, Generations};
 use wrenn_sys::durable;
 use wrenn_vmm::{Machine, MemorySource, SavedState, VmDisk, VmSpec};
 
-use wrenn_model::chain;
 use crate::failure::{Failed, StepError, stepping};
 use crate::record::{Origin, Record, Vm};
 use crate::{Host, guest};
+use wrenn_model::chain;
 
 /// One step on the way to a running guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -178,6 +178,14 @@ pub(crate) struct Making<'a> {
 /// How long each step took.
 pub(crate) type Timings = Vec<(&'static str, Duration)>;
 
+/// As a log line tells it: `slot 3.1, layer 0.4`.
+pub(crate) fn in_ms(timings: &Timings) -> String {
+    let told = timings
+        .iter()
+        .map(|(step, took)| format!("{step} {:.1}", took.as_secs_f64() * 1e3));
+    told.collect::<Vec<_>>().join(", ")
+}
+
 /// Runs all stages. It looks for a cancellation between them, and in the long wait for the guest.
 pub(crate) async fn make(plan: Plan, making: &Making<'_>) -> Result<Timings, StepError> {
     let mut timings = Timings::new();
@@ -326,6 +334,7 @@ impl Making<'_> {
             disk: VmDisk {
                 overlay: vm.layer.overlay.clone(),
                 base: vm.layer.base.clone(),
+                size: vm.layer.virtual_size,
             },
             mac: wrenn_envd_api::guest::MAC,
             uid: vm.uid,
@@ -401,11 +410,7 @@ impl Making<'_> {
 
 /// Damage that was found is remembered. Where that fails, it is found again.
 fn mark(generation: &Generation, found: &wrenn_snapshot::Error) {
-    let known = matches!(found, wrenn_snapshot::Error::Damaged(_));
-    if found.is_damage()
-        && !known
-        && let Err(error) = generation.mark_damaged(found)
-    {
+    if let Err(error) = generation.mark_damaged(found) {
         tracing::warn!(%error, "a damaged generation could not be marked");
     }
 }

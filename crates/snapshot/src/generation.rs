@@ -4,9 +4,11 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use wrenn_sys::durable;
+
 use crate::layout::Layout;
 use crate::manifest::{self, Image};
-use crate::{Error, GenerationId, Manifest, files, generations, sums};
+use crate::{Error, GenerationId, Manifest, files, sums};
 
 /// How much of the mark of a damaged generation is read, in bytes.
 const MAX_MARK: u64 = 4096;
@@ -152,9 +154,14 @@ impl Generation {
         }
     }
 
-    /// Writes down that this generation is damaged, beside it. Every later [`check`](Self::check) says so.
-    pub fn mark_damaged(&self, why: &Error) -> io::Result<()> {
-        generations::mark(&self.mark, why)
+    /// Writes down beside this generation that it is damaged, if that is what was found and it was not known. Every later
+    /// [`check`](Self::check) says so.
+    pub fn mark_damaged(&self, found: &Error) -> io::Result<()> {
+        if !found.is_damage() || matches!(found, Error::Damaged(_)) {
+            return Ok(());
+        }
+        let why = wrenn_model::chain(found);
+        durable::write(&self.mark, why.as_bytes(), 0o444)
     }
 
     /// What was found to be wrong with it before, if anything.

@@ -149,11 +149,6 @@ impl Generations {
     }
 }
 
-/// Writes down what is wrong with a generation, where [`Generations`] looks for it.
-pub(crate) fn mark(path: &Path, why: &Error) -> io::Result<()> {
-    durable::write(path, wrenn_model::chain(why).as_bytes(), 0o444)
-}
-
 fn make_dir(dir: &Path) -> io::Result<()> {
     DirBuilder::new().mode(0o700).create(dir)
 }

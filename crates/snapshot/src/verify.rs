@@ -39,7 +39,6 @@ impl Generation {
         let verified = self.check().and_then(|()| self.verify_data(stop));
         if let Err(error) = &verified
             && error.is_damage()
-            && !matches!(error, Error::Damaged(_))
         {
             // The next pause takes it away in one rename, and what then is missing is not damaged.
             if !self.dir().exists() {

@@ -5,10 +5,10 @@ use wrenn_model::{ErrorKind, Fault};
 use wrenn_snapshot::{Generation, Generations};
 
 use super::{LOOKS, Outcome, Sandbox};
-use wrenn_model::chain;
 use crate::pause::{self, Report};
 use crate::record::{Origin, Pause};
-use crate::steps::{self, RESUME, Timings};
+use crate::steps::{self, RESUME, Timings, in_ms};
+use wrenn_model::chain;
 
 impl Sandbox {
     /// Asked for a pause. One that is paused already has nothing to report.
@@ -153,11 +153,7 @@ impl Sandbox {
     pub(super) async fn restore(&mut self) -> Event {
         match self.make(RESUME).await {
             Ok(timings) => {
-                let told: Vec<String> = timings
-                    .iter()
-                    .map(|(step, took)| format!("{step} {:.1}", took.as_secs_f64() * 1e3))
-                    .collect();
-                tracing::info!(steps_ms = told.join(", "), "resumed");
+                tracing::info!(steps_ms = in_ms(&timings), "resumed");
                 self.outcome.timings = timings;
                 Event::Resumed
             }
