@@ -26,7 +26,9 @@ pub(crate) fn refuse(fault: Fault) -> ConnectError {
         ErrorKind::NotFound => ErrorCode::NotFound,
         ErrorKind::InvalidState | ErrorKind::Conflict => ErrorCode::FailedPrecondition,
         ErrorKind::AlreadyExists => ErrorCode::AlreadyExists,
-        ErrorKind::QuotaExhausted | ErrorKind::HostFull => ErrorCode::ResourceExhausted,
+        ErrorKind::QuotaExhausted | ErrorKind::HostBusy | ErrorKind::HostFull => {
+            ErrorCode::ResourceExhausted
+        }
         ErrorKind::Unavailable => ErrorCode::Unavailable,
         ErrorKind::Timeout => ErrorCode::DeadlineExceeded,
         ErrorKind::NotSupported => ErrorCode::Unimplemented,
@@ -36,6 +38,7 @@ pub(crate) fn refuse(fault: Fault) -> ConnectError {
         code: fault.kind.name().to_owned(),
         remedy: fault.remedy,
         retryable: fault.kind.retryable(),
+        retry_after_sec: fault.retry_after_sec,
         ..Default::default()
     };
     ConnectError::new(code, fault.message)

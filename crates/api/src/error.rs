@@ -15,7 +15,7 @@ pub fn http_status(kind: ErrorKind) -> u16 {
         ErrorKind::MethodNotAllowed => 405,
         ErrorKind::InvalidState | ErrorKind::Conflict | ErrorKind::AlreadyExists => 409,
         ErrorKind::TooLarge => 413,
-        ErrorKind::QuotaExhausted => 429,
+        ErrorKind::QuotaExhausted | ErrorKind::HostBusy => 429,
         ErrorKind::DbError | ErrorKind::Internal => 500,
         ErrorKind::NotSupported => 501,
         ErrorKind::AgentError => 502,

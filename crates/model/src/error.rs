@@ -29,12 +29,12 @@ macro_rules! kinds {
                 Self::ALL.iter().copied().find(|kind| kind.name() == name)
             }
 
-            /// The code in an error body. The contract has one code for both ways of being out of something; the HTTP
-            /// status tells them apart.
+            /// The code in an error body. The contract has one code for all ways of being out of something; the HTTP
+            /// status tells a matter of time from a full host.
             #[must_use]
             pub fn code(self) -> &'static str {
                 match self {
-                    Self::HostFull => Self::QuotaExhausted.name(),
+                    Self::HostBusy | Self::HostFull => Self::QuotaExhausted.name(),
                     other => other.name(),
                 }
             }
@@ -69,7 +69,9 @@ kinds! {
     TooLarge = "too_large", false;
     /// A quota of the caller is used up.
     QuotaExhausted = "resource_exhausted", true;
-    /// The host has no room: memory, disk, slots.
+    /// What the host has is promised to others, or it starts as many as it can already: a matter of time.
+    HostBusy = "host_busy", true;
+    /// The host has no room: its disk is full.
     HostFull = "host_full", true;
     /// The agent or the guest did not do what it should.
     AgentError = "agent_error", false;
@@ -101,6 +103,9 @@ pub struct Fault {
     pub message: String,
     /// What the caller can do about it.
     pub remedy: String,
+    /// Seconds after which the same call is worth another try, where somebody knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_sec: Option<u32>,
 }
 
 impl Fault {
@@ -110,6 +115,16 @@ impl Fault {
             kind,
             message: message.into(),
             remedy: remedy.into(),
+            retry_after_sec: None,
+        }
+    }
+
+    /// The same with when to try again, in seconds; none where nobody knows.
+    #[must_use]
+    pub fn retry_after(self, seconds: impl Into<Option<u32>>) -> Self {
+        Self {
+            retry_after_sec: seconds.into(),
+            ..self
         }
     }
 

@@ -232,7 +232,7 @@ fn refuse(fault: &Fault) -> ConnectError {
         ErrorKind::NotFound => ErrorCode::NotFound,
         ErrorKind::InvalidRequest => ErrorCode::InvalidArgument,
         ErrorKind::Unavailable => ErrorCode::Unavailable,
-        ErrorKind::HostFull => ErrorCode::ResourceExhausted,
+        ErrorKind::HostBusy | ErrorKind::HostFull => ErrorCode::ResourceExhausted,
         ErrorKind::InvalidState | ErrorKind::Conflict => ErrorCode::FailedPrecondition,
         _ => ErrorCode::Internal,
     };
@@ -240,6 +240,7 @@ fn refuse(fault: &Fault) -> ConnectError {
         code: fault.kind.name().to_owned(),
         remedy: fault.remedy.clone(),
         retryable: fault.kind.retryable(),
+        retry_after_sec: fault.retry_after_sec,
         ..Default::default()
     };
     ConnectError::new(code, &fault.message).with_detail(connectrpc::ErrorDetail::from_message(

@@ -16,12 +16,13 @@ pub fn from_agent(error: ConnectError) -> Fault {
         .iter()
         .filter(|detail| detail.type_url.ends_with(DETAIL))
         .find_map(|detail| decode(detail.value.as_deref()?));
-    match detail.and_then(|detail| Some((ErrorKind::from_name(&detail.code)?, detail.remedy))) {
-        Some((kind, remedy)) => Fault::new(
+    match detail.and_then(|detail| Some((ErrorKind::from_name(&detail.code)?, detail))) {
+        Some((kind, detail)) => Fault::new(
             kind,
             error.message.unwrap_or_else(|| kind.to_string()),
-            remedy,
-        ),
+            detail.remedy,
+        )
+        .retry_after(detail.retry_after_sec),
         None => without_detail(&error),
     }
 }
@@ -94,13 +95,14 @@ mod tests {
                 code: kind.name().to_owned(),
                 remedy: "do this".to_owned(),
                 retryable: kind.retryable(),
+                retry_after_sec: Some(7),
                 ..Default::default()
             };
             let error = ConnectError::internal("that happened")
                 .with_detail(connectrpc::ErrorDetail::from_message(DETAIL, &detail));
             assert_eq!(
                 from_agent(error),
-                Fault::new(*kind, "that happened", "do this")
+                Fault::new(*kind, "that happened", "do this").retry_after(7)
             );
         }
     }

@@ -14,6 +14,10 @@ pub struct ErrorDetailView<'a> {
     pub remedy: &'a str,
     /// Field 3: `retryable`
     pub retryable: bool,
+    /// Seconds after which the same call is worth another try. Absent where nobody knows.
+    ///
+    /// Field 4: `retry_after_sec`
+    pub retry_after_sec: ::core::option::Option<u32>,
     pub __buffa_unknown_fields: ::buffa::UnknownFieldsView<'a>,
 }
 impl<'a> ::buffa::MessageView<'a> for ErrorDetailView<'a> {
@@ -67,6 +71,13 @@ impl<'a> ::buffa::MessageView<'a> for ErrorDetailView<'a> {
                 )?;
                 view.retryable = ::buffa::types::decode_bool(&mut cur)?;
             }
+            4u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                view.retry_after_sec = Some(::buffa::types::decode_uint32(&mut cur)?);
+            }
             _ => {
                 ::buffa::encoding::skip_field_depth(tag, &mut cur, ctx.depth())?;
                 let span_len = before_tag.len() - cur.len();
@@ -92,6 +103,7 @@ impl<'a> ::buffa::MessageView<'a> for ErrorDetailView<'a> {
             code: self.code.to_string(),
             remedy: self.remedy.to_string(),
             retryable: self.retryable,
+            retry_after_sec: self.retry_after_sec,
             __buffa_unknown_fields: self.__buffa_unknown_fields.to_owned()?.into(),
             ..::core::default::Default::default()
         })
@@ -112,6 +124,9 @@ impl<'a> ::buffa::ViewEncode<'a> for ErrorDetailView<'a> {
         if self.retryable {
             size += 1u64 + ::buffa::types::BOOL_ENCODED_LEN as u64;
         }
+        if let Some(v) = self.retry_after_sec {
+            size += 1u64 + ::buffa::types::uint32_encoded_len(v) as u64;
+        }
         size += self.__buffa_unknown_fields.encoded_len() as u64;
         ::buffa::saturate_size(size)
     }
@@ -131,6 +146,9 @@ impl<'a> ::buffa::ViewEncode<'a> for ErrorDetailView<'a> {
         }
         if self.retryable {
             ::buffa::types::put_bool_field(3u32, self.retryable, buf);
+        }
+        if let Some(v) = self.retry_after_sec {
+            ::buffa::types::put_uint32_field(4u32, v, buf);
         }
         self.__buffa_unknown_fields.write_to(buf);
     }
@@ -161,6 +179,13 @@ impl<'__a> ::serde::Serialize for ErrorDetailView<'__a> {
         }
         if self.retryable {
             __map.serialize_entry("retryable", &self.retryable)?;
+        }
+        if let ::core::option::Option::Some(__v) = self.retry_after_sec {
+            __map
+                .serialize_entry(
+                    "retryAfterSec",
+                    &::buffa::json_helpers::ProtoJson(&__v),
+                )?;
         }
         __map.end()
     }
@@ -271,6 +296,13 @@ impl ErrorDetailOwnedView {
     #[must_use]
     pub fn retryable(&self) -> bool {
         self.0.reborrow().retryable
+    }
+    /// Seconds after which the same call is worth another try. Absent where nobody knows.
+    ///
+    /// Field 4: `retry_after_sec`
+    #[must_use]
+    pub fn retry_after_sec(&self) -> ::core::option::Option<u32> {
+        self.0.reborrow().retry_after_sec
     }
 }
 impl ::core::convert::From<::buffa::OwnedView<ErrorDetailView<'static>>>
@@ -1014,6 +1046,10 @@ pub struct CreateSandboxResponseView<'a> {
     pub host_ip: &'a str,
     /// Field 4: `sandbox`
     pub sandbox: ::buffa::MessageFieldView<super::super::__buffa::view::SandboxView<'a>>,
+    /// The wait for its turn, `queue`, and the steps. Empty when it had been made already.
+    ///
+    /// Field 5: `steps`
+    pub steps: ::buffa::RepeatedView<'a, super::super::__buffa::view::StepTimeView<'a>>,
     pub __buffa_unknown_fields: ::buffa::UnknownFieldsView<'a>,
 }
 impl<'a> ::buffa::MessageView<'a> for CreateSandboxResponseView<'a> {
@@ -1088,6 +1124,24 @@ impl<'a> ::buffa::MessageView<'a> for CreateSandboxResponseView<'a> {
                     }
                 }
             }
+            5u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                let __sub_ctx = ctx.descend()?;
+                let sub = ::buffa::types::borrow_bytes(&mut cur)?;
+                ctx.register_element_memory(
+                    ::core::mem::size_of::<super::super::__buffa::view::StepTimeView>(),
+                )?;
+                view.steps
+                    .push(
+                        <super::super::__buffa::view::StepTimeView as ::buffa::MessageView>::decode_view_ctx(
+                            sub,
+                            __sub_ctx,
+                        )?,
+                    );
+            }
             _ => {
                 ::buffa::encoding::skip_field_depth(tag, &mut cur, ctx.depth())?;
                 let span_len = before_tag.len() - cur.len();
@@ -1128,6 +1182,11 @@ impl<'a> ::buffa::MessageView<'a> for CreateSandboxResponseView<'a> {
                 }
                 None => ::buffa::MessageField::none(),
             },
+            steps: self
+                .steps
+                .iter()
+                .map(|v| v.to_owned_from_source(__buffa_src))
+                .collect::<::core::result::Result<_, ::buffa::DecodeError>>()?,
             __buffa_unknown_fields: self.__buffa_unknown_fields.to_owned()?.into(),
             ..::core::default::Default::default()
         })
@@ -1151,6 +1210,14 @@ impl<'a> ::buffa::ViewEncode<'a> for CreateSandboxResponseView<'a> {
         if self.sandbox.is_set() {
             let __slot = __cache.reserve();
             let inner_size = self.sandbox.compute_size(__cache);
+            __cache.set(__slot, inner_size);
+            size
+                += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
+                    + inner_size as u64;
+        }
+        for v in &self.steps {
+            let __slot = __cache.reserve();
+            let inner_size = v.compute_size(__cache);
             __cache.set(__slot, inner_size);
             size
                 += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
@@ -1183,6 +1250,14 @@ impl<'a> ::buffa::ViewEncode<'a> for CreateSandboxResponseView<'a> {
                 buf,
             );
             self.sandbox.write_to(__cache, buf);
+        }
+        for v in &self.steps {
+            ::buffa::types::put_len_delimited_header(
+                5u32,
+                u64::from(__cache.consume_next()),
+                buf,
+            );
+            v.write_to(__cache, buf);
         }
         self.__buffa_unknown_fields.write_to(buf);
     }
@@ -1218,6 +1293,9 @@ impl<'__a> ::serde::Serialize for CreateSandboxResponseView<'__a> {
             if let ::core::option::Option::Some(__v) = self.sandbox.as_option() {
                 __map.serialize_entry("sandbox", __v)?;
             }
+        }
+        if !self.steps.is_empty() {
+            __map.serialize_entry("steps", &*self.steps)?;
         }
         __map.end()
     }
@@ -1335,6 +1413,15 @@ impl CreateSandboxResponseOwnedView {
         &self,
     ) -> &::buffa::MessageFieldView<super::super::__buffa::view::SandboxView<'_>> {
         &self.0.reborrow().sandbox
+    }
+    /// The wait for its turn, `queue`, and the steps. Empty when it had been made already.
+    ///
+    /// Field 5: `steps`
+    #[must_use]
+    pub fn steps(
+        &self,
+    ) -> &::buffa::RepeatedView<'_, super::super::__buffa::view::StepTimeView<'_>> {
+        &self.0.reborrow().steps
     }
 }
 impl ::core::convert::From<::buffa::OwnedView<CreateSandboxResponseView<'static>>>

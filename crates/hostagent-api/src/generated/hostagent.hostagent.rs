@@ -31,6 +31,16 @@ pub struct ErrorDetail {
         skip_serializing_if = "::buffa::json_helpers::skip_if::is_false"
     )]
     pub retryable: bool,
+    /// Seconds after which the same call is worth another try. Absent where nobody knows.
+    ///
+    /// Field 4: `retry_after_sec`
+    #[serde(
+        rename = "retryAfterSec",
+        alias = "retry_after_sec",
+        with = "::buffa::json_helpers::opt_uint32",
+        skip_serializing_if = "::core::option::Option::is_none"
+    )]
+    pub retry_after_sec: ::core::option::Option<u32>,
     #[serde(skip)]
     #[doc(hidden)]
     pub __buffa_unknown_fields: ::buffa::UnknownFields,
@@ -41,6 +51,7 @@ impl ::core::fmt::Debug for ErrorDetail {
             .field("code", &self.code)
             .field("remedy", &self.remedy)
             .field("retryable", &self.retryable)
+            .field("retry_after_sec", &self.retry_after_sec)
             .finish()
     }
 }
@@ -50,6 +61,15 @@ impl ErrorDetail {
     ///
     /// Format: `type.googleapis.com/<fully.qualified.TypeName>`
     pub const TYPE_URL: &'static str = "type.googleapis.com/hostagent.v1.ErrorDetail";
+}
+impl ErrorDetail {
+    #[must_use = "with_* setters return `self` by value; assign or chain the result"]
+    #[inline]
+    ///Sets [`Self::retry_after_sec`] to `Some(value)`, consuming and returning `self`.
+    pub fn with_retry_after_sec(mut self, value: u32) -> Self {
+        self.retry_after_sec = Some(value);
+        self
+    }
 }
 ::buffa::impl_default_instance!(ErrorDetail);
 impl ::buffa::MessageName for ErrorDetail {
@@ -80,6 +100,9 @@ impl ::buffa::Message for ErrorDetail {
         if self.retryable {
             size += 1u64 + ::buffa::types::BOOL_ENCODED_LEN as u64;
         }
+        if let Some(v) = self.retry_after_sec {
+            size += 1u64 + ::buffa::types::uint32_encoded_len(v) as u64;
+        }
         size += self.__buffa_unknown_fields.encoded_len() as u64;
         ::buffa::saturate_size(size)
     }
@@ -98,6 +121,9 @@ impl ::buffa::Message for ErrorDetail {
         }
         if self.retryable {
             ::buffa::types::put_bool_field(3u32, self.retryable, buf);
+        }
+        if let Some(v) = self.retry_after_sec {
+            ::buffa::types::put_uint32_field(4u32, v, buf);
         }
         self.__buffa_unknown_fields.write_to(buf);
     }
@@ -133,6 +159,15 @@ impl ::buffa::Message for ErrorDetail {
                 )?;
                 self.retryable = ::buffa::types::decode_bool(buf)?;
             }
+            4u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.retry_after_sec = ::core::option::Option::Some(
+                    ::buffa::types::decode_uint32(buf)?,
+                );
+            }
             _ => {
                 self.__buffa_unknown_fields
                     .push(::buffa::encoding::decode_unknown_field(tag, buf, ctx)?);
@@ -144,6 +179,7 @@ impl ::buffa::Message for ErrorDetail {
         self.code.clear();
         self.remedy.clear();
         self.retryable = false;
+        self.retry_after_sec = ::core::option::Option::None;
         self.__buffa_unknown_fields.clear();
     }
 }
@@ -617,6 +653,15 @@ pub struct CreateSandboxResponse {
         skip_serializing_if = "::buffa::json_helpers::skip_if::is_unset_message_field"
     )]
     pub sandbox: ::buffa::MessageField<Sandbox, ::buffa::Inline<Sandbox>>,
+    /// The wait for its turn, `queue`, and the steps. Empty when it had been made already.
+    ///
+    /// Field 5: `steps`
+    #[serde(
+        rename = "steps",
+        skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_vec",
+        deserialize_with = "::buffa::json_helpers::null_as_default"
+    )]
+    pub steps: ::buffa::alloc::vec::Vec<StepTime>,
     #[serde(skip)]
     #[doc(hidden)]
     pub __buffa_unknown_fields: ::buffa::UnknownFields,
@@ -628,6 +673,7 @@ impl ::core::fmt::Debug for CreateSandboxResponse {
             .field("status", &self.status)
             .field("host_ip", &self.host_ip)
             .field("sandbox", &self.sandbox)
+            .field("steps", &self.steps)
             .finish()
     }
 }
@@ -675,6 +721,14 @@ impl ::buffa::Message for CreateSandboxResponse {
                 += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
                     + inner_size as u64;
         }
+        for v in &self.steps {
+            let __slot = __cache.reserve();
+            let inner_size = v.compute_size(__cache);
+            __cache.set(__slot, inner_size);
+            size
+                += 1u64 + ::buffa::encoding::varint_len(inner_size as u64) as u64
+                    + inner_size as u64;
+        }
         size += self.__buffa_unknown_fields.encoded_len() as u64;
         ::buffa::saturate_size(size)
     }
@@ -701,6 +755,14 @@ impl ::buffa::Message for CreateSandboxResponse {
                 buf,
             );
             self.sandbox.write_to(__cache, buf);
+        }
+        for v in &self.steps {
+            ::buffa::types::put_len_delimited_header(
+                5u32,
+                u64::from(__cache.consume_next()),
+                buf,
+            );
+            v.write_to(__cache, buf);
         }
         self.__buffa_unknown_fields.write_to(buf);
     }
@@ -747,6 +809,18 @@ impl ::buffa::Message for CreateSandboxResponse {
                     ctx,
                 )?;
             }
+            5u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                let mut elem = ::core::default::Default::default();
+                ctx.register_element_memory(
+                    ::buffa::__private::element_footprint(&elem),
+                )?;
+                ::buffa::Message::merge_length_delimited(&mut elem, buf, ctx)?;
+                self.steps.push(elem);
+            }
             _ => {
                 self.__buffa_unknown_fields
                     .push(::buffa::encoding::decode_unknown_field(tag, buf, ctx)?);
@@ -759,6 +833,7 @@ impl ::buffa::Message for CreateSandboxResponse {
         self.status.clear();
         self.host_ip.clear();
         self.sandbox = ::buffa::MessageField::none();
+        self.steps.clear();
         self.__buffa_unknown_fields.clear();
     }
 }
