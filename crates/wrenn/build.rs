@@ -14,14 +14,18 @@ const SOURCES: [&str; 4] = ["crates/envd", "crates/envd-api", "Cargo.toml", "Car
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-env-changed=WRENN_ENVD");
     let binary = match env::var_os("WRENN_ENVD") {
-        Some(given) => PathBuf::from(given),
+        Some(given) => {
+            let given = PathBuf::from(given);
+            println!("cargo:rerun-if-changed={}", given.display());
+            given
+        }
+        // To be watched are its sources: a file that is newer than the beginning of this would make each build the first.
         None => build()?,
     };
     if !binary.is_file() {
         let absent = format!("there is no guest agent at {}", binary.display());
         return Err(absent.into());
     }
-    println!("cargo:rerun-if-changed={}", binary.display());
     println!("cargo:rustc-env=WRENN_ENVD={}", binary.display());
     Ok(())
 }
