@@ -119,6 +119,15 @@ impl Error {
                     return Self::protocol(&hyper.to_string());
                 }
             }
+            // What is wrong within a body is told as one of these: the length of a piece, trailers without end.
+            if let Some(io) = current.downcast_ref::<io::Error>()
+                && matches!(
+                    io.kind(),
+                    io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput
+                )
+            {
+                return Self::protocol(&io.to_string());
+            }
             cause = current.source();
         }
         Self::Unreachable(Box::new(error))

@@ -12,6 +12,12 @@ use crate::transport::Refusal;
 /// The longest message of a stream. Ours carry 64 KiB of output at most.
 const MAX_MESSAGE: usize = 1 << 20;
 
+/// The longest last message: its JSON may take many times its own length when it is read.
+const MAX_END: usize = 64 << 10;
+
+/// What a message's lists may take when it is read. An empty element is two bytes of a message and hundreds in memory.
+const MAX_ELEMENTS: usize = 4 << 20;
+
 /// Flag of a message that is compressed.
 const COMPRESSED: u8 = 0b01;
 /// Flag of the last message, which is JSON.
@@ -25,6 +31,7 @@ pub(crate) fn decode<M: Message>(bytes: &[u8]) -> Result<M, Error> {
     DecodeOptions::new()
         .with_recursion_limit(16)
         .with_unknown_field_limit(64)
+        .with_element_memory_limit(MAX_ELEMENTS)
         .decode_from_slice(bytes)
         .map_err(|error| Error::protocol(&error.to_string()))
 }
@@ -81,7 +88,8 @@ impl Messages {
             return Ok(None);
         };
         let length = usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or(usize::MAX);
-        if length > MAX_MESSAGE {
+        let limit = if flags == END { MAX_END } else { MAX_MESSAGE };
+        if length > limit {
             return Err(Error::TooLarge);
         }
         if rest.len() < length {

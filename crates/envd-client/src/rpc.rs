@@ -7,7 +7,8 @@ use base64::engine::general_purpose::STANDARD;
 use buffa::Message;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::request::Builder;
-use http::{HeaderValue, Method, Request};
+use http::{Method, Request, Response};
+use hyper::body::Incoming;
 use wrenn_envd_api::{Secret, header};
 
 use crate::error::Error;
@@ -15,7 +16,12 @@ use crate::message::{Messages, decode, enveloped};
 use crate::transport::{Transport, collect, url, whole};
 
 /// The largest answer of a call that is no stream.
-const MAX_ANSWER: usize = 4 << 20;
+const MAX_ANSWER: usize = 1 << 20;
+
+/// The content type of a call that is no stream, and of its answer.
+const UNARY: &str = "application/proto";
+/// The content type of a stream.
+const STREAM: &str = "application/connect+proto";
 
 /// Calls one method and reads its one answer.
 pub(crate) async fn unary<A: Message>(
@@ -24,9 +30,10 @@ pub(crate) async fn unary<A: Message>(
     message: &impl Message,
 ) -> Result<A, Error> {
     let request = request
-        .header(CONTENT_TYPE, "application/proto")
+        .header(CONTENT_TYPE, UNARY)
         .body(whole(message.encode_to_vec()));
     let response = transport.send(request.map_err(|_| invalid())?).await?;
+    check_type(&response, UNARY)?;
     decode(&collect(response.into_body(), MAX_ANSWER).await?)
 }
 
@@ -37,17 +44,21 @@ pub(crate) async fn stream(
     message: &impl Message,
 ) -> Result<Messages, Error> {
     let request = request
-        .header(CONTENT_TYPE, "application/connect+proto")
+        .header(CONTENT_TYPE, STREAM)
         .body(whole(enveloped(message)));
     let response = transport.send(request.map_err(|_| invalid())?).await?;
-    let kind = response
-        .headers()
-        .get(CONTENT_TYPE)
-        .map(HeaderValue::as_bytes);
-    if kind != Some(b"application/connect+proto") {
-        return Err(Error::protocol("the answer is no Connect stream"));
-    }
+    check_type(&response, STREAM)?;
     Ok(Messages::new(response.into_body()))
+}
+
+/// An answer of another type is none that was asked for.
+fn check_type(response: &Response<Incoming>, expected: &str) -> Result<(), Error> {
+    let kind = response.headers().get(CONTENT_TYPE);
+    if kind.is_some_and(|kind| kind.as_bytes() == expected.as_bytes()) {
+        Ok(())
+    } else {
+        Err(Error::protocol(&format!("the answer is no {expected}")))
+    }
 }
 
 /// A request for `method` of a service.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use http::header::CONTENT_ENCODING;
 use http::{Request, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
@@ -58,6 +59,10 @@ impl Transport {
             .request(request)
             .await
             .map_err(Error::from_transport)?;
+        // No encoding was offered. What would unpack it could be made to fill the memory.
+        if response.headers().contains_key(CONTENT_ENCODING) {
+            return Err(Error::protocol("an encoding that nobody asked for"));
+        }
         if response.status().is_success() {
             Ok(response)
         } else {

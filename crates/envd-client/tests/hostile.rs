@@ -5,119 +5,14 @@
     reason = "a helper that fails is a test that fails"
 )]
 
-use std::io;
-use std::net::SocketAddr;
+mod guest;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::future::BoxFuture;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use wrenn_envd_client::{
-    Connector, EnvdClient, Error, InitRequest, ProcessEvent, RefusedCode, Start,
-};
-
-/// The head of a well-formed stream answer.
-const STREAM: &str =
-    "HTTP/1.1 200 OK\r\ncontent-type: application/connect+proto\r\nconnection: close\r\n\r\n";
-/// The head of a well-formed answer of unknown length.
-const PLAIN: &str = "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n";
-
-/// Answers every connection's first request with the same bytes, then with more of them for as long as they are taken.
-#[derive(Debug)]
-struct Guest {
-    address: SocketAddr,
-    sent: Arc<AtomicUsize>,
-}
-
-impl Guest {
-    async fn answering(first: Vec<u8>, then: Vec<u8>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let sent = Arc::new(AtomicUsize::new(0));
-        let counter = Arc::clone(&sent);
-        tokio::spawn(async move {
-            loop {
-                let (stream, _) = listener.accept().await.unwrap();
-                tokio::spawn(answer(
-                    stream,
-                    first.clone(),
-                    then.clone(),
-                    Arc::clone(&counter),
-                ));
-            }
-        });
-        Self { address, sent }
-    }
-
-    fn client(&self) -> EnvdClient {
-        EnvdClient::new(Arc::new(Loopback(self.address)))
-    }
-
-    fn sent(&self) -> usize {
-        self.sent.load(Ordering::Relaxed)
-    }
-}
-
-async fn answer(mut stream: TcpStream, first: Vec<u8>, then: Vec<u8>, sent: Arc<AtomicUsize>) {
-    let mut request = vec![0; 64 << 10];
-    if stream.read(&mut request).await.is_err() || stream.write_all(&first).await.is_err() {
-        return;
-    }
-    while !then.is_empty() && stream.write_all(&then).await.is_ok() {
-        sent.fetch_add(then.len(), Ordering::Relaxed);
-    }
-}
-
-#[derive(Debug)]
-struct Loopback(SocketAddr);
-
-impl Connector for Loopback {
-    fn connect(&self, _: u16) -> BoxFuture<'static, io::Result<TcpStream>> {
-        Box::pin(TcpStream::connect(self.0))
-    }
-}
-
-/// One message of a stream, with its prefix.
-fn frame(flags: u8, message: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(message.len()).unwrap().to_be_bytes();
-    [&[flags][..], &length, message].concat()
-}
-
-/// A start event: `StartResponse { event { start { pid: 7 } } }`.
-fn started() -> Vec<u8> {
-    frame(0, &[0x0a, 0x04, 0x0a, 0x02, 0x08, 0x07])
-}
-
-fn true_() -> Start {
-    Start {
-        cmd: "true".to_owned(),
-        ..Start::default()
-    }
-}
-
-/// Starts a command and reads until something is wrong.
-async fn follow(guest: &Guest) -> Error {
-    let mut stream = match guest.client().start(true_()).await {
-        Ok(stream) => stream,
-        Err(error) => return error,
-    };
-    loop {
-        match stream.next().await {
-            Ok(Some(_)) => {}
-            Ok(None) => panic!("a good end"),
-            Err(error) => {
-                assert!(
-                    matches!(stream.next().await, Ok(None)),
-                    "nothing follows an error"
-                );
-                return error;
-            }
-        }
-    }
-}
+use guest::{Guest, Loopback, PLAIN, STREAM, UNARY, follow, frame, started, true_};
+use wrenn_envd_client::{EnvdClient, Error, InitRequest, ProcessEvent, RefusedCode, Start};
 
 #[tokio::test]
 async fn garbage_is_malformed() {
@@ -136,7 +31,7 @@ async fn garbage_is_malformed() {
             "{error:?}"
         );
     }
-    let guest = Guest::answering([PLAIN.as_bytes(), &noise].concat(), Vec::new()).await;
+    let guest = Guest::answering([UNARY.as_bytes(), &noise].concat(), Vec::new()).await;
     assert!(matches!(
         guest.client().processes().await,
         Err(Error::Protocol(_))
@@ -180,7 +75,11 @@ async fn bodies_without_end_are_cut() {
     let guest = Guest::answering(PLAIN.as_bytes().to_vec(), vec![b' '; 64 << 10]).await;
     let client = guest.client();
     assert!(matches!(client.metrics().await, Err(Error::TooLarge)));
-    assert!(matches!(client.processes().await, Err(Error::TooLarge)));
+    let list = Guest::answering(UNARY.as_bytes().to_vec(), vec![b' '; 64 << 10]).await;
+    assert!(matches!(
+        list.client().processes().await,
+        Err(Error::TooLarge)
+    ));
     assert!(matches!(
         client.init(&InitRequest::default(), None).await,
         Err(Error::TooLarge)
