@@ -12,13 +12,13 @@ use wrenn_snapshot::{Generation, Generations};
 use wrenn_sys::durable;
 
 use crate::Agent;
-use wrenn_model::chain;
 use crate::failure::{Failed, StepError, stepping};
 use crate::handle::Handle;
 use crate::record::{self, Keys, Pause, Record};
 use crate::sandbox::Start;
 use crate::steps::{Parts, blocking};
 use crate::time::now_ms;
+use wrenn_model::chain;
 
 /// The steps of an export, by their failpoints.
 pub const EXPORT: &[&str] = &["export.check", "export.stream"];

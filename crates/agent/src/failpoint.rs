@@ -1,26 +1,33 @@
 //! Faults on demand, for tests: armed by `WRENN_FAILPOINTS`, and nothing at all otherwise.
 //!
-//! `WRENN_FAILPOINTS=slot=error,machine=abort` makes the step `slot` fail and ends the process in the step `machine`.
+//! `WRENN_FAILPOINTS=slot=error,machine=abort` makes the step `slot` fail and ends the process in the step `machine`;
+//! `destroy.slot=error*1` makes a step fail the first time only. Two switches stand in the same list: `undo=twice` unmakes
+//! everything once more than is needed, and `limit=1500` gives each step that many milliseconds.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use wrenn_vmm::Machine;
 
+use crate::operations;
+
 /// How much later a step begins that is made to.
 const LATE: Duration = Duration::from_secs(2);
 
+/// What is understood, for whoever wrote something else.
+const FORM: &str = "POINT=error|panic|abort|hang|late|killvm with *TIMES or without, undo=twice, limit=MILLISECONDS";
+
 /// What happens at a point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fault {
+enum Fault {
     /// The step fails.
     Error,
     /// The step panics.
     Panic,
     /// The process ends as by SIGKILL.
     Abort,
-    /// The step never ends.
+    /// The step never ends, so that its limit ends it.
     Hang,
     /// The step begins a while later: time for a test to change what it will find.
     Late,
@@ -28,30 +35,58 @@ pub(crate) enum Fault {
     KillVm,
 }
 
-/// The armed points by name.
+/// The armed points and switches. Clones are the same.
+#[derive(Debug, Clone, Default)]
+pub struct Failpoints {
+    armed: Arc<Mutex<Armed>>,
+}
+
 #[derive(Debug, Default)]
-pub(crate) struct Failpoints {
-    armed: Mutex<HashMap<String, Fault>>,
+struct Armed {
+    points: HashMap<String, Point>,
+    undo_twice: bool,
+    limit: Option<Duration>,
+}
+
+/// A point and how often it still does something; always without a number.
+#[derive(Debug)]
+struct Point {
+    fault: Fault,
+    times: Option<u32>,
 }
 
 impl Failpoints {
-    /// What `WRENN_FAILPOINTS` says. A text that makes no sense is refused, since a test that tests nothing is worse.
+    /// What `WRENN_FAILPOINTS` says.
+    ///
+    /// # Errors
+    /// A text that makes no sense: a test that tests nothing is worse than none.
     pub(crate) fn from_env() -> Result<Self, String> {
         let points = Self::default();
         let text = std::env::var("WRENN_FAILPOINTS").unwrap_or_default();
-        for part in text.split(',').filter(|part| !part.is_empty()) {
-            let (name, fault) = part
-                .split_once('=')
-                .and_then(|(name, fault)| Some((name, Fault::from_name(fault)?)))
-                .ok_or_else(|| {
-                    format!(
-                        "WRENN_FAILPOINTS: {part:?} is not NAME=error|panic|abort|hang|late|killvm"
-                    )
-                })?;
-            tracing::warn!(name, ?fault, "failpoint armed");
-            points.lock().insert(name.to_owned(), fault);
-        }
+        points
+            .arm(&text)
+            .map_err(|error| format!("WRENN_FAILPOINTS: {error}"))?;
         Ok(points)
+    }
+
+    /// Arms what the text says instead of what was armed.
+    ///
+    /// # Errors
+    /// It makes no sense, or names a point that no operation has. What was armed stays so.
+    pub fn arm(&self, text: &str) -> Result<(), String> {
+        let mut armed = Armed::default();
+        for part in text.split(',').filter(|part| !part.is_empty()) {
+            armed
+                .add(part)
+                .ok_or_else(|| format!("{part:?} is not one of: {FORM}"))?;
+            tracing::warn!(failpoint = part, "armed");
+        }
+        let known = operations::points();
+        if let Some(name) = armed.points.keys().find(|name| !known.contains(*name)) {
+            return Err(format!("no operation has a step {name:?}"));
+        }
+        *self.lock() = armed;
+        Ok(())
     }
 
     /// A point that may be armed. The error says so.
@@ -60,7 +95,7 @@ impl Failpoints {
         name: &str,
         machine: Option<&dyn Machine>,
     ) -> Result<(), String> {
-        let fault = self.lock().get(name).copied();
+        let fault = self.lock().take(name);
         match fault {
             None => Ok(()),
             Some(Fault::Error) => Err(format!("failpoint {name}")),
@@ -78,23 +113,104 @@ impl Failpoints {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Fault>> {
-        self.armed
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    /// Whether what was unmade is to be unmade once more.
+    pub(crate) fn undo_twice(&self) -> bool {
+        self.lock().undo_twice
+    }
+
+    /// How long each step may take, instead of its own limit.
+    pub(crate) fn limit(&self) -> Option<Duration> {
+        self.lock().limit
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Armed> {
+        self.armed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Fault {
+impl Armed {
+    fn add(&mut self, part: &str) -> Option<()> {
+        match part.split_once('=')? {
+            ("undo", "twice") => self.undo_twice = true,
+            ("limit", millis) => self.limit = Some(Duration::from_millis(millis.parse().ok()?)),
+            (name, fault) => {
+                let point = Point::from_name(fault)?;
+                self.points.insert(name.to_owned(), point);
+            }
+        }
+        Some(())
+    }
+
+    /// What happens at this point, this time.
+    fn take(&mut self, name: &str) -> Option<Fault> {
+        let point = self.points.get_mut(name)?;
+        match &mut point.times {
+            None => {}
+            Some(0) => return None,
+            Some(left) => *left -= 1,
+        }
+        Some(point.fault)
+    }
+}
+
+impl Point {
     fn from_name(name: &str) -> Option<Self> {
-        Some(match name {
-            "error" => Self::Error,
-            "panic" => Self::Panic,
-            "abort" => Self::Abort,
-            "hang" => Self::Hang,
-            "late" => Self::Late,
-            "killvm" => Self::KillVm,
+        let (fault, times) = match name.split_once('*') {
+            Some((fault, times)) => (fault, Some(times.parse().ok()?)),
+            None => (name, None),
+        };
+        let fault = match fault {
+            "error" => Fault::Error,
+            "panic" => Fault::Panic,
+            "abort" => Fault::Abort,
+            "hang" => Fault::Hang,
+            "late" => Fault::Late,
+            "killvm" => Fault::KillVm,
             _ => return None,
-        })
+        };
+        Some(Self { fault, times })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_point_does_what_it_was_armed_with_as_often_as_it_says() {
+        let points = Failpoints::default();
+        points.arm("slot=error*2,undo=twice,limit=1500").unwrap();
+        for _ in 0..2 {
+            points.hit("slot", None).await.unwrap_err();
+        }
+        points.hit("slot", None).await.unwrap();
+        points.hit("machine", None).await.unwrap();
+        assert!(points.undo_twice());
+        assert_eq!(points.limit(), Some(Duration::from_millis(1500)));
+        points.arm("slot=error").unwrap();
+        for _ in 0..3 {
+            points.hit("slot", None).await.unwrap_err();
+        }
+        assert!(!points.undo_twice() && points.limit().is_none());
+    }
+
+    #[test]
+    fn what_would_test_nothing_is_refused() {
+        for text in [
+            "sloth=error",
+            "pause.slot=error",
+            "slot=eror",
+            "slot",
+            "slot=error*many",
+            "undo=thrice",
+            "limit=soon",
+        ] {
+            let points = Failpoints::default();
+            assert!(points.arm(text).is_err(), "{text}");
+            assert!(points.lock().points.is_empty(), "{text}");
+        }
+        for point in operations::points() {
+            Failpoints::default().arm(&format!("{point}=hang")).unwrap();
+        }
     }
 }

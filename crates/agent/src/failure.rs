@@ -110,7 +110,8 @@ pub(crate) async fn stepping<T>(
 ) -> Result<(T, Duration), StepError> {
     let began = Instant::now();
     let guarded = AssertUnwindSafe(async {
-        within(Some(HELD), async {
+        let held = host.failpoints.limit().unwrap_or(HELD);
+        within(Some(held), async {
             let hit = host.failpoints.hit(point, machine.map(Arc::as_ref)).await;
             hit.map_err(|reason| Failed::of(ErrorKind::AgentError, reason))
         })

@@ -15,9 +15,9 @@ use wrenn_model::{ErrorKind, Fault, SandboxSpec};
 use wrenn_network::SlotDialer;
 use wrenn_vmm::{Machine, VmEvent};
 
-use wrenn_model::chain;
 use crate::machine::reason;
 use crate::record::{Origin, Pause, Vm, entropy};
+use wrenn_model::chain;
 
 /// How often a guest that is coming up is called. A SYN that came too early is lost, and the kernel would send the next one
 /// only after a second.
@@ -28,6 +28,8 @@ const ATTEMPT: Duration = Duration::from_millis(120);
 const CLOCK_ERROR: Duration = Duration::from_millis(15);
 /// How often it is set again at the most.
 const CLOCK_TRIES: u32 = 3;
+/// How long a guest has to take the time.
+const CLOCK_LIMIT: Duration = Duration::from_secs(20);
 /// How long to wait where the guest refused: its network is up, its agent is about to listen.
 const REFUSED_PAUSE: Duration = Duration::from_millis(3);
 
@@ -159,6 +161,15 @@ pub(crate) async fn introduce(
     set_clock_closely(client, &keys.init_key, told.guest_time).await?;
     tracing::debug!(took = ?began.elapsed(), "introduced");
     Ok(())
+}
+
+/// Sets the clock of a guest that runs. One that does not answer within [`CLOCK_LIMIT`] is told [`Error::TimedOut`].
+pub(crate) async fn set_clock(client: &EnvdClient, key: &str) -> Result<(), Error> {
+    // As if it had no time at all: it is told the time once at least.
+    let set = set_clock_closely(client, key, Some(SystemTime::UNIX_EPOCH));
+    tokio::time::timeout(CLOCK_LIMIT, set)
+        .await
+        .unwrap_or(Err(Error::TimedOut))
 }
 
 /// A guest that has just been restored takes its time to answer, and by so much its clock is late: it is told the time

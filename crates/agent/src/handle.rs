@@ -8,10 +8,10 @@ use wrenn_model::lifecycle::{Reason, State};
 use wrenn_model::{ErrorKind, Fault, SandboxSpec, Status};
 
 use crate::activity::Activity;
-use wrenn_model::chain;
 use crate::pause::Report;
 use crate::record::Pause;
 use crate::steps::{Guest, Parts, Timings};
+use wrenn_model::chain;
 
 /// How long it may take until the end of a VM is noticed that broke a call off.
 const NOTICE: Duration = Duration::from_millis(500);
@@ -46,6 +46,8 @@ pub(crate) enum Command {
         reason: Reason,
         done: oneshot::Sender<()>,
     },
+    /// Set the guest's clock, if there is a guest.
+    SetClock,
     /// Nothing but an answer, after all that was asked before.
     Settle { done: oneshot::Sender<()> },
     /// No report means that it was paused already.
@@ -218,6 +220,12 @@ impl Handle {
         if self.commands.send(Command::Settle { done }).await.is_ok() {
             drop(settled.await);
         }
+    }
+
+    /// Has the guest's clock set, soon. One that is busy with more gets the time when it comes back from that.
+    pub(crate) async fn set_clock(&self) {
+        // One that has gone needs no time.
+        drop(self.commands.send(Command::SetClock).await);
     }
 
     /// Returns when it is paused and durable.

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fs::File;
+use std::net::Ipv4Addr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,11 +16,11 @@ use wrenn_network::Network;
 use wrenn_snapshot::Root;
 use wrenn_vmm::{Qemu, QemuConfig, Vmm};
 
-use wrenn_model::chain;
 use crate::data_dir::DataDir;
 use crate::failpoint::Failpoints;
 use crate::record::{Home, Keys, Origin, Vm};
 use crate::steps::blocking;
+use wrenn_model::chain;
 
 /// What the agent leaves to the host itself, in MiB.
 const HOST_RESERVE: u64 = 512;
@@ -38,7 +39,7 @@ pub struct Config {
     /// Where slow results are kept by content.
     pub cache: PathBuf,
     /// Resolvers for guests; none means the host's own.
-    pub resolvers: Vec<std::net::Ipv4Addr>,
+    pub resolvers: Vec<Ipv4Addr>,
 }
 
 /// Why a host cannot run sandboxes. The text says what to do.
@@ -60,9 +61,11 @@ fn cannot<E: Into<Box<dyn std::error::Error + Send + Sync>>>(
 
 /// What every guest boots from.
 #[derive(Debug, Clone)]
-pub(crate) struct Boot {
-    pub(crate) kernel: PathBuf,
-    pub(crate) initrd: PathBuf,
+pub struct Boot {
+    /// The kernel.
+    pub kernel: PathBuf,
+    /// The initial RAM file system, with the guest agent.
+    pub initrd: PathBuf,
 }
 
 impl Boot {
@@ -182,11 +185,31 @@ impl Host {
         })
         .await
         .map_err(cannot("no virtual machine can be run"))?;
+        let store = Store {
+            data,
+            volume,
+            images,
+        };
+        Self::with_vmm(store, Arc::new(vmm), boot, config.resolvers.clone()).await
+    }
+
+    /// Prepares the network for the machines of this VMM.
+    pub async fn with_vmm(
+        store: Store,
+        vmm: Arc<dyn Vmm>,
+        boot: Boot,
+        resolvers: Vec<Ipv4Addr>,
+    ) -> Result<Self, OpenError> {
+        let Store {
+            data,
+            volume,
+            images,
+        } = store;
         let network = Network::open(wrenn_network::Config {
             instance: data.instance().clone(),
             state_dir: data.path().to_owned(),
             ranges: None,
-            resolvers: config.resolvers.clone(),
+            resolvers,
             uplink: None,
         })
         .await
@@ -202,12 +225,18 @@ impl Host {
             volume,
             images,
             network,
-            vmm: Arc::new(vmm),
+            vmm,
             boot,
             failpoints,
             cpus: cpus(),
             memory_mib: memory_mib(),
         })
+    }
+
+    /// The faults that tests arm.
+    #[must_use]
+    pub fn failpoints(&self) -> Failpoints {
+        self.failpoints.clone()
     }
 
     /// What guests may be promised together, in MiB.
@@ -270,7 +299,8 @@ impl Host {
 
     /// How long one step of an operation may take before it counts as failed.
     pub(crate) fn step_limit(&self, memory: MiB) -> Duration {
-        self.boot_limit(memory) + Duration::from_secs(60)
+        let limit = || self.boot_limit(memory) + Duration::from_secs(60);
+        self.failpoints.limit().unwrap_or_else(limit)
     }
 }
 

@@ -9,10 +9,12 @@
 //!   pause     how it gives one up without losing anything
 //!   archive   generations out of this host and into it; scrub reads those that lie here
 //!   recovery  the same after a restart, from the journal
+//!   clock     guests' clocks follow the host's when that is set
 //! ```
 
 mod activity;
 mod archive;
+mod clock;
 mod data_dir;
 mod exec;
 mod failpoint;
@@ -23,6 +25,7 @@ mod host;
 mod journal;
 mod machine;
 mod messages;
+mod operations;
 mod pause;
 mod record;
 mod recovery;
@@ -48,16 +51,18 @@ use wrenn_model::{ErrorKind, Fault, SandboxId, SandboxSpec, TemplateName};
 
 pub use archive::{EXPORT, IMPORT};
 pub use data_dir::{DataDir, DataDirError};
-pub use host::{Config, Host, OpenError, Store};
+pub use failpoint::Failpoints;
+pub use host::{Boot, Config, Host, OpenError, Store};
+pub use operations::{OPERATIONS, Operation};
 pub use pause::{PAUSE, PauseStep};
 pub use steps::{CREATE, Plan, RESUME, Step};
 
-use wrenn_model::chain;
 use handle::Handle;
 use journal::{Journal, Replay};
 use record::{Home, Origin, Record};
 use sandbox::{Sandbox, Start};
 use table::Table;
+use wrenn_model::chain;
 
 /// How often the store's room is looked at.
 const ROOM_CHECK: Duration = Duration::from_secs(1);
@@ -91,7 +96,7 @@ pub struct Agent {
 impl Agent {
     /// An agent that has read its journal. It answers once [`Agent::serve`] has recovered.
     fn new(host: Host) -> Result<(Self, Replay), journal::Error> {
-        let (journal, replay) = Journal::open(&host.data.path().join("journal"))?;
+        let (journal, replay) = Journal::open(&host.data.path().join("journal"), &host.sandboxes())?;
         let table = Arc::new(Table::new(host.promisable_mib()));
         let agent = Self {
             host: Arc::new(host),
@@ -119,6 +124,10 @@ impl Agent {
             .spawn(async move { recovering.recover(replay).await });
         let roomy = agent.clone();
         agent.tasks.spawn(async move { roomy.keep_room().await });
+        let following = agent.clone();
+        agent
+            .tasks
+            .spawn(async move { following.follow_clock().await });
         let scrubbing = agent.clone();
         agent.tasks.spawn(async move { scrubbing.scrub().await });
         Ok(agent)

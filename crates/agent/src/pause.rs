@@ -68,6 +68,11 @@ impl PauseStep {
             Self::Publish => "publish",
         }
     }
+
+    /// Its failpoint.
+    pub(crate) fn point(self) -> String {
+        format!("pause.{}", self.name())
+    }
 }
 
 /// For a guest to sync; its disk is as slow as the host's.
@@ -134,7 +139,7 @@ pub(crate) async fn pause(
     for step in PAUSE {
         // A rename that comes after its time was up would be a pause that nobody knows of.
         let limit = (*step != PauseStep::Publish).then(|| host.step_limit(record.spec.memory));
-        let point = format!("pause.{}", step.name());
+        let point = step.point();
         let work = pausing.step(*step);
         let ((), took) = stepping(host, step.name(), &point, Some(machine), limit, work).await?;
         pausing.report.timings.push((step.name(), took));

@@ -7,22 +7,39 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use wrenn_model::lifecycle::{Event, Reason, State};
-use wrenn_model::{SandboxId, VmId};
-use wrenn_vmm::{Machine, RunState};
+use wrenn_model::{ErrorKind, SandboxId, VmId};
+use wrenn_snapshot::Generation;
+use wrenn_vmm::{Identity, Machine, RunState};
 
 use crate::Agent;
-use wrenn_model::chain;
+use crate::failure::{Failed, StepError, stepping};
 use crate::handle::Handle;
 use crate::journal::Replay;
 use crate::record::{Record, VERSION, Vm};
 use crate::sandbox::{Sandbox, Start, keep_pause};
 use crate::steps::{Parts, blocking};
+use wrenn_model::chain;
 
 /// How many sandboxes are adopted at once.
 const AT_ONCE: usize = 32;
-/// How often, and with what pause, a VMM that does not answer is asked again.
-const ADOPT_TRIES: u32 = 5;
-const ADOPT_PAUSE: Duration = Duration::from_secs(1);
+/// The steps of taking up what a former agent left, by their failpoints.
+pub(crate) const RECOVER: &[&str] = &[GENERATION, MACHINE, SLOT, THAW, SWEEP];
+/// Whether a pause under way was published.
+const GENERATION: &str = "recover.generation";
+/// The virtual machine that runs.
+const MACHINE: &str = "recover.machine";
+/// Its network.
+const SLOT: &str = "recover.slot";
+/// A guest that stands still goes on.
+const THAW: &str = "recover.thaw";
+/// What no record knows goes.
+const SWEEP: &str = "recover.sweep";
+
+/// How often a step is tried, and how long after its first failure again; then twice as long each time.
+const TRIES: u32 = 5;
+const PAUSE: Duration = Duration::from_millis(100);
+/// How long one try may take.
+const TRY_LIMIT: Duration = Duration::from_secs(20);
 
 impl Agent {
     /// Takes up what the journal holds. Lists are refused until it has ended.
@@ -53,7 +70,13 @@ impl Agent {
         if foreign || replay.damaged > 0 {
             tracing::error!("nothing is swept, since not every record is understood");
         } else {
-            self.sweep(&known, &folders).await;
+            let sweep = async {
+                self.sweep(&known, &folders).await;
+                Ok(())
+            };
+            if let Err(error) = stepping(&self.host, SWEEP, SWEEP, None, None, sweep).await {
+                tracing::error!(%error, "leftovers stay until the next start");
+            }
         }
         self.ready.send_replace(true);
         if let Err(error) = self.host.vmm.collect_builds().await {
@@ -87,13 +110,13 @@ impl Agent {
             ))),
             State::Running { .. } => match self.adopt(&sandbox.record, handle).await {
                 Ok(()) => {
-                    go_on(handle).await;
+                    self.go_on(handle).await;
                     None
                 }
                 Err(lost) => Some(lost_vm(&sandbox.record, lost)),
             },
             // Its guest may stand still: it goes on, unless the pause had happened.
-            State::Pausing => Some(match sandbox.newer_generation().await {
+            State::Pausing => Some(match self.newer_generation(sandbox).await {
                 Ok(Some(generation)) => {
                     sandbox.adopt_pause(&generation);
                     Event::Published
@@ -115,41 +138,81 @@ impl Agent {
 
     /// Finds a running sandbox's VM and everything that leads to it, or says why it is gone.
     async fn adopt(&self, record: &Record, handle: &Handle) -> Result<(), Reason> {
-        let Some(vm) = &record.vm else {
-            return Err(Reason::VmmEnded("it was never recorded".into()));
-        };
-        let machine = self.adopt_machine(record, vm).await?;
-        let slot =
-            self.host.network.adopt(&vm.slot).await.map_err(|error| {
-                Reason::VmmEnded(format!("its network is gone: {}", chain(&error)))
-            })?;
+        let never = |what: &str| Reason::VmmEnded(format!("{what} was never recorded"));
+        let vm = record.vm.as_ref().ok_or_else(|| never("it"))?;
+        let identity = vm.machine.as_ref().ok_or_else(|| never("its process"))?;
+        let failed = |error: StepError| Reason::VmmEnded(error.to_string());
+        let machine = self.insist(MACHINE, || self.adopt_machine(identity)).await;
+        let machine = machine.map_err(failed)??;
+        let adopt_slot = || async { Ok(self.host.network.adopt(&vm.slot).await?) };
+        let slot = self.insist(SLOT, adopt_slot).await.map_err(failed)?;
         handle.shared.parts().adopt(slot, machine, &vm.keys.token);
         tracing::debug!(id = %record.spec.id, "adopted");
         Ok(())
     }
 
-    async fn adopt_machine(&self, record: &Record, vm: &Vm) -> Result<Arc<dyn Machine>, Reason> {
-        let Some(identity) = &vm.machine else {
-            return Err(Reason::VmmEnded("its process was never recorded".into()));
-        };
-        let mut tries = 0;
-        loop {
-            tries += 1;
-            match self.host.vmm.adopt(identity).await {
-                Ok(machine) => return Ok(machine),
-                Err(wrenn_vmm::Error::Gone) if identity.of_former_boot() => {
-                    return Err(Reason::HostRebooted);
-                }
-                Err(wrenn_vmm::Error::Gone) => {
-                    return Err(Reason::VmmEnded("it ended while the agent was away".into()));
-                }
-                Err(error) if tries < ADOPT_TRIES => {
-                    tracing::warn!(id = %record.spec.id, error = chain(&error), "a VMM does not answer");
-                    tokio::time::sleep(ADOPT_PAUSE).await;
-                }
-                Err(error) => return Err(Reason::VmmEnded(chain(&error))),
+    /// The VM, or why it lives no more; an error when neither can be said.
+    async fn adopt_machine(
+        &self,
+        identity: &Identity,
+    ) -> Result<Result<Arc<dyn Machine>, Reason>, Failed> {
+        match self.host.vmm.adopt(identity).await {
+            Ok(machine) => Ok(Ok(machine)),
+            Err(wrenn_vmm::Error::Gone) if identity.of_former_boot() => {
+                Ok(Err(Reason::HostRebooted))
             }
+            Err(wrenn_vmm::Error::OutOfMemory) => Ok(Err(Reason::OutOfMemory)),
+            Err(wrenn_vmm::Error::Gone) => Ok(Err(Reason::VmmEnded(
+                "it ended while the agent was away".into(),
+            ))),
+            Err(error) => Err(error.into()),
         }
+    }
+
+    async fn newer_generation(&self, sandbox: &Sandbox) -> Result<Option<Generation>, StepError> {
+        let look = || async {
+            let found = sandbox.newer_generation().await;
+            found.map_err(|told| Failed::of(ErrorKind::AgentError, told))
+        };
+        self.insist(GENERATION, look).await
+    }
+
+    /// A guest that a former agent could not let go on.
+    async fn go_on(&self, handle: &Handle) {
+        let parts = handle.shared.parts();
+        let Some(machine) = parts.machine.get() else {
+            return;
+        };
+        let thaw = || async {
+            match machine.run_state().await {
+                Ok(RunState::Frozen) => Ok(machine.thaw().await?),
+                // Its task is told how it ended.
+                Ok(_) | Err(wrenn_vmm::Error::Gone) => Ok(()),
+                Err(error) => Err(error.into()),
+            }
+        };
+        if let Err(error) = self.insist(THAW, thaw).await {
+            tracing::error!(id = %handle.spec.id, %error, "the guest could not go on");
+        }
+    }
+
+    /// Does a step, and again when it fails: what goes wrong for a moment costs nobody a sandbox.
+    async fn insist<T, W>(&self, point: &'static str, work: impl Fn() -> W) -> Result<T, StepError>
+    where
+        W: Future<Output = Result<T, Failed>>,
+    {
+        let limit = Some(self.host.failpoints.limit().unwrap_or(TRY_LIMIT));
+        let mut pause = PAUSE;
+        for _ in 1..TRIES {
+            match stepping(&self.host, point, point, None, limit, work()).await {
+                Ok((done, _)) => return Ok(done),
+                Err(error) => tracing::warn!(%error, "trying again"),
+            }
+            tokio::time::sleep(pause).await;
+            pause *= 2;
+        }
+        let (done, _) = stepping(&self.host, point, point, None, limit, work()).await?;
+        Ok(done)
     }
 
     /// Removes what has this instance's name and is in no record.
@@ -198,16 +261,6 @@ impl Agent {
             Ok(())
         })
         .await
-    }
-}
-
-/// A guest that a former agent could not let go on.
-async fn go_on(handle: &Handle) {
-    if let Some(machine) = handle.shared.parts().machine.get()
-        && matches!(machine.run_state().await, Ok(RunState::Frozen))
-        && let Err(error) = machine.thaw().await
-    {
-        tracing::error!(id = %handle.spec.id, error = chain(&error), "the guest could not go on");
     }
 }
 

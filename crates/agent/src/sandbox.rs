@@ -13,15 +13,15 @@ use wrenn_model::{ErrorKind, Fault, OnTimeout};
 
 use crate::Host;
 use crate::activity::Activity;
-use wrenn_model::chain;
 use crate::handle::{Command, Handle, TaskEnd, View};
-use crate::journal::Journal;
+use crate::journal::{self, Journal};
 use crate::machine;
 use crate::pause::Report;
 use crate::record::Record;
 use crate::steps::{self, CREATE, Leave, Making, Parts, Plan, Timings};
 use crate::table::{Place, Table};
 use crate::time::now_ms;
+use wrenn_model::chain;
 
 /// How often a guest that the full disk froze is looked at.
 const STALL_CHECK: Duration = Duration::from_secs(1);
@@ -154,6 +154,7 @@ impl Sandbox {
                 self.waiting.push(done);
                 self.take(Event::Destroy(reason)).await;
             }
+            Some(Command::SetClock) => self.set_clock(),
             Some(Command::Settle { done }) => drop(done.send(())),
             // Whoever asked may have gone: it is done all the same.
             Some(Command::Pause { done }) => drop(done.send(self.pause().await)),
@@ -245,7 +246,10 @@ impl Sandbox {
             Effect::Withdraw => self.give_vm_back().await,
             Effect::Tidy => self.tidy().await,
             Effect::Abandon => self.abandon().await,
-            Effect::Thaw => self.thaw().await,
+            Effect::Thaw => {
+                self.thaw().await;
+                self.set_clock();
+            }
             Effect::Announce => self.announce(),
             Effect::Forget => self.forget().await,
         }
@@ -270,11 +274,14 @@ impl Sandbox {
         let error = self.journal.put(id, &self.record).await.err()?;
         tracing::error!(error = chain(&error), "the journal refused a record");
         let reason = format!("the journal cannot be written: {}", chain(&error));
-        self.fail(Fault::new(
-            ErrorKind::HostFull,
-            reason.clone(),
-            "free disk space on the host",
-        ));
+        let (kind, remedy) = match error {
+            journal::Error::Full { .. } => (ErrorKind::HostFull, "free disk space on the host"),
+            _ => (
+                ErrorKind::AgentError,
+                "look at the disk that has the data directory, and at the agent's log",
+            ),
+        };
+        self.fail(Fault::new(kind, reason.clone(), remedy));
         match (before, &self.record.state) {
             // Its VM runs, but nobody would know after a crash: it is as if it had not started.
             (

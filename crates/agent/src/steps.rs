@@ -5,7 +5,7 @@
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::future::join_all;
 use rustix::fd::OwnedFd;
@@ -21,7 +21,6 @@ use wrenn_vmm::{Machine, MemorySource, SavedState, VmDisk, VmSpec};
 use crate::failure::{Failed, StepError, stepping};
 use crate::record::{Origin, Record, Vm};
 use crate::{Host, guest};
-use wrenn_model::chain;
 
 /// One step on the way to a running guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -64,6 +63,13 @@ pub struct Plan {
     pub stages: &'static [&'static [Step]],
 }
 
+impl Plan {
+    /// The failpoint of one of its steps.
+    pub(crate) fn point(&self, step: Step) -> String {
+        format!("{}{}", self.prefix, step.name())
+    }
+}
+
 /// How a sandbox comes to be.
 pub const CREATE: Plan = Plan {
     prefix: "",
@@ -98,12 +104,24 @@ pub(crate) enum Leave {
 }
 
 impl Leave {
-    fn spares(self, step: Step) -> bool {
+    /// Whether what this step made stays. What makes nothing leaves nothing to unmake.
+    pub(crate) fn spares(self, step: Step) -> bool {
         match self {
+            _ if matches!(step, Step::Guest | Step::Check) => true,
             Self::Nothing => false,
             Self::Home => step == Step::Folder,
             Self::Disk => matches!(step, Step::Folder | Step::Layer),
         }
+    }
+
+    /// The failpoint of a step that is unmade.
+    pub(crate) fn point(self, step: Step) -> String {
+        let prefix = match self {
+            Self::Nothing => "destroy",
+            Self::Home => "retire",
+            Self::Disk => "release",
+        };
+        format!("{prefix}.{}", step.name())
     }
 }
 
@@ -193,7 +211,7 @@ pub(crate) async fn make(plan: Plan, making: &Making<'_>) -> Result<Timings, Ste
         if making.parts.cancel.is_cancelled() {
             return Err(cancelled(stage[0]));
         }
-        let steps = stage.iter().map(|step| making.make(plan.prefix, *step));
+        let steps = stage.iter().map(|step| making.make(plan, *step));
         // Each comes to its end, also beside one that failed: what goes on in a thread of its own would come after its
         // unmaking.
         for made in join_all(steps).await {
@@ -217,8 +235,10 @@ pub(crate) async fn unmake(host: &Host, record: &Record, leave: Leave) -> Result
     let mut failures = Vec::new();
     for stage in CREATE.stages.iter().rev() {
         let steps = stage.iter().filter(|step| !leave.spares(**step));
-        let results = join_all(steps.map(|step| unmake_step(*step, host, record))).await;
-        failures.extend(results.into_iter().filter_map(Result::err));
+        let unmade = steps.map(|step| unmake_step(*step, leave, host, record));
+        let results = join_all(unmade).await;
+        let failed = results.into_iter().filter_map(Result::err);
+        failures.extend(failed.map(|error| error.to_string()));
     }
     if failures.is_empty() {
         Ok(())
@@ -228,7 +248,7 @@ pub(crate) async fn unmake(host: &Host, record: &Record, leave: Leave) -> Result
 }
 
 impl Making<'_> {
-    async fn make(&self, prefix: &str, step: Step) -> Result<(&'static str, Duration), StepError> {
+    async fn make(&self, plan: Plan, step: Step) -> Result<(&'static str, Duration), StepError> {
         let made = async {
             match step {
                 Step::Folder => self.folder().await,
@@ -243,8 +263,8 @@ impl Making<'_> {
             }
         };
         let limit = Some(self.host.step_limit(self.record.spec.memory));
-        let point = format!("{prefix}{}", step.name());
         let machine = self.parts.machine.get();
+        let point = plan.point(step);
         let (_, took) = stepping(self.host, step.name(), &point, machine, limit, made).await?;
         Ok((step.name(), took))
     }
@@ -415,33 +435,43 @@ fn mark(generation: &Generation, found: &wrenn_snapshot::Error) {
     }
 }
 
-async fn unmake_step(step: Step, host: &Host, record: &Record) -> Result<(), String> {
-    let began = Instant::now();
-    let unmade = match (step, &record.vm) {
-        (Step::Guest | Step::Check, _) => Ok(()),
-        (Step::Folder, _) => remove(&record.home.folder).await,
-        (_, None) => Ok(()),
-        (Step::Machine, Some(vm)) => host
-            .vmm
-            .remove(&vm.id, &vm.folder)
-            .await
-            .map_err(|error| chain(&error)),
-        (Step::Layer, Some(vm)) => remove(&vm.folder).await,
-        (Step::Slot, Some(vm)) => host
-            .network
-            .remove(&vm.slot)
-            .await
-            .map_err(|error| chain(&error)),
+/// Unmakes a step, for as long as such a thing may take. One that hangs has failed, and failures are tried again.
+async fn unmake_step(
+    step: Step,
+    leave: Leave,
+    host: &Host,
+    record: &Record,
+) -> Result<(), StepError> {
+    let unmade = async {
+        unmake_once(step, host, record).await?;
+        if host.failpoints.undo_twice() {
+            unmake_once(step, host, record).await?;
+        }
+        Ok(())
     };
-    tracing::debug!(step = step.name(), took = ?began.elapsed(), ok = unmade.is_ok(), "unmade");
-    unmade.map_err(|reason| format!("{}: {reason}", step.name()))
+    let point = leave.point(step);
+    let limit = Some(host.failpoints.limit().unwrap_or(UNMAKE_LIMIT));
+    stepping(host, step.name(), &point, None, limit, unmade)
+        .await
+        .map(drop)
 }
 
-async fn remove(path: &Path) -> Result<(), String> {
+async fn unmake_once(step: Step, host: &Host, record: &Record) -> Result<(), Failed> {
+    match (step, &record.vm) {
+        (Step::Folder, _) => remove(&record.home.folder).await?,
+        (Step::Guest | Step::Check, _) | (_, None) => {}
+        (Step::Machine, Some(vm)) => host.vmm.remove(&vm.id, &vm.folder).await?,
+        (Step::Layer, Some(vm)) => remove(&vm.folder).await?,
+        (Step::Slot, Some(vm)) => host.network.remove(&vm.slot).await?,
+    }
+    Ok(())
+}
+
+async fn remove(path: &Path) -> std::io::Result<()> {
     let owned = path.to_owned();
-    blocking(move || durable::remove(&owned))
-        .await
-        .map_err(|error| format!("{}: {error}", path.display()))
+    let removed = blocking(move || durable::remove(&owned)).await;
+    removed
+        .map_err(|error| std::io::Error::new(error.kind(), format!("{}: {error}", path.display())))
 }
 
 /// File work off the runtime's threads.
@@ -455,3 +485,5 @@ pub(crate) async fn blocking<T: Send + 'static>(
 
 /// How long the executor waits before it tries again to unmake what would not go.
 pub(crate) const RETRY: Duration = Duration::from_secs(1);
+/// How long it may take to unmake one step: a VMM has ten seconds to end, and a disk much to free.
+const UNMAKE_LIMIT: Duration = Duration::from_secs(60);
