@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::{self, JoinHandle};
@@ -222,40 +223,42 @@ pub fn ethernet(to: [u8; 6], from: [u8; 6], kind: u16) -> Vec<u8> {
 }
 
 /// As envd sets its interface up, but by a program: this is a test.
-fn configure(identity: Identity) -> io::Result<()> {
+pub(crate) fn configure(identity: Identity) -> io::Result<()> {
     let Identity {
         address,
         prefix,
         gateway,
         ..
     } = identity;
-    for command in [
-        "link set lo up".to_owned(),
-        format!("address add {address}/{prefix} dev {INTERFACE}"),
-        format!("link set {INTERFACE} up"),
-        format!("route add default via {gateway}"),
-    ] {
-        ip(&command)?;
-    }
-    Ok(())
+    ip(&format!(
+        "link set lo up\n\
+         address add {address}/{prefix} dev {INTERFACE}\n\
+         link set {INTERFACE} up\n\
+         route add default via {gateway}\n"
+    ))
 }
 
+/// Runs `ip` with these lines.
 #[expect(
     clippy::disallowed_methods,
     reason = "the program inherits the namespace of this thread"
 )]
-fn ip(arguments: &str) -> io::Result<()> {
-    let status = std::process::Command::new("ip")
-        .args(arguments.split(' '))
-        .status()?;
-    if status.success() {
+fn ip(lines: &str) -> io::Result<()> {
+    let mut child = Command::new("ip")
+        .args(["-batch", "-"])
+        .stdin(Stdio::piped())
+        .spawn()?;
+    if let Some(mut input) = child.stdin.take() {
+        input.write_all(lines.as_bytes())?;
+    }
+    if child.wait()?.success() {
         return Ok(());
     }
-    Err(io::Error::other(format!("ip {arguments} failed")))
+    Err(io::Error::other(format!("ip failed at one of:\n{lines}")))
 }
 
 /// Carries what has come on either side to the other; waits a moment when nothing has.
-fn carry(slot: &mut File, guest: &mut File) {
+pub(crate) fn carry(slot: &mut File, guest: &mut File) {
     let mut wanted = [
         PollFd::new(slot.as_fd(), PollFlags::POLLIN),
         PollFd::new(guest.as_fd(), PollFlags::POLLIN),

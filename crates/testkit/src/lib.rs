@@ -3,5 +3,6 @@
 pub mod agent;
 pub mod guest;
 pub mod leaks;
+pub mod vmm;
 pub mod world;
 pub mod xfs;

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use wrenn_model::{Isolation, MiB, VmId};
-use wrenn_sys::process::{Birth, FileId};
+use wrenn_sys::process::{self, Birth, FileId, Process};
+
+use crate::Error;
 
 /// A VM's process, to be kept by the agent. Another process that got its number, another boot of the host, another
 /// program or a process outside the VM's cgroup is not taken for it.
@@ -39,6 +41,29 @@ pub struct GuestMemory {
 }
 
 impl Identity {
+    /// The process, watched, if it is still the same one. Wants a tokio runtime.
+    ///
+    /// # Errors
+    /// [`Error::Gone`] when it lives no more, whoever has its number now.
+    pub fn process(&self) -> Result<Process, Error> {
+        let look = || Error::io("looking at the VMM's process");
+        // First held, then compared: what is compared is what is held, if that still lives afterwards.
+        let process = Process::open(self.pid)
+            .map_err(look())?
+            .ok_or(Error::Gone)?;
+        let same = process::birth(self.pid).map_err(look())?.as_ref() == Some(&self.birth)
+            && process::exe(self.pid).map_err(look())? == Some(self.exe)
+            && process::cgroups(self.pid)
+                .map_err(look())?
+                .iter()
+                .any(|path| path.ends_with(&self.cgroup));
+        if same && process::birth(self.pid).map_err(look())?.is_some() {
+            Ok(process)
+        } else {
+            Err(Error::Gone)
+        }
+    }
+
     /// Whether the process ran before the host was last started, so that it can't live any more.
     #[must_use]
     pub fn of_former_boot(&self) -> bool {
