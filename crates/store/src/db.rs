@@ -1,13 +1,15 @@
 //! Opening the database: whose it is, whether it is whole, and its tables as this version wants them.
 
+use std::io::ErrorKind;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Connection as _, SqliteConnection, SqlitePool};
 
-use crate::StoreError;
+use crate::{StoreError, wal};
 
 /// Every change of the tables there ever was; forward only.
 static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
@@ -17,6 +19,8 @@ const APPLICATION_ID: i64 = 0x5772_656e;
 /// How long a statement waits for another process's write.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 const READERS: u32 = 4;
+/// The smallest page that a database can have, in bytes.
+const SMALLEST: u64 = 512;
 
 /// The database.
 ///
@@ -32,13 +36,23 @@ impl Store {
     /// Opens the database in this file, makes it when there is none, and brings its tables up to date.
     ///
     /// # Errors
-    /// [`StoreError::Damaged`], [`StoreError::Foreign`] or [`StoreError::Newer`] when the file is not what it should
-    /// be, nothing of it changed then; other errors when it cannot be opened or migrated.
+    /// [`StoreError::Damaged`], [`StoreError::Lost`], [`StoreError::Foreign`] or [`StoreError::Newer`] when the file is not
+    /// what it should be, nothing of it changed then; other errors when it cannot be opened or migrated.
     pub async fn open(path: &Path) -> Result<Self, StoreError> {
         let plain = SqliteConnectOptions::new()
             .filename(path)
             .busy_timeout(BUSY_TIMEOUT);
-        inspect(path, &plain.clone().create_if_missing(true)).await?;
+        match std::fs::metadata(path) {
+            // SQLite would take it for a new one.
+            Ok(file) if file.len() < SMALLEST => {
+                let detail = format!("it has {} bytes", file.len());
+                return Err(StoreError::damaged(path, detail));
+            }
+            Ok(_) => wal::check(path)?,
+            Err(error) if error.kind() == ErrorKind::NotFound => make(path).await?,
+            Err(error) => return Err(sqlx::Error::Io(error).into()),
+        }
+        inspect(path, &plain).await?;
 
         // FULL: in WAL mode NORMAL loses the last commits at a power cut.
         let options = plain
@@ -48,7 +62,8 @@ impl Store {
         let writer = SqlitePoolOptions::new()
             .max_connections(1)
             .connect_with(options.clone())
-            .await?;
+            .await
+            .map_err(|error| meaning(path, error))?;
         migrate(path, &writer).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
@@ -73,6 +88,47 @@ impl Store {
     }
 }
 
+/// Makes the database aside and gives it its name when it is whole, so that a file of this name is never half a database:
+/// one that is empty was damaged.
+async fn make(path: &Path) -> Result<(), StoreError> {
+    static MADE: AtomicU64 = AtomicU64::new(0);
+    wal::check_alone(path)?;
+    let number = MADE.fetch_add(1, Ordering::Relaxed);
+    let aside = path.with_extension(format!("new-{}-{number}", std::process::id()));
+    let named = async {
+        let options = SqliteConnectOptions::new()
+            .filename(&aside)
+            .create_if_missing(true)
+            .synchronous(SqliteSynchronous::Full);
+        let pool = SqlitePoolOptions::new()
+            .max_connections(1)
+            .connect_with(options)
+            .await?;
+        migrate(&aside, &pool).await?;
+        pool.close().await;
+        match std::fs::hard_link(&aside, path) {
+            // Another server was faster.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+            linked => linked.and_then(|()| sync_folder(path)),
+        }
+        .map_err(|error| StoreError::Sql(sqlx::Error::Io(error)))
+    };
+    let named = named.await.map_err(|error| match error {
+        StoreError::Sql(error) => meaning(path, error),
+        other => other,
+    });
+    // Where it stays, it is in nobody's way.
+    drop(std::fs::remove_file(&aside));
+    named
+}
+
+fn sync_folder(path: &Path) -> std::io::Result<()> {
+    match path.parent() {
+        Some(folder) if folder != Path::new("") => std::fs::File::open(folder)?.sync_all(),
+        _ => Ok(()),
+    }
+}
+
 /// Looks at a file without changing it: is it a whole database, and ours or empty?
 async fn inspect(path: &Path, options: &SqliteConnectOptions) -> Result<(), StoreError> {
     let looked = async {
@@ -83,13 +139,13 @@ async fn inspect(path: &Path, options: &SqliteConnectOptions) -> Result<(), Stor
         let id: i64 = sqlx::query_scalar("PRAGMA application_id")
             .fetch_one(&mut db)
             .await?;
-        let verdict: String = sqlx::query_scalar("PRAGMA quick_check(1)")
+        let verdict: String = sqlx::query_scalar("PRAGMA integrity_check(1)")
             .fetch_one(&mut db)
             .await?;
         db.close().await?;
         Ok((tables, id, verdict))
     };
-    let (tables, id, verdict) = looked.await.map_err(|error| damage_or(path, error))?;
+    let (tables, id, verdict) = looked.await.map_err(|error| meaning(path, error))?;
     if tables > 0 && id != APPLICATION_ID {
         return Err(StoreError::Foreign {
             path: path.to_owned(),
@@ -104,13 +160,18 @@ async fn inspect(path: &Path, options: &SqliteConnectOptions) -> Result<(), Stor
     Ok(())
 }
 
-/// SQLite says SQLITE_CORRUPT (11) or SQLITE_NOTADB (26) of a file that it cannot make sense of.
-fn damage_or(path: &Path, error: sqlx::Error) -> StoreError {
+/// SQLite says SQLITE_CORRUPT (11) or SQLITE_NOTADB (26) of a file that it cannot make sense of; SQLITE_READONLY (8),
+/// SQLITE_FULL (13) or SQLITE_CANTOPEN (14) of one that it cannot write.
+fn meaning(path: &Path, error: sqlx::Error) -> StoreError {
     let code = error
         .as_database_error()
         .and_then(|error| error.code()?.parse::<i64>().ok());
     match code.map(|code| code & 0xff) {
         Some(11 | 26) => StoreError::Damaged {
+            path: path.to_owned(),
+            detail: error.to_string(),
+        },
+        Some(8 | 13 | 14) => StoreError::Unwritable {
             path: path.to_owned(),
             detail: error.to_string(),
         },
@@ -120,7 +181,11 @@ fn damage_or(path: &Path, error: sqlx::Error) -> StoreError {
 
 /// Under a write lock from its start: two servers that start at once migrate one after the other.
 async fn migrate(path: &Path, writer: &SqlitePool) -> Result<(), StoreError> {
-    let mut tx = writer.begin_with("BEGIN IMMEDIATE").await?;
+    let refused = |error| meaning(path, error);
+    let mut tx = writer
+        .begin_with("BEGIN IMMEDIATE")
+        .await
+        .map_err(refused)?;
     MIGRATOR
         .run_direct(None, &mut *tx, false)
         .await
@@ -128,14 +193,21 @@ async fn migrate(path: &Path, writer: &SqlitePool) -> Result<(), StoreError> {
             MigrateError::VersionMissing(_) => StoreError::Newer {
                 path: path.to_owned(),
             },
+            MigrateError::Execute(error) => refused(error),
             other => StoreError::Migrate(other),
         })?;
-    // A pragma takes no parameter, and the text of a query is static.
-    sqlx::query("PRAGMA application_id = 1467114862")
-        .execute(&mut *tx)
+    let id: i64 = sqlx::query_scalar("PRAGMA application_id")
+        .fetch_one(&mut *tx)
         .await?;
-    tx.commit().await?;
-    Ok(())
+    // A database that is as it should be is not written: the disk may be full.
+    if id != APPLICATION_ID {
+        // A pragma takes no parameter, and the text of a query is static.
+        sqlx::query("PRAGMA application_id = 1467114862")
+            .execute(&mut *tx)
+            .await
+            .map_err(refused)?;
+    }
+    tx.commit().await.map_err(refused)
 }
 
 #[cfg(test)]

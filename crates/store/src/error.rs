@@ -1,16 +1,40 @@
 //! What can go wrong with a database.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Why the database did not do what it should.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The file is no SQLite database, or parts of it are broken.
-    #[error("{} is damaged: {detail}; restore it from a backup, or move it away to begin with an empty one", path.display())]
+    #[error(
+        "{} is damaged: {detail}; restore it from a backup, or move it away with the -wal and -shm files beside it, to begin \
+         with an empty one",
+        path.display()
+    )]
     Damaged {
         /// The database file.
         path: PathBuf,
         /// What was found.
+        detail: String,
+    },
+    /// There is no database, but what was written to it last.
+    #[error(
+        "{} is missing, but {} is there; bring the database back, or move that file away too, to begin with an empty one",
+        path.display(),
+        wal.display()
+    )]
+    Lost {
+        /// The database file.
+        path: PathBuf,
+        /// Its write-ahead log.
+        wal: PathBuf,
+    },
+    /// The file cannot be written.
+    #[error("{} cannot be written: {detail}; see that its file system is writable and has room", path.display())]
+    Unwritable {
+        /// The database file.
+        path: PathBuf,
+        /// What SQLite said.
         detail: String,
     },
     /// The file is a database of another program.
@@ -39,4 +63,13 @@ pub enum StoreError {
     /// The tables could not be brought up to date.
     #[error("the database could not be migrated")]
     Migrate(#[source] sqlx::migrate::MigrateError),
+}
+
+impl StoreError {
+    pub(crate) fn damaged(path: &Path, detail: impl Into<String>) -> Self {
+        Self::Damaged {
+            path: path.to_owned(),
+            detail: detail.into(),
+        }
+    }
 }

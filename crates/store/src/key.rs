@@ -3,7 +3,7 @@
 use crate::{Store, StoreError};
 
 impl Store {
-    /// Writes a key's hash. A key that is known already keeps its name.
+    /// Writes a key's hash: the only one of this name from now on. A key that is known already keeps its name.
     ///
     /// # Errors
     /// When the database refuses.
@@ -13,12 +13,19 @@ impl Store {
         name: &str,
         created_at_ms: i64,
     ) -> Result<(), StoreError> {
+        let mut tx = self.writer.begin_with("BEGIN IMMEDIATE").await?;
+        sqlx::query("DELETE FROM api_keys WHERE name = $1 AND hash <> $2")
+            .bind(name)
+            .bind(hash)
+            .execute(&mut *tx)
+            .await?;
         sqlx::query("INSERT INTO api_keys (hash, name, created_at) VALUES ($1, $2, $3) ON CONFLICT (hash) DO NOTHING")
             .bind(hash)
             .bind(name)
             .bind(created_at_ms)
-            .execute(&self.writer)
+            .execute(&mut *tx)
             .await?;
+        tx.commit().await?;
         Ok(())
     }
 

@@ -9,6 +9,7 @@ mod error;
 mod key;
 mod list;
 mod sandbox;
+mod wal;
 
 pub use db::Store;
 pub use error::StoreError;
