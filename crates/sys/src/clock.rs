@@ -1,6 +1,10 @@
-//! How fast the host's time stamp counter runs.
-#![allow(unsafe_code, reason = "reading the time stamp counter")]
+//! The host's clocks: how fast the time stamp counter runs, and whether the time is right.
+#![allow(
+    unsafe_code,
+    reason = "reading the time stamp counter and the clock's state"
+)]
 
+use std::io;
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
@@ -38,9 +42,25 @@ fn counter() -> u64 {
     unsafe { std::arch::x86_64::_rdtsc() }
 }
 
+/// Whether something keeps the host's clock right, such as NTP (adjtimex(2)). Nothing is changed.
+pub fn is_synchronised() -> io::Result<bool> {
+    // SAFETY: The structure is plain data, all zeros is a valid one, which asks for no change.
+    let mut state: libc::timex = unsafe { std::mem::zeroed() };
+    // SAFETY: The call writes the structure, which lives through it.
+    match unsafe { libc::adjtimex(&raw mut state) } {
+        -1 => Err(io::Error::last_os_error()),
+        status => Ok(status != libc::TIME_ERROR && state.status & libc::STA_UNSYNC == 0),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_clock_s_state_is_told_and_not_changed() {
+        assert_eq!(is_synchronised().unwrap(), is_synchronised().unwrap());
+    }
 
     #[test]
     fn two_measurements_agree_within_a_thousandth() {

@@ -84,14 +84,33 @@ pub fn drop_privileges(uid: u32) -> io::Result<()> {
     Ok(())
 }
 
-/// Bounds what the process may open, and forbids it to leave its memory in a core file.
-pub fn set_resource_limits(descriptors: u64) -> io::Result<()> {
-    let limit = |most| Rlimit {
-        current: Some(most),
-        maximum: Some(most),
-    };
-    rustix::process::setrlimit(Resource::Core, limit(0))?;
-    rustix::process::setrlimit(Resource::Nofile, limit(descriptors))?;
+/// What one process may take that no control group bounds.
+#[derive(Debug, Clone, Copy)]
+pub struct ResourceLimits {
+    /// Open descriptors.
+    pub descriptors: u64,
+    /// The size of a file that it writes, in bytes.
+    pub file_size: u64,
+}
+
+/// Bounds what the process may take, and forbids it to leave its memory in a core file.
+pub fn set_resource_limits(limits: ResourceLimits) -> io::Result<()> {
+    // A limit of 0 stops core files, but not a pipe to the host's own handler; of 1 byte it stops both (core(5)).
+    const NO_CORE: u64 = 1;
+    /// Enough for a library that keeps its keys there.
+    const LOCKED: u64 = 64 << 10;
+    for (resource, most) in [
+        (Resource::Core, NO_CORE),
+        (Resource::Memlock, LOCKED),
+        (Resource::Nofile, limits.descriptors),
+        (Resource::Fsize, limits.file_size),
+    ] {
+        let limit = Rlimit {
+            current: Some(most),
+            maximum: Some(most),
+        };
+        rustix::process::setrlimit(resource, limit)?;
+    }
     Ok(())
 }
 

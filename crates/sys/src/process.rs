@@ -9,6 +9,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
@@ -91,6 +92,35 @@ fn parse_private(status: &str) -> u64 {
         value.split_ascii_whitespace().next()?.parse::<u64>().ok()
     };
     status.lines().filter_map(own).sum::<u64>() << 10
+}
+
+/// What a process has used so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Usage {
+    /// CPU time of all its threads, in the kernel too. It comes in ticks of 10 ms.
+    pub cpu: Duration,
+    /// Memory that is resident now, in bytes, files that it maps included.
+    pub resident: u64,
+}
+
+/// What a process has used; `None` when there is no process of this number. See proc_pid_stat(5).
+pub fn usage(pid: i32) -> io::Result<Option<Usage>> {
+    let stat = present(fs::read_to_string(format!("/proc/{pid}/stat")))?;
+    Ok(stat.and_then(|stat| parse_usage(&stat)))
+}
+
+/// The fields are counted from the state, behind the name's last parenthesis: utime and stime are the 12th and 13th, rss the
+/// 22nd of them.
+fn parse_usage(stat: &str) -> Option<Usage> {
+    let mut fields = stat.rsplit_once(") ")?.1.split_ascii_whitespace();
+    let user: u64 = fields.nth(11)?.parse().ok()?;
+    let system: u64 = fields.next()?.parse().ok()?;
+    let pages: u64 = fields.nth(8)?.parse().ok()?;
+    let millis = (user + system) * 1000 / rustix::param::clock_ticks_per_second();
+    Some(Usage {
+        cpu: Duration::from_millis(millis),
+        resident: pages * rustix::param::page_size() as u64,
+    })
 }
 
 /// The cgroups of a process, one a hierarchy; empty when there is no process of this number.
@@ -253,6 +283,19 @@ mod tests {
             "Name:\tx\nVmRSS:\t 900 kB\nRssAnon:\t 100 kB\nRssFile:\t 800 kB\nVmSwap:\t 4 kB\n";
         assert_eq!(parse_private(status), 104 << 10);
         assert!(private_memory(i32::try_from(std::process::id()).unwrap()).unwrap() > 0);
+    }
+
+    #[test]
+    fn what_a_process_used_is_read_behind_its_name() {
+        let fields = (4..=24).map(|n| n.to_string()).collect::<Vec<_>>();
+        let used = parse_usage(&format!("7 (a) b (c)) S {} 25", fields.join(" "))).unwrap();
+        let ticks = rustix::param::clock_ticks_per_second();
+        assert_eq!(used.cpu, Duration::from_millis((14 + 15) * 1000 / ticks));
+        assert_eq!(used.resident, 24 * rustix::param::page_size() as u64);
+        assert_eq!(parse_usage("7 (short) S 1"), None);
+        let me = std::process::id().try_into().unwrap();
+        assert!(usage(me).unwrap().unwrap().resident > 100_000);
+        assert_eq!(usage(i32::MAX).unwrap(), None);
     }
 
     #[test]

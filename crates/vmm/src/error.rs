@@ -77,6 +77,9 @@ pub enum Error {
     /// The VMM lives no more.
     #[error("the VM is gone")]
     Gone,
+    /// The kernel ended the VMM for want of memory while nobody watched it.
+    #[error("the VM ran out of memory")]
+    OutOfMemory,
     /// The VMM refused a command.
     #[error("the VMM refused {command}: {said}")]
     Refused {

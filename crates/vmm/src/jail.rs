@@ -11,6 +11,7 @@
 //! number is the agent's to release, so that a pidfd opened by number is the right one. The socket closes when the copy
 //! becomes the VMM; until then whatever fails is told through it.
 
+mod filter;
 mod inside;
 mod wire;
 
@@ -23,11 +24,15 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use wrenn_sys::jail::{Side, close_all_but_stdio, fork_sibling, inherit, take_stdin};
+use wrenn_sys::oom;
 
 pub use wire::{Jailed, Launch};
 
 /// The first descriptor that the agent hands to the program in the jail; the others follow.
 pub const FIRST_FD: i32 = 3;
+
+/// When the host itself runs out of memory: rather a VM than the agent, or than anything else that runs here.
+const OOM_SCORE: oom::Score = 500;
 
 /// A program and the little that it may see of the host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +50,8 @@ pub struct JailSpec {
     pub devices: Vec<Device>,
     /// The user and group, not 0.
     pub uid: u32,
+    /// The largest file that it may write, in bytes.
+    pub file_size: u64,
     /// The program, as a path in the jail.
     pub program: String,
     /// Its arguments, without its own name.
@@ -130,6 +137,7 @@ fn prepare(socket: &OwnedFd) -> io::Result<Infallible> {
         }
         inherit(fd.as_fd())?;
     }
+    oom::set_score(std::process::id(), OOM_SCORE)?;
     for door in &spec.cgroup {
         join(door).map_err(doing("joining", door))?;
     }

@@ -26,7 +26,7 @@ use wrenn_sys::extents::Piece;
 
 pub use error::Error;
 pub use identity::{GuestMemory, Identity};
-pub use qemu::{Accel, Qemu, QemuConfig};
+pub use qemu::{Accel, Qemu, QemuConfig, cgroup_of, own_memory};
 
 /// What a virtual machine is made of.
 #[derive(Debug, Clone)]
@@ -59,6 +59,8 @@ pub struct VmDisk {
     pub overlay: PathBuf,
     /// The image below it, raw, only ever read.
     pub base: PathBuf,
+    /// What the guest sees, in bytes.
+    pub size: u64,
 }
 
 /// What the guest's memory holds at the start.
@@ -141,7 +143,8 @@ pub trait Vmm: Send + Sync + Debug {
         tap: OwnedFd,
     ) -> Result<Arc<dyn Machine>, Error>;
 
-    /// Takes a VM up again that an earlier process of the agent started; [`Error::Gone`] when it lives no more.
+    /// Takes a VM up again that an earlier process of the agent started; [`Error::Gone`] when it lives no more, and
+    /// [`Error::OutOfMemory`] when the kernel ended it for want of that.
     async fn adopt(&self, identity: &Identity) -> Result<Arc<dyn Machine>, Error>;
 
     /// Ends and unmakes whatever stands of a VM, also when it was half made or nobody knows its identity: processes,

@@ -20,11 +20,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use wrenn_model::{InstanceId, Isolation, Mismatch, Platform, VmId, VmmKind};
 use wrenn_sys::cgroup::{Cgroup, Hierarchies};
-use wrenn_sys::process::Process;
-use wrenn_sys::{clock, durable, process};
+use wrenn_sys::{clock, durable};
 
 use crate::{Capabilities, Error, Identity, Machine, MemorySource, SavedState, VmSpec, Vmm};
 use build::Builds;
+pub use launch::own_memory;
 use launch::{Boot, Job};
 use log::Log;
 use machine::QemuMachine;
@@ -86,6 +86,21 @@ impl Default for QemuConfig {
     }
 }
 
+/// The QEMU that this host has, and its version; nothing is copied or started for good.
+///
+/// # Errors
+/// [`Error::Missing`], [`Error::TooOld`], [`Error::Unusable`].
+pub async fn installed() -> Result<(PathBuf, String), Error> {
+    build::host::installed().await
+}
+
+/// What is known about KVM since the host's boot: whether a trial guest got anywhere, and why not. `None` when none was
+/// tried yet. The folder is [`QemuConfig::verdict_dir`].
+#[must_use]
+pub fn kvm_verdict(dir: &Path) -> Option<Result<(), String>> {
+    kvm::known(dir)
+}
+
 /// The driver.
 #[derive(Debug)]
 pub struct Qemu {
@@ -94,6 +109,12 @@ pub struct Qemu {
     builds: Arc<Builds>,
     platform: Platform,
     max_vcpus: u32,
+}
+
+/// The cgroup below which each virtual machine of an instance has its own.
+#[must_use]
+pub fn cgroup_of(instance: &InstanceId) -> String {
+    format!("wrenn-{instance}")
 }
 
 impl Qemu {
@@ -145,7 +166,7 @@ impl Qemu {
 
     /// What names the VMs of this instance to the kernel.
     fn parent(&self) -> String {
-        format!("wrenn-{}", self.config.instance)
+        cgroup_of(&self.config.instance)
     }
 
     fn cgroup(&self, vm: &VmId) -> Cgroup {
@@ -189,26 +210,6 @@ impl Qemu {
                 }
                 Err(error)
             }
-        }
-    }
-
-    /// The process of an identity, watched, if it is still the same one.
-    fn recognise(identity: &Identity) -> Result<Process, Error> {
-        let look = || Error::io("looking at the VMM's process");
-        // First held, then compared: what is compared is what is held, if that still lives afterwards.
-        let process = Process::open(identity.pid)
-            .map_err(look())?
-            .ok_or(Error::Gone)?;
-        let same = process::birth(identity.pid).map_err(look())?.as_ref() == Some(&identity.birth)
-            && process::exe(identity.pid).map_err(look())? == Some(identity.exe)
-            && process::cgroups(identity.pid)
-                .map_err(look())?
-                .iter()
-                .any(|path| path.ends_with(&identity.cgroup));
-        if same && process::birth(identity.pid).map_err(look())?.is_some() {
-            Ok(process)
-        } else {
-            Err(Error::Gone)
         }
     }
 }
@@ -275,7 +276,13 @@ impl Vmm for Qemu {
     }
 
     async fn adopt(&self, identity: &Identity) -> Result<Arc<dyn Machine>, Error> {
-        let process = Self::recognise(identity)?;
+        let process = match identity.process() {
+            // The group tells how its last process ended for as long as it stands.
+            Err(Error::Gone) if self.cgroup(&identity.vm).oom_kills() > 0 => {
+                return Err(Error::OutOfMemory);
+            }
+            other => other?,
+        };
         let log = Log::open(&identity.vm, &identity.dir).ok();
         let link = Link::new(&identity.dir);
         let cgroup = self.cgroup(&identity.vm);

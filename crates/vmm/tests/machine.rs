@@ -33,7 +33,8 @@ async fn a_machine_boots_freezes_and_goes_without_a_trace() {
     );
     let status = fs::read_to_string(format!("/proc/{}/status", machine.identity().pid)).unwrap();
     for line in [
-        "Seccomp:\t2",
+        // The jail's filter and QEMU's own.
+        "Seccomp_filters:\t2",
         "NoNewPrivs:\t1",
         "CapBnd:\t0000000000000000",
         "Groups:\t \n",

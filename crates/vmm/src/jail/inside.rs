@@ -13,9 +13,10 @@ use rustix::mount::{
     MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_change,
     mount_remount, unmount,
 };
-use wrenn_sys::jail::{drop_privileges, exec, set_resource_limits};
+use wrenn_sys::jail::{ResourceLimits, drop_privileges, exec, set_resource_limits};
+use wrenn_sys::seccomp;
 
-use super::{Access, Device, JailSpec, Mount, doing};
+use super::{Access, Device, JailSpec, Mount, doing, filter};
 
 /// More than a VMM with a handful of disks needs.
 const DESCRIPTORS: u64 = 256;
@@ -36,9 +37,13 @@ pub(super) fn enter(spec: &JailSpec) -> io::Result<Infallible> {
     rustix::system::sethostname(b"vm")?;
     build_root(spec)?;
     change_root(&spec.root)?;
-    set_resource_limits(DESCRIPTORS)?;
+    set_resource_limits(ResourceLimits {
+        descriptors: DESCRIPTORS,
+        file_size: spec.file_size,
+    })?;
     drop_privileges(spec.uid)?;
     nix::sys::stat::umask(Mode::from_bits_truncate(0o077));
+    seccomp::refuse(&filter::refusals())?;
     let error = exec(&spec.program, &spec.args, &spec.env);
     Err(doing("running", Path::new(&spec.program))(error))
 }

@@ -111,11 +111,13 @@ fn machine(args: &mut Arguments, plan: &Plan) {
         .pair("-cpu", cpu_model(plan.isolation));
     args.pair("-smp", plan.vcpus.to_string());
     args.pair("-m", format!("{}M", plan.memory.0));
-    // Private and read-only: what the guest writes is the process's own, and the file can't be harmed.
+    // Private and read-only: what the guest writes is the process's own, and the file can't be harmed. No two guests'
+    // pages are merged (KSM), which would tell the one what the other has; a crash writes none of them anywhere.
     args.pair(
         "-object",
         format!(
-            "memory-backend-file,id=memory,size={},mem-path=/{MEMORY},share=off,readonly=on,rom=off",
+            "memory-backend-file,id=memory,size={},mem-path=/{MEMORY},share=off,readonly=on,rom=off,\
+             merge=off,dump=off",
             plan.memory.bytes()
         ),
     );
@@ -241,7 +243,10 @@ mod tests {
     #[test]
     fn memory_and_base_can_not_be_written() {
         let line = arguments(&plan(Isolation::Emulated)).join(" ");
-        assert!(line.contains("size=536870912,mem-path=/vm/memory,share=off,readonly=on,rom=off"));
+        assert!(line.contains(
+            "size=536870912,mem-path=/vm/memory,share=off,readonly=on,rom=off,\
+             merge=off,dump=off"
+        ));
         assert!(line.contains("mac=02:fc:00:00:00:05"), "{line}");
         let bare = Plan {
             disk: false,

@@ -6,7 +6,7 @@
 //! A build's marker says how it is run, and hard links to the marker say who needs the build: it stays as long as there
 //! is one.
 
-mod host;
+pub(super) mod host;
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, Read};

@@ -63,6 +63,13 @@ pub(super) async fn probe(qemu: &Qemu, config: &QemuConfig) -> Result<Result<(),
     Ok(verdict.fails.map_or(Ok(()), Err))
 }
 
+/// The verdict of this boot of the host that is kept in a folder, if there is one: `Err` says why KVM can't be used.
+pub(super) fn known(dir: &Path) -> Option<Result<(), String>> {
+    let boot_id = process::boot_id().ok()?;
+    let verdict = read(&dir.join(VERDICT)).filter(|verdict| verdict.boot_id == boot_id)?;
+    Some(verdict.fails.map_or(Ok(()), Err))
+}
+
 fn read(path: &Path) -> Option<Verdict> {
     serde_json::from_slice(&fs::read(path).ok()?).ok()
 }

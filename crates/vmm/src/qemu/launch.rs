@@ -30,10 +30,18 @@ pub(super) const SOCKET: &str = "qmp.sock";
 const OWN_MIB: u64 = 224;
 /// For the emulator's and the disk's threads, in thousandths of a CPU beside the guest's.
 const OWN_CPU_MILLI: u32 = 500;
+/// What the largest file may take beside a disk's data: a layer's tables, or a saved state.
+const OWN_FILE: u64 = 64 << 20;
 /// Threads beside the virtual CPUs and those for the disk.
 const OWN_PIDS: u32 = 46;
 /// For a VMM that does not answer to end, so that its last words can be told.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// What a VM may take beside its guest's memory, in bytes, where it keeps so many of what it booted from.
+#[must_use]
+pub fn own_memory(kept: u64) -> u64 {
+    ((u64::from(args::TRANSLATED_MIB) + OWN_MIB) << 20) + kept
+}
 
 /// What a guest begins with.
 #[derive(Debug)]
@@ -114,7 +122,6 @@ impl Job {
     }
 
     fn limits(&self) -> Result<Limits, Error> {
-        let own_mib = u64::from(args::TRANSLATED_MIB) + OWN_MIB;
         // QEMU keeps what it booted from, for a reset.
         let kept = match &self.boot {
             Boot::Kernel { kernel, initrd } => {
@@ -123,7 +130,7 @@ impl Job {
             Boot::State(_) => 0,
         };
         Ok(Limits {
-            memory: self.memory.bytes() + (own_mib << 20) + kept,
+            memory: self.memory.bytes() + own_memory(kept),
             cpu_milli: self.vcpus * 1000 + OWN_CPU_MILLI,
             pids: self.vcpus + args::DISK_THREADS + OWN_PIDS,
         })
@@ -178,6 +185,7 @@ impl Job {
             links: loader.into_iter().collect(),
             devices,
             uid: self.uid,
+            file_size: self.largest_file(),
             program: args::program(),
             args: args::arguments(&self.plan()),
             env: vec![
@@ -189,6 +197,12 @@ impl Job {
                 ("MALLOC_ARENA_MAX".into(), "2".into()),
             ],
         }
+    }
+
+    /// A disk that is full and fragmented takes less than this; what it was promised is counted elsewhere.
+    fn largest_file(&self) -> u64 {
+        let disk = self.disk.as_ref().map_or(0, |disk| disk.size);
+        disk.saturating_mul(2).saturating_add(OWN_FILE)
     }
 
     fn plan(&self) -> Plan {

@@ -26,6 +26,8 @@ use wrenn_vmm::{
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 /// The guest's memory.
 pub(crate) const MEMORY: MiB = MiB(160);
+/// The guest's disk.
+const DISK: u64 = 64 << 20;
 /// The driver owns its state folder alone; the tests share one.
 static OPENING: Mutex<()> = Mutex::const_new(());
 
@@ -109,6 +111,7 @@ impl Lab {
             disk: VmDisk {
                 overlay: dir.join("overlay.qcow2"),
                 base: dir.join("base.raw"),
+                size: DISK,
             },
             mac: [2, 0xfc, 0, 0, 0, 5],
             uid: user_of(vm),
@@ -117,10 +120,10 @@ impl Lab {
     }
 
     async fn make_disk(&self, disk: &VmDisk, script: &str) {
-        let VmDisk { overlay, base } = disk;
+        let VmDisk { overlay, base, .. } = disk;
         fs::write(base, script).unwrap();
         let file = fs::File::options().write(true).open(base).unwrap();
-        file.set_len(64 << 20).unwrap();
+        file.set_len(DISK).unwrap();
         fs::set_permissions(base, PermissionsExt::from_mode(0o444)).unwrap();
         Program::new("qemu-img")
             .args(["create", "-q", "-f", "qcow2", "-F", "raw", "-b"])

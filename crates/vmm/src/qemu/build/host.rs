@@ -57,14 +57,25 @@ fn find(named: Option<&Path>) -> Result<PathBuf, Error> {
     candidate.ok_or_else(|| missing(NAME))
 }
 
-async fn check_version(program: &Path) -> Result<(), Error> {
+/// The QEMU of this host and its version, if it will do.
+///
+/// # Errors
+/// [`Error::Missing`], [`Error::TooOld`], [`Error::Unusable`].
+pub(in crate::qemu) async fn installed() -> Result<(PathBuf, String), Error> {
+    let program = find(None)?;
+    let version = check_version(&program).await?;
+    firmware(&program).await?;
+    Ok((program, version))
+}
+
+async fn check_version(program: &Path) -> Result<String, Error> {
     let said = ask(program, &["--version"]).await?;
     let Some(version) = parse_version(&said) else {
         return Err(unusable(program, "it does not tell its version"));
     };
     let major = version.split('.').next().and_then(|n| n.parse().ok());
     if major.is_some_and(|major: u32| major >= OLDEST) {
-        return Ok(());
+        return Ok(version.to_owned());
     }
     Err(Error::TooOld {
         path: program.to_owned(),

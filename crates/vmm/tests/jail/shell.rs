@@ -1,133 +1,25 @@
-//! The jail, with a shell in the VMM's place: what it sees of the host, and what the host sees of it. Wants root.
-#![expect(clippy::unwrap_used, reason = "a test's helpers are tests")]
+//! A shell in the VMM's place: what it sees of the host, and what the host sees of it.
 
 use std::fs::{self, File};
-use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use tempfile::TempDir;
-use wrenn_sys::cgroup::{Cgroup, Hierarchies, Limits};
 use wrenn_sys::process::Exit;
 use wrenn_vmm::Error;
-use wrenn_vmm::jail::{Access, Device, JailSpec, Jailed, Launch, Link, Mount};
+use wrenn_vmm::jail::{JailSpec, Launch};
 
-/// A user that nobody is.
-const UID: u32 = 1_900_042;
-
-/// What the shell may try.
-const TOOLS: [&str; 15] = [
-    "sh", "cat", "chmod", "chroot", "head", "hostname", "id", "ifconfig", "kill", "mkdir", "mknod",
-    "mount", "rm", "sleep", "touch",
-];
-
-/// A jail to be, with a shell in it.
-struct Cell {
-    dir: TempDir,
-    cgroup: Cgroup,
-    spec: JailSpec,
-}
-
-impl Cell {
-    fn new(script: &str) -> Self {
-        static NUMBER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let parent = format!("wrenn-jailtest-{}-{number}", std::process::id());
-        let cgroup = Hierarchies::find().unwrap().group(&parent, "vm");
-        cgroup
-            .create(Limits {
-                memory: 64 << 20,
-                cpu_milli: 1000,
-                pids: 8,
-            })
-            .unwrap();
-        let dir = TempDir::new().unwrap();
-        fs::create_dir(dir.path().join("root")).unwrap();
-        for name in ["secret", "own"] {
-            fs::write(dir.path().join(name), name).unwrap();
-        }
-        std::os::unix::fs::chown(dir.path().join("own"), Some(UID), Some(UID)).unwrap();
-        let mount = |from: PathBuf, to: &str, access| Mount {
-            from,
-            to: to.into(),
-            access,
-        };
-        let link = Link {
-            at: "lib/link".into(),
-            target: "/vm/read".into(),
-        };
-        let tool = |name: &&str| Link {
-            at: format!("bin/{name}").into(),
-            target: "busybox".into(),
-        };
-        let spec = JailSpec {
-            cgroup: cgroup.doors(),
-            root: dir.path().join("root"),
-            mounts: vec![
-                mount("/bin/busybox".into(), "bin/busybox", Access::Execute),
-                mount("/bin/busybox".into(), "vm/no-program", Access::Read),
-                mount(dir.path().join("secret"), "vm/read", Access::Read),
-                mount(dir.path().join("own"), "vm/write", Access::Write),
-            ],
-            links: TOOLS.iter().map(tool).chain([link]).collect(),
-            devices: vec![Device::Null, Device::Urandom],
-            uid: UID,
-            program: "/bin/sh".into(),
-            args: vec!["-c".into(), script.into()],
-            env: vec![("ONLY".into(), "this".into())],
-        };
-        Self { dir, cgroup, spec }
-    }
-
-    async fn start(&self, fds: &[OwnedFd]) -> Result<Jailed, Error> {
-        let helper = helper();
-        let fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
-        let log = File::create(self.log()).unwrap().into();
-        Launch {
-            helper: &helper,
-            spec: &self.spec,
-            fds: &fds,
-            log,
-        }
-        .start()
-        .await
-    }
-
-    fn log(&self) -> PathBuf {
-        self.dir.path().join("log")
-    }
-
-    /// Runs it to its end and returns what it said.
-    async fn run(&self) -> (Exit, String) {
-        let jailed = self.start(&[]).await.unwrap();
-        let exit = jailed.process.ended().await;
-        self.end().await;
-        (exit, fs::read_to_string(self.log()).unwrap())
-    }
-
-    async fn end(&self) {
-        self.cgroup.end(Duration::from_secs(5)).await.unwrap();
-    }
-}
-
-fn helper() -> PathBuf {
-    let own = std::env::current_exe().unwrap();
-    own.parent()
-        .unwrap()
-        .parent()
-        .unwrap()
-        .join("examples/jail")
-}
+use super::cell::{Cell, UID};
 
 #[tokio::test]
 async fn the_jail_shows_what_was_given_and_nothing_else() {
-    let cell = Cell::new(
+    let cell = Cell::shell(
         "for f in /* /vm/* /dev/* /lib/*; do echo $f; done; hostname; id -u; id -g; id -G; echo pid $$; env; ulimit -c; \
          cat /lib/link; echo; head -c 4 /dev/urandom > /dev/null && echo random",
     );
-    let (exit, said) = cell.run().await;
+    let (exit, said) = cell.run(&[]).await;
+    cell.end().await;
     assert_eq!(exit, Exit::Code(0), "{said}");
     let lines: Vec<_> = said.lines().collect();
     let (files, rest) = lines.split_at(12);
@@ -159,30 +51,25 @@ async fn the_jail_shows_what_was_given_and_nothing_else() {
 
 #[tokio::test]
 async fn nothing_can_be_changed_but_the_own_file() {
-    let cell = Cell::new(
+    let cell = Cell::shell(
         "t() { \"$@\" 2>/dev/null && echo \"$1 $2 worked\"; }\n\
          t touch /new; t touch /vm/new; t rm /vm/read; t mkdir /dev/x; t mknod /vm/node b 8 0; t chmod 777 /vm/read\n\
          t sh -c 'echo x > /vm/read'; t /vm/no-program true; t mount -t tmpfs x /vm; t chroot /; t kill -9 -1\n\
          t sh -c 'echo x > /bin/busybox'; t hostname evil; t ifconfig lo up\n\
          t touch /vm/write; echo changed > /vm/write; echo end",
     );
-    let (exit, said) = cell.run().await;
+    let (exit, said) = cell.run(&[]).await;
+    cell.end().await;
     assert_eq!(said, "touch /vm/write worked\nend\n");
     assert_eq!(exit, Exit::Code(0));
-    assert_eq!(
-        fs::read_to_string(cell.dir.path().join("own")).unwrap(),
-        "changed\n"
-    );
-    assert_eq!(
-        fs::read_to_string(cell.dir.path().join("secret")).unwrap(),
-        "secret"
-    );
+    assert_eq!(fs::read_to_string(cell.path("write")).unwrap(), "changed\n");
+    assert_eq!(fs::read_to_string(cell.path("read")).unwrap(), "secret");
 }
 
 #[tokio::test]
 async fn the_host_sees_a_process_without_any_power() {
     let (socket, other) = UnixStream::pair().unwrap();
-    let cell = Cell::new("sleep 600 & wait");
+    let cell = Cell::shell("sleep 600 & wait");
     let jailed = cell.start(&[socket.into()]).await.unwrap();
     let pid = jailed.process.pid();
     let read = |name: &str| fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap();
@@ -262,7 +149,7 @@ async fn a_jail_that_can_not_be_made_says_why_and_leaves_nobody() {
         }),
     ];
     for (expected, change) in broken {
-        let mut cell = Cell::new("true");
+        let mut cell = Cell::shell("true");
         change(&mut cell.spec);
         let error = cell.start(&[]).await.expect_err(expected);
         assert!(
@@ -278,8 +165,8 @@ async fn a_jail_that_can_not_be_made_says_why_and_leaves_nobody() {
 
 #[tokio::test]
 async fn a_helper_that_is_no_helper_is_an_error() {
-    let cell = Cell::new("true");
-    let log = || File::create(cell.log()).unwrap().into();
+    let cell = Cell::shell("true");
+    let log = || File::create(cell.path("log")).unwrap().into();
     let launch = |helper| Launch {
         helper,
         spec: &cell.spec,
