@@ -8,6 +8,9 @@ use tokio::time::Instant;
 
 use crate::time::ms;
 
+/// How far the two clocks may differ and nothing has happened to either.
+const SAME: Duration = Duration::from_secs(1);
+
 #[derive(Debug)]
 pub(crate) struct Activity {
     state: Mutex<State>,
@@ -52,13 +55,14 @@ impl Activity {
         }
     }
 
-    /// Milliseconds since the epoch.
+    /// When it was last used, in milliseconds since the epoch, by the wall clock as it is now: what this says and the time
+    /// that is left go together, also after somebody has set the clock.
     pub(crate) fn last_ms(&self) -> i64 {
         let state = self.lock();
         let last = if state.calls > 0 {
             SystemTime::now()
         } else {
-            state.last_wall
+            last_used(state.last_wall, state.last.elapsed(), SystemTime::now())
         };
         ms(last)
     }
@@ -95,6 +99,16 @@ impl Activity {
     }
 }
 
+/// When that was which the wall clock said was at `then`, `idle` ago by the monotonic clock. It is what it was, unless the
+/// clock was set or the machine slept meanwhile.
+fn last_used(then: SystemTime, idle: Duration, now: SystemTime) -> SystemTime {
+    let by_idleness = now.checked_sub(idle).unwrap_or(then);
+    let apart = by_idleness
+        .duration_since(then)
+        .unwrap_or_else(|earlier| earlier.duration());
+    if apart > SAME { by_idleness } else { then }
+}
+
 impl Drop for Call {
     fn drop(&mut self) {
         self.activity.update(|state| state.calls -= 1);
@@ -120,6 +134,17 @@ mod tests {
         drop(call);
         idle.await.unwrap();
         assert_eq!(began.elapsed().as_secs(), 70);
+    }
+
+    #[test]
+    fn a_clock_that_was_set_moves_the_past_along() {
+        let (day, idle) = (Duration::from_secs(86_400), Duration::from_secs(7));
+        let then = SystemTime::now();
+        let now = then + idle;
+        let jitter = Duration::from_millis(3);
+        assert_eq!(last_used(then, idle + jitter, now), then);
+        assert_eq!(last_used(then, idle, now + day), then + day);
+        assert_eq!(last_used(then, idle, now - day), then - day);
     }
 
     #[tokio::test(start_paused = true)]

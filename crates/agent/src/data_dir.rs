@@ -35,6 +35,14 @@ pub enum DataDirError {
         /// The beginning of its text.
         found: String,
     },
+    /// What was made in its name is there, but not the name.
+    #[error(
+        "{path} is missing, and without it nobody knows whose the sandboxes of this data directory are"
+    )]
+    Nameless {
+        /// The file.
+        path: PathBuf,
+    },
     /// The file system refused.
     #[error("the data directory {path} cannot be used")]
     Io {
@@ -110,6 +118,10 @@ fn instance(dir: &Path) -> Result<InstanceId, DataDirError> {
             path,
             found: text.chars().take(40).collect(),
         }),
+        // A journal speaks of what the kernel has under the old name.
+        Err(error) if error.kind() == io::ErrorKind::NotFound && dir.join("journal").exists() => {
+            Err(DataDirError::Nameless { path })
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let instance = InstanceId::random();
             durable::write(&path, format!("{instance}\n").as_bytes(), 0o644)
@@ -141,10 +153,23 @@ mod tests {
     #[test]
     fn a_foreign_instance_file_is_refused() {
         let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join("instance"), "something else").unwrap();
+        for damaged in ["something else", ""] {
+            fs::write(dir.path().join("instance"), damaged).unwrap();
+            assert!(matches!(
+                DataDir::open(dir.path()),
+                Err(DataDirError::Instance { .. })
+            ));
+        }
+    }
+
+    #[test]
+    fn a_journal_without_an_instance_is_no_new_installation() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("journal"), "").unwrap();
         assert!(matches!(
             DataDir::open(dir.path()),
-            Err(DataDirError::Instance { .. })
+            Err(DataDirError::Nameless { .. })
         ));
+        assert!(!dir.path().join("instance").exists());
     }
 }

@@ -2,27 +2,30 @@
 //!
 //! The file is `magic, version` and then frames `length u32, CRC-32 u32, payload`, little-endian, after which it is
 //! zeros: it is filled ahead of its end, so that a record overwrites blocks that exist and `fdatasync` has no metadata
-//! to write. A frame is acknowledged after the sync that covers it. A tail that is torn belongs to nobody's promise; a
-//! frame damaged further up is skipped and told. Opening writes the live records into a new log and renames it.
+//! to write. A frame is acknowledged after the sync that covers it. A last frame that is torn belongs to nobody's promise.
+//!
+//! Everything else that can not be read is damage: a frame further up, something after the end, a file that does not end
+//! in zeros. What can be read stands. A damaged log is kept beside the new one as `journal.damaged`, and damage is told at
+//! each start until somebody has looked at it and removed it.
+//!
+//! Opening writes the live records into a new log and renames it; on a full disk the old one is written on. A log whose
+//! write failed is written anew, from memory, before anything else is acknowledged.
+
+mod frames;
+mod tail;
 
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
-use wrenn_sys::durable;
 
-const MAGIC: &[u8; 8] = b"wrennlog";
-const VERSION: u32 = 1;
-const HEADER: usize = 12;
-const FRAME: usize = 8;
-/// The largest payload of a frame, in bytes.
-const LARGEST: usize = 1 << 20;
-/// How far ahead of its end the file is filled, in bytes.
-const AHEAD: usize = 1 << 20;
+pub(crate) use frames::Replay;
+use frames::frame;
+use tail::{Failure, Tail};
+
 /// The length at which the log is written anew, in bytes.
 const COMPACT_AT: u64 = 64 << 20;
 
@@ -38,12 +41,32 @@ pub(crate) enum Error {
         source: io::Error,
     },
     /// It was written by something else.
-    #[error("{path} is no journal of this version")]
+    #[error(
+        "{path} is no journal of this version: bring it back from a copy; or move it away together with the folder \
+         store/sandboxes, to begin without the sandboxes that it knew"
+    )]
     Foreign {
         /// The log.
         path: PathBuf,
     },
-    /// A write failed before; what is on disk is uncertain until the agent starts again.
+    /// There are sandboxes, and nothing that knows them.
+    #[error(
+        "{path} is missing, but {sandboxes} has sandboxes: bring the journal back from a copy; or move that folder away, to \
+         begin without them"
+    )]
+    Missing {
+        /// The log.
+        path: PathBuf,
+        /// The folder with what belongs to sandboxes.
+        sandboxes: PathBuf,
+    },
+    /// There is no room to write; what stands in the log stands.
+    #[error("there is no room for the journal {path}")]
+    Full {
+        /// The log.
+        path: PathBuf,
+    },
+    /// A write failed, and so did every try to write the log anew.
     #[error("the journal has failed: {0}")]
     Broken(String),
     /// The record is too large or cannot be written as JSON.
@@ -58,15 +81,6 @@ struct Request {
     done: oneshot::Sender<Result<(), Error>>,
 }
 
-/// What an old log held.
-#[derive(Debug, Default)]
-pub(crate) struct Replay {
-    /// The live records by id.
-    pub(crate) records: HashMap<String, serde_json::Value>,
-    /// How many frames were damaged, the torn tail not counted.
-    pub(crate) damaged: usize,
-}
-
 /// The log, open for writing. Cloned freely; the thread behind it ends with the last clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Journal {
@@ -74,18 +88,28 @@ pub(crate) struct Journal {
 }
 
 impl Journal {
-    /// Replays the log at `path` (an absent one is empty) and opens a fresh one with the same live records.
-    pub(crate) fn open(path: &Path) -> Result<(Self, Replay), Error> {
-        let replay = replay(path)?;
-        let log = Log::create(path, replay.records.clone())?;
+    /// Replays the log at `path` and opens a fresh one with the same live records.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] when there is none but `sandboxes` has something in it; [`Error::Foreign`]; else what the file
+    /// system said.
+    pub(crate) fn open(path: &Path, sandboxes: &Path) -> Result<(Self, Replay), Error> {
+        let replay = match replay(path)? {
+            Some(replay) => replay,
+            None if is_empty(sandboxes) => Replay::default(),
+            None => {
+                return Err(Error::Missing {
+                    path: path.to_owned(),
+                    sandboxes: sandboxes.to_owned(),
+                });
+            }
+        };
+        let log = Log::open(path, &replay)?;
         let (requests, inbox) = mpsc::channel(1024);
         std::thread::Builder::new()
             .name("journal".into())
             .spawn(move || write_until_closed(log, inbox))
-            .map_err(|source| Error::Io {
-                path: path.to_owned(),
-                source,
-            })?;
+            .map_err(Error::io(path))?;
         Ok((Self { requests }, replay))
     }
 
@@ -131,45 +155,31 @@ fn write_until_closed(mut log: Log, mut inbox: mpsc::Receiver<Request>) {
 
 struct Log {
     path: PathBuf,
-    file: File,
     live: HashMap<String, serde_json::Value>,
-    end: u64,
-    filled: u64,
+    tail: Tail,
+    /// The length at which it is written anew, in bytes.
+    compact_at: u64,
+    /// Why nobody knows what the file holds: it has to be written anew.
     broken: Option<String>,
 }
 
 impl Log {
-    /// A new log with these records, in the place of whatever was at `path`.
-    fn create(path: &Path, live: HashMap<String, serde_json::Value>) -> Result<Self, Error> {
-        let failed = |source| Error::Io {
-            path: path.to_owned(),
-            source,
-        };
-        let aside = path.with_extension("new");
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&aside)
-            .map_err(failed)?;
-        let mut bytes = Vec::from(MAGIC);
-        bytes.extend(VERSION.to_le_bytes());
-        for (id, record) in &live {
-            bytes.extend(frame(id, Some(record))?);
-        }
-        let end = bytes.len() as u64;
-        bytes.resize(bytes.len() + AHEAD, 0);
-        file.write_all_at(&bytes, 0).map_err(failed)?;
-        file.sync_all().map_err(failed)?;
-        durable::publish(&aside, path).map_err(failed)?;
+    fn open(path: &Path, replay: &Replay) -> Result<Self, Error> {
+        let tail = match Tail::create(path, &replay.records) {
+            // Sandboxes can be looked after and ended on a full disk too.
+            Err(Error::Full { .. }) if replay.end > 0 && replay.damaged == 0 => {
+                tracing::warn!(
+                    "there is no room to write the journal anew; the old one is written on"
+                );
+                Tail::reopen(path, replay.end).map_err(Error::io(path))
+            }
+            created => created,
+        }?;
         Ok(Self {
             path: path.to_owned(),
-            file,
-            live,
-            end,
-            filled: bytes.len() as u64,
+            live: replay.records.clone(),
+            compact_at: COMPACT_AT.max(2 * tail.end),
+            tail,
             broken: None,
         })
     }
@@ -179,23 +189,13 @@ impl Log {
         &mut self,
         changes: Vec<(String, Option<serde_json::Value>)>,
     ) -> Vec<Result<(), Error>> {
-        if let Some(broken) = &self.broken {
-            return changes
-                .iter()
-                .map(|_| Err(Error::Broken(broken.clone())))
-                .collect();
-        }
         let mut bytes = Vec::new();
         let mut results = Vec::with_capacity(changes.len());
         for (id, record) in &changes {
             results.push(frame(id, record.as_ref()).map(|frame| bytes.extend(frame)));
         }
-        if let Err(error) = self.write(&bytes) {
-            let told = error.to_string();
-            return changes
-                .iter()
-                .map(|_| Err(Error::Broken(told.clone())))
-                .collect();
+        if let Err(failure) = self.write(&bytes) {
+            return changes.iter().map(|_| Err(self.error(&failure))).collect();
         }
         for ((id, record), _) in changes.into_iter().zip(&results).filter(|(_, r)| r.is_ok()) {
             match record {
@@ -203,112 +203,127 @@ impl Log {
                 None => self.live.remove(&id),
             };
         }
-        if self.end > COMPACT_AT {
-            match Self::create(&self.path, std::mem::take(&mut self.live)) {
-                Ok(fresh) => *self = fresh,
-                Err(error) => self.broken = Some(format!("{error}")),
-            }
+        if self.tail.end > self.compact_at {
+            self.compact();
         }
         results
     }
 
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let end = self.end + bytes.len() as u64;
-        if end + FRAME as u64 > self.filled {
-            // Fails alone when the disk is full: nothing of the log was touched.
-            let zeros = vec![0; bytes.len() + AHEAD];
-            self.file.write_all_at(&zeros, self.filled)?;
-            self.file.sync_all()?;
-            self.filled += zeros.len() as u64;
+    fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        if self.broken.is_some() {
+            self.mend()?;
         }
-        let written = self
-            .file
-            .write_all_at(bytes, self.end)
-            .and_then(|()| self.file.sync_data());
-        match written {
-            Ok(()) => self.end = end,
-            // After a failed sync nobody knows what the disk has.
-            Err(ref error) => self.broken = Some(error.to_string()),
+        let written = self.tail.append(bytes);
+        if let Err(Failure::Broken(why)) = &written {
+            tracing::error!(why, "the journal could not be written");
+            self.broken = Some(why.clone());
         }
         written
     }
+
+    /// After a failed sync nobody knows what the file has: what it should have goes into a new one.
+    fn mend(&mut self) -> Result<(), Failure> {
+        self.tail = Tail::create(&self.path, &self.live).map_err(|error| match error {
+            Error::Full { .. } => Failure::Full,
+            other => Failure::Broken(wrenn_model::chain(&other)),
+        })?;
+        self.broken = None;
+        tracing::info!("the journal was written anew");
+        Ok(())
+    }
+
+    /// Without room for a new log the old one goes on growing.
+    fn compact(&mut self) {
+        match Tail::create(&self.path, &self.live) {
+            Ok(tail) => {
+                self.compact_at = COMPACT_AT.max(2 * tail.end);
+                self.tail = tail;
+            }
+            Err(Error::Full { .. }) => self.compact_at = self.tail.end + COMPACT_AT,
+            // Which of the two has the name is not known.
+            Err(error) => self.broken = Some(wrenn_model::chain(&error)),
+        }
+    }
+
+    fn error(&self, failure: &Failure) -> Error {
+        match failure {
+            Failure::Full => Error::Full {
+                path: self.path.clone(),
+            },
+            Failure::Broken(why) => Error::Broken(why.clone()),
+        }
+    }
 }
 
-fn frame(id: &str, record: Option<&serde_json::Value>) -> Result<Vec<u8>, Error> {
-    let payload =
-        serde_json::to_vec(&(id, record)).map_err(|error| Error::Record(error.to_string()))?;
-    let length = u32::try_from(payload.len())
-        .ok()
-        .filter(|_| payload.len() <= LARGEST)
-        .ok_or_else(|| Error::Record(format!("{} bytes", payload.len())))?;
-    let mut frame = Vec::with_capacity(FRAME + payload.len());
-    frame.extend(length.to_le_bytes());
-    frame.extend(crc32fast::hash(&payload).to_le_bytes());
-    frame.extend(payload);
-    Ok(frame)
+impl Error {
+    /// For `map_err`: a full disk is an error of its own.
+    fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| {
+            if is_full(&source) {
+                Self::Full { path }
+            } else {
+                Self::Io { path, source }
+            }
+        }
+    }
 }
 
-fn replay(path: &Path) -> Result<Replay, Error> {
-    let failed = |source| Error::Io {
-        path: path.to_owned(),
-        source,
-    };
+fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
+}
+
+/// Whether there is nothing in a folder, or no such folder.
+fn is_empty(folder: &Path) -> bool {
+    std::fs::read_dir(folder).map_or(true, |mut entries| entries.next().is_none())
+}
+
+/// What the log at `path` holds; none when there is no log.
+fn replay(path: &Path) -> Result<Option<Replay>, Error> {
     let mut bytes = Vec::new();
     match File::open(path) {
-        Ok(mut file) => file.read_to_end(&mut bytes).map_err(failed)?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Replay::default()),
-        Err(error) => return Err(failed(error)),
+        Ok(mut file) => file.read_to_end(&mut bytes).map_err(Error::io(path))?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Error::io(path)(error)),
     };
     let foreign = || Error::Foreign {
         path: path.to_owned(),
     };
-    let frames = bytes
-        .strip_prefix(MAGIC)
-        .and_then(|rest| rest.strip_prefix(&VERSION.to_le_bytes()))
-        .ok_or_else(foreign)?;
-    debug_assert_eq!(bytes.len() - frames.len(), HEADER);
-    Ok(replay_frames(frames))
-}
-
-fn replay_frames(mut frames: &[u8]) -> Replay {
-    let mut replay = Replay::default();
-    while let Some((length, crc, rest)) = split_frame(frames) {
-        if length > LARGEST || length > rest.len() {
-            // A torn length: nothing after it can be found.
-            break;
-        }
-        let (payload, after) = rest.split_at(length);
-        let change = (crc32fast::hash(payload) == crc)
-            .then(|| serde_json::from_slice::<(String, Option<serde_json::Value>)>(payload).ok())
-            .flatten();
-        match change {
-            Some((id, Some(record))) => drop(replay.records.insert(id, record)),
-            Some((id, None)) => drop(replay.records.remove(&id)),
-            // The last frame of all may be torn; one before others is damage.
-            None if after.iter().all(|byte| *byte == 0) => break,
-            None => replay.damaged += 1,
-        }
-        frames = after;
+    let mut replay = frames::replay(&bytes).ok_or_else(foreign)?;
+    let kept = path.with_extension("damaged");
+    if replay.damaged > 0 {
+        tracing::error!(places = replay.damaged, kept = %kept.display(), "the journal is damaged; it is kept");
+        keep(path, &kept).map_err(Error::io(&kept))?;
+    } else if kept.exists() {
+        tracing::error!(kept = %kept.display(), "the journal was damaged once: look at what runs, then remove what was kept of it");
+        replay.damaged = 1;
     }
-    replay
+    Ok(Some(replay))
 }
 
-/// Length, CRC and what follows, or `None` at the end.
-fn split_frame(bytes: &[u8]) -> Option<(usize, u32, &[u8])> {
-    let (length, rest) = bytes.split_first_chunk::<4>()?;
-    let (crc, rest) = rest.split_first_chunk::<4>()?;
-    let length = u32::from_le_bytes(*length) as usize;
-    (length > 0).then_some((length, u32::from_le_bytes(*crc), rest))
+/// Gives the log a second name, under which it stays. The first that was kept is the one that tells most.
+fn keep(path: &Path, kept: &Path) -> io::Result<()> {
+    match std::fs::hard_link(path, kept) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        linked => linked,
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::frames::{FRAME, HEADER, LARGEST};
     use super::*;
-    use proptest::prelude::*;
     use serde_json::json;
 
+    fn open(path: &Path) -> Result<(Journal, Replay), Error> {
+        Journal::open(path, &path.with_file_name("sandboxes"))
+    }
+
     async fn filled(path: &Path) {
-        let (journal, replay) = Journal::open(path).unwrap();
+        let (journal, replay) = open(path).unwrap();
         assert!(replay.records.is_empty());
         let (a, b) = (json!({"a": 1}), json!("b"));
         let (first, second) = tokio::join!(journal.put("a", &a), journal.put("b", &b));
@@ -319,13 +334,24 @@ mod tests {
         journal.remove("b").await.unwrap();
     }
 
+    /// A log in a folder of its own, written and closed, and changed by whoever damages it.
+    async fn damaged(change: impl FnOnce(&mut Vec<u8>)) -> (tempfile::TempDir, PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal");
+        filled(&path).await;
+        let mut bytes = std::fs::read(&path).unwrap();
+        change(&mut bytes);
+        std::fs::write(&path, bytes).unwrap();
+        (dir, path)
+    }
+
     #[tokio::test]
     async fn what_was_written_is_there_again() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("journal");
         filled(&path).await;
         for _ in 0..2 {
-            let (_, replay) = Journal::open(&path).unwrap();
+            let (_, replay) = open(&path).unwrap();
             assert_eq!(replay.damaged, 0);
             assert_eq!(replay.records.len(), 2);
             assert_eq!(replay.records["a"], json!({"a": 2}));
@@ -334,65 +360,86 @@ mod tests {
 
     #[tokio::test]
     async fn a_damaged_frame_in_the_middle_is_told_and_the_others_stand() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("journal");
-        filled(&path).await;
-        let mut bytes = std::fs::read(&path).unwrap();
-        bytes[HEADER + FRAME + 2] ^= 1;
-        std::fs::write(&path, bytes).unwrap();
-        let (_, replay) = Journal::open(&path).unwrap();
+        let (_dir, path) = damaged(|bytes| bytes[HEADER + FRAME + 2] ^= 1).await;
+        let (_, replay) = open(&path).unwrap();
         assert_eq!(replay.damaged, 1);
         assert_eq!(replay.records["c"], json!(3));
     }
 
     #[tokio::test]
-    async fn a_foreign_file_is_refused_and_left_alone() {
+    async fn damage_is_told_until_somebody_has_looked_at_it() {
+        let length = |bytes: &mut Vec<u8>| bytes[HEADER + 3] = 0xff;
+        let cut = |bytes: &mut Vec<u8>| bytes.truncate(HEADER + 20);
+        let tidy_cut = |bytes: &mut Vec<u8>| {
+            let end = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+            bytes.truncate(end + 1);
+        };
+        let behind = |bytes: &mut Vec<u8>| *bytes.last_mut().unwrap() = 1;
+        let changes: [&dyn Fn(&mut Vec<u8>); 4] = [&length, &cut, &tidy_cut, &behind];
+        for change in changes {
+            let (_dir, path) = damaged(change).await;
+            let before = std::fs::read(&path).unwrap();
+            // The second time it is a log without a fault, in the place of the damaged one.
+            for _ in 0..2 {
+                assert!(open(&path).unwrap().1.damaged > 0);
+            }
+            let kept = path.with_extension("damaged");
+            assert_eq!(std::fs::read(&kept).unwrap(), before);
+            std::fs::remove_file(kept).unwrap();
+            assert_eq!(open(&path).unwrap().1.damaged, 0);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_foreign_or_empty_file_is_refused_and_left_alone() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("journal");
-        std::fs::write(&path, "not a journal").unwrap();
-        assert!(matches!(Journal::open(&path), Err(Error::Foreign { .. })));
-        assert_eq!(std::fs::read(&path).unwrap(), b"not a journal");
+        for text in ["not a journal", ""] {
+            std::fs::write(&path, text).unwrap();
+            assert!(matches!(open(&path), Err(Error::Foreign { .. })));
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_missing_journal_of_sandboxes_that_are_there_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal");
+        std::fs::create_dir_all(dir.path().join("sandboxes/sb-x")).unwrap();
+        assert!(matches!(open(&path), Err(Error::Missing { .. })));
+        assert!(!path.exists());
     }
 
     #[tokio::test]
     async fn a_record_that_is_too_large_fails_alone() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("journal");
-        let (journal, _) = Journal::open(&path).unwrap();
+        let (journal, _) = open(&path).unwrap();
         assert!(matches!(
             journal.put("big", &"x".repeat(LARGEST)).await,
             Err(Error::Record(_))
         ));
         journal.put("small", &1).await.unwrap();
-        let (_, replay) = Journal::open(&path).unwrap();
+        let (_, replay) = open(&path).unwrap();
         assert_eq!(replay.records.len(), 1);
     }
 
-    proptest! {
-        /// Cut anywhere, the log gives a prefix of what was written, and never anything else.
-        #[test]
-        fn a_log_cut_anywhere_is_a_prefix(count in 1u32..20, cut in 0usize..2000) {
-            let frames: Vec<Vec<u8>> =
-                (0..count).map(|n| frame("x", Some(&json!(n))).unwrap()).collect();
-            let all = frames.concat();
-            let cut = cut.min(all.len());
-            let replay = replay_frames(&all[..cut]);
-            let whole = frames
-                .iter()
-                .scan(0, |end, frame| { *end += frame.len(); Some(*end) })
-                .take_while(|end| *end <= cut)
-                .count();
-            prop_assert_eq!(replay.damaged, 0);
-            match whole {
-                0 => prop_assert!(replay.records.is_empty()),
-                n => prop_assert_eq!(&replay.records["x"], &json!(n - 1)),
-            }
-        }
-
-        /// Garbage neither panics nor invents records that no CRC covers.
-        #[test]
-        fn garbage_is_survived(bytes in proptest::collection::vec(any::<u8>(), 0..512)) {
-            replay_frames(&bytes);
-        }
+    /// As after an error of the disk: what is in memory goes into a new file, which has all that was ever acknowledged.
+    #[tokio::test]
+    async fn a_log_that_failed_is_written_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal");
+        filled(&path).await;
+        let replay = super::replay(&path).unwrap().unwrap();
+        let mut log = Log::open(&path, &replay).unwrap();
+        log.tail.file = File::open(&path).unwrap();
+        let failed = log.append(vec![("d".into(), Some(json!(4)))]);
+        assert!(matches!(failed[..], [Err(Error::Broken(_))]), "{failed:?}");
+        let written = log.append(vec![("e".into(), Some(json!(5)))]);
+        assert!(matches!(written[..], [Ok(())]), "{written:?}");
+        let replay = super::replay(&path).unwrap().unwrap();
+        let mut ids: Vec<_> = replay.records.keys().map(String::as_str).collect();
+        ids.sort_unstable();
+        assert_eq!((ids, replay.damaged), (vec!["a", "c", "e"], 0));
     }
 }
