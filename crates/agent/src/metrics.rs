@@ -1,0 +1,175 @@
+//! The agent's counters and times, as OpenMetrics text: how long each operation and each of its steps took and how they
+//! ended, how many sandboxes there are, and what is promised to them.
+
+use std::time::Duration;
+
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+use wrenn_model::{ErrorKind, Status};
+
+use crate::handle::Handle;
+
+/// The result of what went well.
+const OK: &str = "ok";
+/// The operation whose steps have their names alone.
+pub(crate) const CREATE: &str = "create";
+
+/// How an operation of a sandbox, or a step of one, ended.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Ended {
+    operation: String,
+    /// The kind of the error, or `ok`.
+    result: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Stepped {
+    operation: String,
+    step: String,
+    /// The kind of the error, or `ok`.
+    result: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct InStatus {
+    status: &'static str,
+}
+
+type Times<L> = Family<L, Histogram, fn() -> Histogram>;
+
+/// What is counted and measured, from the agent's start on.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    registry: Registry,
+    operations: Times<Ended>,
+    steps: Times<Stepped>,
+    sandboxes: Family<InStatus, Gauge>,
+    memory: Gauge,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("wrenn_agent");
+        let operations = Times::<Ended>::new_with_constructor(times);
+        let steps = Times::<Stepped>::new_with_constructor(times);
+        let sandboxes = Family::<InStatus, Gauge>::default();
+        let memory = Gauge::default();
+        registry.register_with_unit(
+            "operation_duration",
+            "How long operations on sandboxes took, by how they ended",
+            Unit::Seconds,
+            operations.clone(),
+        );
+        registry.register_with_unit(
+            "step_duration",
+            "How long the steps of operations took, by how they ended",
+            Unit::Seconds,
+            steps.clone(),
+        );
+        registry.register(
+            "sandboxes",
+            "Sandboxes of this host by status",
+            sandboxes.clone(),
+        );
+        registry.register_with_unit(
+            "resident_memory",
+            "Memory of the agent's process",
+            Unit::Bytes,
+            memory.clone(),
+        );
+        Self {
+            registry,
+            operations,
+            steps,
+            sandboxes,
+            memory,
+        }
+    }
+}
+
+impl Metrics {
+    /// An operation has ended, in an error of this kind or well.
+    pub(crate) fn operation(&self, operation: &str, took: Duration, error: Option<ErrorKind>) {
+        let ended = Ended {
+            operation: operation.to_owned(),
+            result: result(error),
+        };
+        let times = self.operations.get_or_create(&ended);
+        times.observe(took.as_secs_f64());
+    }
+
+    /// A step of one has; `point` is its failpoint.
+    pub(crate) fn step(&self, point: &str, took: Duration, error: Option<ErrorKind>) {
+        let (operation, step) = point.split_once('.').unwrap_or((CREATE, point));
+        let stepped = Stepped {
+            operation: operation.to_owned(),
+            step: step.to_owned(),
+            result: result(error),
+        };
+        let times = self.steps.get_or_create(&stepped);
+        times.observe(took.as_secs_f64());
+    }
+
+    /// All of it as OpenMetrics text, without the line that ends it.
+    pub(crate) fn text<'a>(&self, sandboxes: impl Iterator<Item = &'a Handle>) -> String {
+        for status in Status::ALL {
+            let status = status.as_str();
+            self.sandboxes.get_or_create(&InStatus { status }).set(0);
+        }
+        for sandbox in sandboxes {
+            let status = sandbox.view().state.status().as_str();
+            self.sandboxes.get_or_create(&InStatus { status }).inc();
+        }
+        let pid = i32::try_from(std::process::id()).unwrap_or_default();
+        if let Ok(Some(usage)) = wrenn_sys::process::usage(pid) {
+            self.memory
+                .set(i64::try_from(usage.resident).unwrap_or(i64::MAX));
+        }
+        let mut out = String::new();
+        if let Err(error) = text::encode_registry(&mut out, &self.registry) {
+            tracing::error!(%error, "the metrics could not be written");
+        }
+        out
+    }
+}
+
+fn result(error: Option<ErrorKind>) -> &'static str {
+    error.map_or(OK, |kind| kind.name())
+}
+
+/// From a millisecond to two minutes.
+fn times() -> Histogram {
+    Histogram::new(exponential_buckets(0.001, 2.0, 18))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_ended_is_told_by_operation_step_and_result() {
+        let metrics = Metrics::default();
+        metrics.step("slot", Duration::from_millis(3), None);
+        metrics.step("slot", Duration::from_millis(5), Some(ErrorKind::HostFull));
+        metrics.step("pause.disk", Duration::from_millis(1), None);
+        metrics.operation("create", Duration::from_secs(200), None);
+        let text = metrics.text(std::iter::empty());
+        for line in [
+            "# TYPE wrenn_agent_step_duration_seconds histogram".to_owned(),
+            "wrenn_agent_step_duration_seconds_bucket{le=\"0.004\",operation=\"create\",step=\"slot\",result=\"ok\"} 1".into(),
+            format!(
+                "wrenn_agent_step_duration_seconds_count{{operation=\"create\",step=\"slot\",result=\"{}\"}} 1",
+                ErrorKind::HostFull.name()
+            ),
+            "wrenn_agent_step_duration_seconds_count{operation=\"pause\",step=\"disk\",result=\"ok\"} 1".into(),
+            "wrenn_agent_operation_duration_seconds_sum{operation=\"create\",result=\"ok\"} 200.0".into(),
+            "wrenn_agent_sandboxes{status=\"running\"} 0".into(),
+        ] {
+            assert!(text.lines().any(|there| there == line), "{line}\n{text}");
+        }
+        assert!(!text.contains("# EOF"));
+    }
+}
