@@ -152,7 +152,19 @@ impl Volume {
         })
     }
 
-    /// Makes sure that the configured headroom is free, by growing the image in whole steps. Guests may go on writing.
+    /// How many bytes can be written until the host is full, beside the configured headroom: those that are free here, and
+    /// those by which an image can still grow.
+    pub fn room(&self) -> io::Result<u64> {
+        let mut free = self.free()?.free;
+        if matches!(self.kind, Kind::Image(_)) {
+            let around = rustix::fs::statvfs(&self.root.with_extension("img"))?;
+            free = free.saturating_add(around.f_bavail * around.f_frsize);
+        }
+        Ok(free.saturating_sub(self.config.headroom))
+    }
+
+    /// Makes sure that the volume is mounted and that the configured headroom is free, by growing the image in whole steps.
+    /// Guests may go on writing.
     ///
     /// # Errors
     /// [`Error::HostFull`] when the host's disk, or the plain directory's file system, has not enough room. The volume
@@ -184,6 +196,11 @@ impl Volume {
     }
 
     async fn grow(&self, mounted: &Mounted, needed: u64) -> Result<Grown, Error> {
+        // Somebody else may have unmounted it. What has files open goes on with them; the rest of us would write beside it.
+        if !mounted.is_mounted(&self.root)? {
+            tracing::error!(root = %self.root.display(), "the store is not mounted any more; it is mounted again");
+            mounted.mount_at(&self.root)?;
+        }
         if mounted.image.has_holes()? {
             mounted.refill().await?;
         }
@@ -251,12 +268,16 @@ impl Mounted {
         let mounted = Self { image, device };
         mounted.refill().await?;
         if !mounted.is_mounted(root)? {
-            let flags = MountFlags::NODEV | MountFlags::NOSUID | MountFlags::NOATIME;
-            rustix::mount::mount(mounted.device.path(), root, "xfs", flags, None)
-                .map_err(|error| Error::io("mount", root)(error.into()))?;
+            mounted.mount_at(root)?;
         }
         mounted.fit(root).await?;
         Ok(mounted)
+    }
+
+    fn mount_at(&self, root: &Path) -> Result<(), Error> {
+        let flags = MountFlags::NODEV | MountFlags::NOSUID | MountFlags::NOATIME;
+        rustix::mount::mount(self.device.path(), root, "xfs", flags, None)
+            .map_err(|error| Error::io("mount", root)(error.into()))
     }
 
     /// Whether what stands at `root` is the file system on this device.

@@ -184,6 +184,33 @@ fn a_process_that_died_finds_its_volume_mounted() {
     });
 }
 
+/// By hand and lazily, while files are open in it; and its loop device detached, which waits for its last user.
+#[test]
+fn a_volume_that_was_unmounted_is_mounted_again_and_loses_nothing() {
+    in_private_mounts(async |dir| {
+        let data = Host::ext4(dir, 1 << 30).data("data");
+        let volume = Volume::open(&data, CONFIG).await.unwrap();
+        let path = volume.root().join("open");
+        let mut open = File::create(&path).unwrap();
+        std::io::Write::write_all(&mut open, b"before ").unwrap();
+        let device = LoopDevice::find(&open_image(&data)).unwrap().unwrap();
+        run("losetup", &["-d", device.path().to_str().unwrap()]);
+        drop(device);
+        run("umount", &["-l", volume.root().to_str().unwrap()]);
+        assert!(!mounted_at(&volume) && !path.exists());
+        volume.grow_if_needed().await.unwrap();
+        assert!(mounted_at(&volume));
+        std::io::Write::write_all(&mut open, b"after").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"before after");
+        // Also when nobody kept it busy: the device stands as long as the volume does.
+        drop(open);
+        run("umount", &[volume.root().to_str().unwrap()]);
+        volume.grow_if_needed().await.unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"before after");
+        volume.close().await.unwrap();
+    });
+}
+
 #[test]
 fn a_closed_volume_opens_again_with_its_files() {
     in_private_mounts(async |dir| {
