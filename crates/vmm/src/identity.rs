@@ -70,3 +70,108 @@ impl Identity {
         wrenn_sys::process::boot_id().is_ok_and(|now| now != self.birth.boot_id)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+    use wrenn_sys::cgroup::{Cgroup, Hierarchies, Limits};
+
+    /// A program in a group of its own.
+    fn begin(group: &Cgroup) -> std::process::Child {
+        let limits = Limits {
+            memory: 64 << 20,
+            cpu_milli: 1000,
+            pids: 8,
+        };
+        group.create(limits).unwrap();
+        #[expect(clippy::disallowed_methods, reason = "a process to be recognised")]
+        let child = std::process::Command::new("sleep").arg("600").spawn();
+        let child = child.unwrap();
+        for door in group.doors() {
+            std::fs::write(door, child.id().to_string()).unwrap();
+        }
+        child
+    }
+
+    fn of(child: &std::process::Child, group: &Cgroup) -> Identity {
+        let pid = child.id().try_into().unwrap();
+        Identity {
+            vm: VmId::random(),
+            dir: PathBuf::from("/nowhere"),
+            isolation: Isolation::Emulated,
+            pid,
+            birth: process::birth(pid).unwrap().unwrap(),
+            exe: process::exe(pid).unwrap().unwrap(),
+            cgroup: group.path(),
+            memory: None,
+        }
+    }
+
+    /// Whoever has the number of a VMM that has ended is neither taken for it nor ended with it.
+    #[tokio::test]
+    async fn another_process_with_the_same_number_is_somebody_else() {
+        let parent = format!("wrenn-test-identity-{}", std::process::id());
+        let hierarchies = Hierarchies::find().unwrap();
+        let [ours, other] = ["ours", "other"].map(|name| hierarchies.group(&parent, name));
+        let mut child = begin(&ours);
+        let identity = of(&child, &ours);
+        let own = process::exe(std::process::id().try_into().unwrap());
+        let former_boot = Birth {
+            boot_id: "11111111-2222-3333-4444-555555555555".into(),
+            ..identity.birth.clone()
+        };
+        let earlier = Birth {
+            start_time: identity.birth.start_time - 1,
+            ..identity.birth.clone()
+        };
+        for (what, reused) in [
+            (
+                "a birth",
+                Identity {
+                    birth: earlier,
+                    ..identity.clone()
+                },
+            ),
+            (
+                "a boot",
+                Identity {
+                    birth: former_boot,
+                    ..identity.clone()
+                },
+            ),
+            (
+                "a program",
+                Identity {
+                    exe: own.unwrap().unwrap(),
+                    ..identity.clone()
+                },
+            ),
+            (
+                "a group",
+                Identity {
+                    cgroup: other.path(),
+                    ..identity.clone()
+                },
+            ),
+            (
+                "a number",
+                Identity {
+                    pid: i32::MAX,
+                    ..identity.clone()
+                },
+            ),
+        ] {
+            let process = reused.process();
+            assert!(matches!(process, Err(Error::Gone)), "{what}: {process:?}");
+            assert_eq!(reused.of_former_boot(), what == "a boot");
+            // What is ended of a VM is what is in its group.
+            other.end(Duration::from_secs(5)).await.unwrap();
+            assert!(child.try_wait().unwrap().is_none(), "{what} ended it");
+        }
+        assert_eq!(identity.process().unwrap().pid(), identity.pid);
+        ours.end(Duration::from_secs(5)).await.unwrap();
+        assert!(matches!(identity.process(), Err(Error::Gone)));
+        drop(child.wait());
+    }
+}
