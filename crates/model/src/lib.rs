@@ -6,11 +6,15 @@ mod error;
 mod id;
 pub mod lifecycle;
 mod platform;
+mod policy;
 mod spec;
+mod subnet;
 
 pub use chain::chain;
 pub use error::{ErrorKind, Fault};
 pub use id::{HostId, InstanceId, InvalidName, SandboxId, TemplateName, VmId};
 pub use lifecycle::{Status, Transition};
 pub use platform::{Mismatch, Platform};
+pub use policy::{NetworkPolicy, TooManyRanges};
 pub use spec::{Isolation, MiB, OnTimeout, SandboxSpec, VmmKind};
+pub use subnet::{InvalidSubnet, Subnet};

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{SandboxId, TemplateName};
+use crate::{NetworkPolicy, SandboxId, TemplateName};
 
 /// An amount of memory in mebibytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -25,7 +25,8 @@ impl fmt::Display for MiB {
     }
 }
 
-/// A sandbox as its creator asked for it, all defaults filled in. It does not change over the sandbox's life.
+/// A sandbox as its creator asked for it, all defaults filled in. But for `network` it does not change over the
+/// sandbox's life.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SandboxSpec {
     /// Minted by the control plane before anything exists.
@@ -52,6 +53,9 @@ pub struct SandboxSpec {
     pub envs: BTreeMap<String, String>,
     /// The team that owns it; empty in an installation without teams.
     pub owner_id: String,
+    /// Where its packets may go.
+    #[serde(default)]
+    pub network: NetworkPolicy,
 }
 
 /// What happens to a sandbox that nobody has used for its timeout.

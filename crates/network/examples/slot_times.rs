@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use futures::future::try_join_all;
-use wrenn_model::{InstanceId, VmId};
-use wrenn_network::{Config, Error, Network, SlotIndexes, SlotPlan};
+use wrenn_model::{InstanceId, NetworkPolicy, VmId};
+use wrenn_network::{Config, Error, Limits, Network, SlotIndexes, SlotPlan};
 use wrenn_sys::netns;
 
 const ROUNDS: usize = 50;
@@ -18,6 +18,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         ranges: None,
         resolvers: Vec::new(),
         uplink: None,
+        opened: Vec::new(),
+        limits: Limits::default(),
     };
     let network = Network::open(config.clone()).await?;
     let measured = measure(&network).await;
@@ -30,12 +32,13 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 async fn measure(network: &Network) -> Result<(), Box<dyn std::error::Error>> {
+    let policy = NetworkPolicy::default();
     let mut indexes = SlotIndexes::new([]);
     let mut plan = || network.plan(indexes.allocate().unwrap_or(1), &VmId::random());
     let (mut creates, mut entries, mut removes) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         let plan = plan();
-        let (slot, took) = timed(network.create(&plan)).await?;
+        let (slot, took) = timed(network.create(&plan, &policy)).await?;
         creates.push(took);
         let begun = Instant::now();
         let namespace = netns::open(&plan.label)?;
@@ -48,7 +51,10 @@ async fn measure(network: &Network) -> Result<(), Box<dyn std::error::Error>> {
     print("enter", entries);
     print("remove", removes);
     let plans: Vec<SlotPlan> = (0..20).map(|_| plan()).collect();
-    let (_, took) = timed(try_join_all(plans.iter().map(|plan| network.create(plan)))).await?;
+    let (_, took) = timed(try_join_all(
+        plans.iter().map(|plan| network.create(plan, &policy)),
+    ))
+    .await?;
     println!("20 creates at once  {took:?}");
     let (_, took) = timed(try_join_all(plans.iter().map(|plan| network.remove(plan)))).await?;
     println!("20 removes at once  {took:?}");
@@ -58,7 +64,10 @@ async fn measure(network: &Network) -> Result<(), Box<dyn std::error::Error>> {
 async fn fill(network: &Network, count: u16) -> Result<(), Error> {
     for index in 1..=count {
         network
-            .create(&network.plan(index, &VmId::random()))
+            .create(
+                &network.plan(index, &VmId::random()),
+                &NetworkPolicy::default(),
+            )
             .await?;
     }
     Ok(())

@@ -11,13 +11,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
-use wrenn_model::InstanceId;
+use wrenn_model::{InstanceId, Subnet};
 use wrenn_sys::durable;
 
 use crate::error::{Doing, Error};
 use crate::links::{Link, Links};
 use crate::plan::veth_prefix;
-use crate::range::{Range, Ranges, Subnet};
+use crate::range::{Range, Ranges};
 
 /// How long another instance may take to set up its network.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -86,6 +86,23 @@ pub(crate) async fn claim(
             .await?;
     }
     Ok(ranges)
+}
+
+/// The ranges that [`claim`] would choose where none are configured. Nothing is changed.
+pub(crate) async fn preview(
+    links: &Links,
+    instance: &InstanceId,
+    resolvers: &[Ipv4Addr],
+    state_dir: &Path,
+) -> Result<Ranges, Error> {
+    let recorded = read(&state_dir.join(RECORD))?;
+    let all = links.links().await?;
+    let mut taken = Taken::new(links, instance, &all, &veth_prefix(instance)).await?;
+    taken.add_resolvers(resolvers);
+    match recorded.map(|recorded| taken.check(recorded)) {
+        Some(Ok(recorded)) => Ok(recorded),
+        _ => taken.first_free(),
+    }
 }
 
 /// Takes the claim back.

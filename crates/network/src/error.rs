@@ -3,7 +3,9 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::range::{Range, Subnet};
+use wrenn_model::Subnet;
+
+use crate::range::Range;
 
 /// Why an operation on the network failed. Nothing half-made is left behind.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +34,11 @@ pub enum Error {
         /// The recorded range of the host's addresses for guests.
         reachable: Range,
     },
+    /// What the operator opens to callers is not all private.
+    #[error(
+        "{0} cannot be opened to guests: it is not within 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16 or 100.64.0.0/10"
+    )]
+    NotPrivate(Subnet),
     /// Another process was changing the network of this host all the time.
     #[error("another Wrenn is setting up its network and does not end")]
     Busy,
@@ -59,6 +66,19 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+}
+
+/// Why this host does not take a policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// It would open what is never opened.
+    #[error(
+        "{0} is never opened to a sandbox: it is link-local, reserved, a metadata service's or the host's own"
+    )]
+    Protected(Subnet),
+    /// It would open a private range that the operator has not opened.
+    #[error("{0} is private, and this host does not open it to sandboxes")]
+    NotOpened(Subnet),
 }
 
 /// Says what was being done when the kernel refused.

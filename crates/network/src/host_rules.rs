@@ -5,10 +5,14 @@
 
 use std::net::Ipv4Addr;
 
-use crate::denied;
+use wrenn_model::Subnet;
+
+use crate::egress::Bounds;
 use crate::nft::{Batch, Family, Hook, Interface, Layer4, Policy, Rule, state};
 use crate::plan::ENVD_PORT;
-use crate::range::{Ranges, Subnet};
+use crate::range::Ranges;
+use crate::slot_rules::NAME_PORTS;
+use crate::special::PRIVATE;
 
 /// What the host's rules are made from.
 #[derive(Debug)]
@@ -19,6 +23,7 @@ pub(crate) struct HostRules<'a> {
     /// How the names of the instance's interfaces begin.
     pub(crate) veth_prefix: &'a str,
     pub(crate) ranges: &'a Ranges,
+    pub(crate) bounds: &'a Bounds,
     pub(crate) uplinks: &'a [String],
     pub(crate) resolver: Option<Ipv4Addr>,
 }
@@ -97,14 +102,26 @@ impl HostRules<'_> {
             .into()
     }
 
-    /// From slots through the host: to the resolver, to the public internet by an uplink, nowhere else.
+    /// From slots through the host: to the resolver, to what the operator opened, to the public internet by an uplink,
+    /// nowhere else. Which of it a sandbox reaches is its slot's to say.
     fn outbound(&self) -> Vec<Rule> {
         let mut rules = vec![
             rule().state(state::INVALID).drop(),
             rule().source_not(self.ranges.veth.subnet()).drop(),
         ];
         rules.extend(self.questions());
-        rules.extend(denied::rules());
+        for port in NAME_PORTS {
+            for protocol in [Layer4::Udp, Layer4::Tcp] {
+                rules.push(rule().port(protocol, port).drop());
+            }
+        }
+        let to = |subnet| rule().destination(subnet);
+        rules.extend(self.bounds.protected().map(|subnet| to(subnet).drop()));
+        for opened in self.bounds.opened() {
+            let elsewhere = to(*opened).not_to(Interface::StartingWith(self.veth_prefix));
+            rules.push(elsewhere.accept());
+        }
+        rules.extend(PRIVATE.map(|subnet| to(subnet).drop()));
         for uplink in self.uplinks {
             rules.push(rule().to(Interface::Named(uplink)).accept());
         }

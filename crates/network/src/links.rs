@@ -6,7 +6,9 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use futures::TryStreamExt;
 use rtnetlink::packet_route::address::AddressAttribute;
-use rtnetlink::packet_route::link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkMessage};
+use rtnetlink::packet_route::link::{
+    InfoData, InfoKind, InfoVeth, LinkAttribute, LinkMessage, Stats64,
+};
 use rtnetlink::packet_route::route::{
     RouteAddress, RouteAttribute, RouteMessage, RouteProtocol, RouteType,
 };
@@ -14,7 +16,7 @@ use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBu
 use tokio::task::AbortHandle;
 
 use crate::error::{Doing, Error};
-use crate::range::Subnet;
+use wrenn_model::Subnet;
 
 /// Who made a route, as `ip route` shows it: a number that nobody else uses.
 const PROTOCOL: RouteProtocol = RouteProtocol::Other(119);
@@ -86,6 +88,22 @@ impl Links {
             }
             Err(error) => Err(error).doing(|| format!("looking for the interface {name}")),
         }
+    }
+
+    /// What passed a link so far, as its owner sees it; `None` when there is no such link.
+    pub(crate) async fn stats(&self, name: &str) -> Result<Option<Stats64>, Error> {
+        let mut found = self.handle.link().get().match_name(name).execute();
+        let link = match found.try_next().await {
+            Err(rtnetlink::Error::NetlinkError(error)) if error.raw_code() == -libc::ENODEV => None,
+            other => other.doing(|| format!("reading the counters of the interface {name}"))?,
+        };
+        let attributes = link.into_iter().flat_map(|link| link.attributes);
+        Ok(attributes
+            .into_iter()
+            .find_map(|attribute| match attribute {
+                LinkAttribute::Stats64(stats) => Some(stats),
+                _ => None,
+            }))
     }
 
     /// The link of this name, which must be there.

@@ -6,17 +6,20 @@ use std::path::PathBuf;
 
 use futures::{StreamExt, stream};
 use tracing::{info, warn};
-use wrenn_model::{InstanceId, VmId};
+use wrenn_model::{InstanceId, NetworkPolicy, Subnet, VmId};
 use wrenn_sys::netns;
 
 use crate::claim::{self, Turn};
-use crate::error::{Doing, Error};
+use crate::egress::Bounds;
+use crate::error::{Doing, Error, Refused};
 use crate::host_rules::HostRules;
+use crate::limits::Limits;
 use crate::links::{Link, Links};
 use crate::nft::{self, Batch, Family};
 use crate::plan::{SlotPlan, host_table, label_prefix, veth_prefix};
 use crate::range::Ranges;
 use crate::slot::{self, Slot};
+use crate::slot_rules::SlotRules;
 use crate::{forwarding, resolvers};
 
 /// How many slots are swept at the same time.
@@ -38,6 +41,10 @@ pub struct Config {
     pub resolvers: Vec<Ipv4Addr>,
     /// The interface to the internet. `None`: each that a default route leads to.
     pub uplink: Option<String>,
+    /// The private ranges of which policies may open parts. None: guests reach nothing private.
+    pub opened: Vec<Subnet>,
+    /// How much each guest may use.
+    pub limits: Limits,
 }
 
 /// Something that guests will miss, though their sandboxes work.
@@ -60,6 +67,8 @@ pub enum Warning {
 pub struct Network {
     instance: InstanceId,
     ranges: Ranges,
+    bounds: Bounds,
+    limits: Limits,
     links: Links,
     mtu: u32,
     warnings: Vec<Warning>,
@@ -70,7 +79,8 @@ impl Network {
     /// forwarding on. Slots that stand go on working throughout.
     ///
     /// # Errors
-    /// [`Error::RangeInUse`], [`Error::RangesHaveSlots`], [`Error::NoFreeRange`]; else what the kernel said.
+    /// [`Error::NotPrivate`], [`Error::RangeInUse`], [`Error::RangesHaveSlots`], [`Error::NoFreeRange`]; else what the
+    /// kernel said.
     pub async fn open(config: Config) -> Result<Self, Error> {
         let links = Links::open().doing(|| "opening a netlink socket".into())?;
         let turn = Turn::take().await?;
@@ -84,12 +94,14 @@ impl Network {
             &config.state_dir,
         );
         let ranges = claimed.await?;
+        let bounds = Bounds::new(&ranges, config.opened).map_err(Error::NotPrivate)?;
         let names: Vec<_> = uplinks.iter().map(|link| link.name.clone()).collect();
         let rules = HostRules {
             table: &host_table(&config.instance),
             comment: forwarding::remembered().doing(|| "reading the rules".into())?,
             veth_prefix: &veth_prefix(&config.instance),
             ranges: &ranges,
+            bounds: &bounds,
             uplinks: &names,
             resolver,
         };
@@ -104,6 +116,8 @@ impl Network {
         Ok(Self {
             instance: config.instance,
             ranges,
+            bounds,
+            limits: config.limits,
             links,
             mtu: smallest_mtu(&uplinks),
             warnings,
@@ -114,6 +128,10 @@ impl Network {
     #[must_use]
     pub fn ranges(&self) -> &Ranges {
         &self.ranges
+    }
+
+    pub(crate) fn links(&self) -> &Links {
+        &self.links
     }
 
     /// What guests will miss on this host; the caller's to tell.
@@ -128,16 +146,24 @@ impl Network {
         SlotPlan::new(&self.instance, &self.ranges, index, vm)
     }
 
+    /// Whether this host takes a policy.
+    ///
+    /// # Errors
+    /// The entry of `allow` that asks for what is never opened, or was not opened by the operator.
+    pub fn check(&self, policy: &NetworkPolicy) -> Result<(), Refused> {
+        self.bounds.check(policy)
+    }
+
     /// Makes a slot. When that fails all of it is gone again.
     ///
     /// # Errors
     /// What the kernel said; a name that is taken is an error and stays whose it is.
-    pub async fn create(&self, plan: &SlotPlan) -> Result<Slot, Error> {
+    pub async fn create(&self, plan: &SlotPlan, policy: &NetworkPolicy) -> Result<Slot, Error> {
         if netns::path(&plan.label).exists() {
             return Err(std::io::Error::from(std::io::ErrorKind::AlreadyExists))
                 .doing(|| format!("making the namespace {}", plan.label));
         }
-        let made = slot::make(&self.links, plan, self.mtu).await;
+        let made = slot::make(&self.links, &self.rules(plan, policy), self.mtu).await;
         if made.is_err()
             && let Err(error) = self.remove(plan).await
         {
@@ -146,21 +172,40 @@ impl Network {
         made
     }
 
-    /// Takes up a slot that stands, after a restart. Its TAP is the VMM's.
+    /// Takes up a slot that stands, after a restart, and writes its rules anew: it may have been made under others, and
+    /// another policy. Its connections go on where that lets them. Its TAP is the VMM's.
     ///
     /// # Errors
-    /// [`Error::Gone`] when its namespace or its interface does not stand.
-    pub async fn adopt(&self, plan: &SlotPlan) -> Result<Slot, Error> {
+    /// [`Error::Gone`] when its namespace or its interface does not stand; else what the kernel said.
+    pub async fn adopt(&self, plan: &SlotPlan, policy: &NetworkPolicy) -> Result<Slot, Error> {
         let gone = |missing| Error::Gone {
             label: plan.label.clone(),
             missing,
         };
         netns::open(&plan.label).map_err(|_| gone("its namespace"))?;
         match self.links.find(&plan.veth).await? {
-            Some(link) if link.alias.as_deref() == Some(&plan.label) => {
-                Ok(Slot::adopted(plan.clone()))
-            }
-            _ => Err(gone("its interface")),
+            Some(link) if link.alias.as_deref() == Some(&plan.label) => {}
+            _ => return Err(gone("its interface")),
+        }
+        slot::write_rules(plan, self.rules(plan, policy).rewrite()).await?;
+        Ok(Slot::adopted(plan.clone()))
+    }
+
+    /// Puts a slot under another policy, in one transaction: what it forbids stops with the next packet, and no packet
+    /// meets half of it.
+    ///
+    /// # Errors
+    /// What the kernel said; then the slot is under the policy that it had.
+    pub async fn change(&self, plan: &SlotPlan, policy: &NetworkPolicy) -> Result<(), Error> {
+        slot::write_rules(plan, self.rules(plan, policy).change()).await
+    }
+
+    fn rules<'a>(&'a self, plan: &'a SlotPlan, policy: &'a NetworkPolicy) -> SlotRules<'a> {
+        SlotRules {
+            plan,
+            bounds: &self.bounds,
+            limits: &self.limits,
+            policy,
         }
     }
 
@@ -260,7 +305,7 @@ fn label(link: Link) -> String {
     link.alias.unwrap_or(link.name)
 }
 
-async fn uplinks(links: &Links, configured: Option<String>) -> Result<Vec<Link>, Error> {
+pub(crate) async fn uplinks(links: &Links, configured: Option<String>) -> Result<Vec<Link>, Error> {
     let mut all = links.links().await?;
     if let Some(name) = configured {
         all.retain(|link| link.name == name);

@@ -1,76 +1,11 @@
-//! Subnets, and the two ranges of addresses that an instance owns.
+//! The two ranges of addresses that an instance owns.
 
 use std::fmt;
 use std::net::Ipv4Addr;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-
-/// IPv4 addresses that share their first bits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Subnet {
-    address: Ipv4Addr,
-    prefix: u8,
-}
-
-impl Subnet {
-    /// The subnet that `address` is in. A prefix above 32 counts as 32.
-    #[must_use]
-    pub const fn new(address: Ipv4Addr, prefix: u8) -> Self {
-        let prefix = if prefix > 32 { 32 } else { prefix };
-        let address = Ipv4Addr::from_bits(address.to_bits() & mask_bits(prefix));
-        Self { address, prefix }
-    }
-
-    /// One address alone.
-    #[must_use]
-    pub const fn host(address: Ipv4Addr) -> Self {
-        Self::new(address, 32)
-    }
-
-    /// Its first address.
-    #[must_use]
-    pub const fn address(self) -> Ipv4Addr {
-        self.address
-    }
-
-    /// How many bits its addresses share.
-    #[must_use]
-    pub const fn prefix(self) -> u8 {
-        self.prefix
-    }
-
-    /// The shared bits as an address.
-    #[must_use]
-    pub const fn mask(self) -> Ipv4Addr {
-        Ipv4Addr::from_bits(mask_bits(self.prefix))
-    }
-
-    /// Whether the address is one of it.
-    #[must_use]
-    pub const fn contains(self, address: Ipv4Addr) -> bool {
-        address.to_bits() & mask_bits(self.prefix) == self.address.to_bits()
-    }
-
-    /// Whether an address is in both.
-    #[must_use]
-    pub const fn overlaps(self, other: Self) -> bool {
-        self.contains(other.address) || other.contains(self.address)
-    }
-}
-
-const fn mask_bits(prefix: u8) -> u32 {
-    match prefix {
-        0 => 0,
-        bits => u32::MAX << (32 - bits),
-    }
-}
-
-impl fmt::Display for Subnet {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.address, self.prefix)
-    }
-}
+use wrenn_model::Subnet;
 
 /// A text that is no range of 65,536 addresses.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -179,18 +114,6 @@ impl Default for Ranges {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn subnets_hold_their_addresses_and_no_others() {
-        let subnet = Subnet::new(Ipv4Addr::new(172, 16, 5, 9), 12);
-        assert_eq!(subnet.to_string(), "172.16.0.0/12");
-        assert!(subnet.contains(Ipv4Addr::new(172, 31, 255, 255)));
-        assert!(!subnet.contains(Ipv4Addr::new(172, 32, 0, 0)));
-        assert!(subnet.overlaps(Subnet::host(Ipv4Addr::new(172, 17, 0, 1))));
-        assert!(Range::new(172, 20).subnet().overlaps(subnet));
-        assert!(!Range::new(10, 12).subnet().overlaps(subnet));
-        assert!(Subnet::new(Ipv4Addr::UNSPECIFIED, 0).contains(Ipv4Addr::BROADCAST));
-    }
 
     #[test]
     fn a_range_is_read_as_it_is_written() {

@@ -11,10 +11,11 @@ use wrenn_sys::{netns, tap};
 
 use crate::error::{Doing, Error};
 use crate::links::Links;
+use crate::nft::Batch;
 use crate::plan::{GATEWAY_ADDRESS, GATEWAY_MAC, GUEST_ADDRESS, GUEST_MAC, GUEST_PREFIX, SlotPlan};
-use crate::range::Subnet;
-use crate::slot_rules::{self, TAP, UPLINK};
+use crate::slot_rules::{SlotRules, TAP, UPLINK};
 use crate::sysctl;
+use wrenn_model::Subnet;
 
 /// A slot that stands. Dropping it takes nothing away: see [`crate::Network::remove`].
 #[derive(Debug)]
@@ -86,8 +87,9 @@ fn begin_connect(port: u16) -> io::Result<std::net::TcpStream> {
 }
 
 /// Makes all of a slot. What stands when it fails is the caller's to remove.
-pub(crate) async fn make(host: &Links, plan: &SlotPlan, mtu: u32) -> Result<Slot, Error> {
-    let (tap, inside) = make_namespace(plan).await?;
+pub(crate) async fn make(host: &Links, rules: &SlotRules<'_>, mtu: u32) -> Result<Slot, Error> {
+    let plan = rules.plan;
+    let (tap, inside) = make_namespace(plan, rules.batch()).await?;
     let namespace =
         netns::open(&plan.label).doing(|| format!("opening the namespace {}", plan.label))?;
     host.add_veth(&plan.veth, UPLINK, namespace.as_fd(), mtu)
@@ -106,9 +108,8 @@ pub(crate) async fn make(host: &Links, plan: &SlotPlan, mtu: u32) -> Result<Slot
 }
 
 /// The namespace with its TAP, settings and rules: nothing is up before the rules stand.
-async fn make_namespace(plan: &SlotPlan) -> Result<(OwnedFd, Links), Error> {
+async fn make_namespace(plan: &SlotPlan, rules: Batch) -> Result<(OwnedFd, Links), Error> {
     let runtime = Handle::current();
-    let rules = slot_rules::batch(plan);
     let made = netns::create(&plan.label, move || {
         let tap = tap::create(TAP, GATEWAY_MAC)?;
         settings()?;
@@ -118,6 +119,15 @@ async fn make_namespace(plan: &SlotPlan) -> Result<(OwnedFd, Links), Error> {
     });
     made.await
         .doing(|| format!("making the namespace {}", plan.label))
+}
+
+/// Writes rules inside a slot that stands.
+pub(crate) async fn write_rules(plan: &SlotPlan, rules: Batch) -> Result<(), Error> {
+    let doing = || format!("writing the rules of {}", plan.label);
+    let namespace = netns::open(&plan.label).doing(doing)?;
+    netns::enter(namespace, move || rules.commit())
+        .await
+        .doing(doing)
 }
 
 /// Forwarding first: the kernel sets others back with it.

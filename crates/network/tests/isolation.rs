@@ -5,7 +5,7 @@ mod bed;
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 
 use bed::{Bed, LONG, SHORT, received};
-use wrenn_network::{DENIED, GATEWAY_ADDRESS, GATEWAY_MAC, GUEST_ADDRESS, GUEST_MAC};
+use wrenn_network::{GATEWAY_ADDRESS, GATEWAY_MAC, GUEST_ADDRESS, GUEST_MAC, PRIVATE, PROTECTED};
 use wrenn_testkit::guest::{arp_request, ethernet, udp_frame};
 use wrenn_testkit::world::{
     HOST, INTERNET, LAN_NEIGHBOUR, METADATA, OTHER_INTERNET, RESOLVER, ROUTER, Service, Tape,
@@ -13,8 +13,9 @@ use wrenn_testkit::world::{
 
 /// Addresses in every range that is denied, and the neighbourhood of this host.
 fn forbidden() -> Vec<Ipv4Addr> {
-    let mut all: Vec<_> = DENIED
+    let mut all: Vec<_> = PROTECTED
         .iter()
+        .chain(&PRIVATE)
         .map(|subnet| {
             Ipv4Addr::from_bits(subnet.address().to_bits() | u32::from(subnet.prefix() < 32))
         })

@@ -5,7 +5,7 @@ mod bed;
 use std::net::Ipv4Addr;
 
 use bed::{Bed, LONG, connect_as, ip, start_guest};
-use wrenn_model::VmId;
+use wrenn_model::{NetworkPolicy, VmId};
 use wrenn_network::{Error, Network, Range, Ranges};
 use wrenn_sys::netns;
 use wrenn_testkit::leaks::{Scope, Snapshot};
@@ -16,7 +16,7 @@ async fn a_slot_comes_and_goes_without_a_rest() {
     let bed = Bed::make().await;
     let before = Snapshot::take(&bed.scope());
     let plan = bed.plan();
-    let mut slot = bed.network.create(&plan).await.unwrap();
+    let mut slot = bed.network.create(&plan, &open()).await.unwrap();
     assert_eq!(slot.plan(), &plan);
     assert!(slot.take_tap().is_some());
     assert!(slot.take_tap().is_none());
@@ -56,7 +56,7 @@ async fn a_slot_that_cannot_be_made_leaves_nothing() {
         ),
     ] {
         ip(&obstacle);
-        let failed = bed.network.create(&plan).await;
+        let failed = bed.network.create(&plan, &open()).await;
         assert!(
             matches!(failed, Err(Error::Kernel { .. })),
             "{obstacle}: {failed:?}"
@@ -68,8 +68,8 @@ async fn a_slot_that_cannot_be_made_leaves_nothing() {
         }
         before.assert_nothing_new(&bed.scope());
     }
-    let slot = bed.network.create(&plan).await.unwrap();
-    let taken = bed.network.create(&plan).await;
+    let slot = bed.network.create(&plan, &open()).await.unwrap();
+    let taken = bed.network.create(&plan, &open()).await;
     assert!(matches!(taken, Err(Error::Kernel { .. })), "{taken:?}");
     assert!(
         netns::open(&slot.plan().label).is_ok(),
@@ -85,7 +85,7 @@ async fn half_made_slots_are_removed() {
     let plan = bed.plan();
     netns::create(&plan.label, || Ok(())).await.unwrap();
     assert!(matches!(
-        bed.network.adopt(&plan).await,
+        bed.network.adopt(&plan, &open()).await,
         Err(Error::Gone { .. })
     ));
     bed.network.remove(&plan).await.unwrap();
@@ -93,7 +93,7 @@ async fn half_made_slots_are_removed() {
     ip(&format!("link add {} type veth", plan.veth));
     assert_eq!(bed.network.leftovers().await.unwrap(), [plan.veth.as_str()]);
     assert!(matches!(
-        bed.network.adopt(&plan).await,
+        bed.network.adopt(&plan, &open()).await,
         Err(Error::Gone { .. })
     ));
     bed.network.remove(&plan).await.unwrap();
@@ -108,10 +108,10 @@ async fn another_vms_interface_of_the_same_short_name_is_left_alone() {
     let plans =
         [(1, first), (2, second)].map(|(index, vm)| bed.network.plan(index, &vm.parse().unwrap()));
     assert_eq!(plans[0].veth, plans[1].veth);
-    bed.network.create(&plans[0]).await.unwrap();
-    bed.network.create(&plans[1]).await.unwrap_err();
+    bed.network.create(&plans[0], &open()).await.unwrap();
+    bed.network.create(&plans[1], &open()).await.unwrap_err();
     bed.network.remove(&plans[1]).await.unwrap();
-    bed.network.adopt(&plans[0]).await.unwrap();
+    bed.network.adopt(&plans[0], &open()).await.unwrap();
     assert_eq!(
         bed.network.leftovers().await.unwrap(),
         [plans[0].label.as_str()]
@@ -127,12 +127,15 @@ async fn a_restart_takes_up_what_stands() {
     let service = Service::tcp_echo_with(one.guest.listen(PORT).unwrap()).unwrap();
     let again = Network::open(bed.config()).await.unwrap();
     assert_eq!(again.ranges(), bed.network.ranges());
-    let mut adopted = again.adopt(one.slot.plan()).await.unwrap();
+    let mut adopted = again.adopt(one.slot.plan(), &open()).await.unwrap();
     assert!(adopted.take_tap().is_none());
     adopted.dialer().connect(PORT).await.unwrap();
     connect_as(0, (one.host_ip(), PORT), LONG).unwrap();
     let gone = again.plan(7, &VmId::random());
-    assert!(matches!(again.adopt(&gone).await, Err(Error::Gone { .. })));
+    assert!(matches!(
+        again.adopt(&gone, &open()).await,
+        Err(Error::Gone { .. })
+    ));
     drop((service, one));
     bed.close().await;
 }
@@ -144,7 +147,7 @@ async fn a_sweep_takes_all_but_what_is_kept() {
     let vms = [(); 3].map(|()| VmId::random());
     for (index, vm) in (1..).zip(&vms) {
         bed.network
-            .create(&bed.network.plan(index, vm))
+            .create(&bed.network.plan(index, vm), &open())
             .await
             .unwrap();
     }
@@ -155,8 +158,12 @@ async fn a_sweep_takes_all_but_what_is_kept() {
         bed.network.leftovers().await.unwrap(),
         [kept.label.as_str()]
     );
-    bed.network.adopt(&kept).await.unwrap();
-    other.network.adopt(strangers.slot.plan()).await.unwrap();
+    bed.network.adopt(&kept, &open()).await.unwrap();
+    other
+        .network
+        .adopt(strangers.slot.plan(), &open())
+        .await
+        .unwrap();
     drop(strangers);
     bed.close().await;
     other.close().await;
@@ -169,7 +176,7 @@ async fn an_index_is_used_again_in_a_new_namespace() {
     let mut last = None;
     for _ in 0..3 {
         let plan = bed.network.plan(5, &VmId::random());
-        let mut slot = bed.network.create(&plan).await.unwrap();
+        let mut slot = bed.network.create(&plan, &open()).await.unwrap();
         let guest = start_guest(&mut slot).await;
         let _service = Service::tcp_echo_with(guest.listen(PORT).unwrap()).unwrap();
         connect_as(0, (plan.host_ip, PORT), LONG).unwrap();
@@ -251,4 +258,9 @@ async fn ranges_are_chosen_recorded_and_defended() {
     network.close().await.unwrap();
     let claim = Scope::everything().only("unreachable 172.2");
     assert_eq!(Snapshot::take(&claim).lines().count(), 0);
+}
+
+/// The internet and nothing else.
+fn open() -> NetworkPolicy {
+    NetworkPolicy::default()
 }

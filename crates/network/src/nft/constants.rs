@@ -61,6 +61,32 @@ pub(super) mod ct {
     pub(crate) const KEY: u16 = 2;
 }
 
+pub(super) mod limit {
+    pub(crate) const RATE: u16 = 1;
+    pub(crate) const UNIT: u16 = 2;
+    pub(crate) const BURST: u16 = 3;
+    pub(crate) const TYPE: u16 = 4;
+    pub(crate) const FLAGS: u16 = 5;
+    pub(crate) const OF_PACKETS: u32 = 0;
+    pub(crate) const OF_BYTES: u32 = 1;
+    pub(crate) const OVER: u32 = 1;
+}
+
+pub(super) mod connlimit {
+    pub(crate) const COUNT: u16 = 1;
+    pub(crate) const FLAGS: u16 = 2;
+    pub(crate) const OVER: u32 = 1;
+}
+
+pub(super) mod reject {
+    pub(crate) const TYPE: u16 = 1;
+    pub(crate) const ICMP_CODE: u16 = 2;
+    pub(crate) const WITH_ICMP: u32 = 0;
+    pub(crate) const WITH_RESET: u32 = 1;
+    /// Communication administratively prohibited.
+    pub(crate) const PROHIBITED: u8 = 13;
+}
+
 pub(super) mod cmp {
     pub(crate) const SREG: u16 = 1;
     pub(crate) const OP: u16 = 2;

@@ -3,6 +3,7 @@
 //! `nft list ruleset` shows what stands as if it had been written in its own language.
 
 mod attribute;
+mod chains;
 mod constants;
 mod rule;
 mod socket;
@@ -10,7 +11,8 @@ mod socket;
 use attribute::Attributes;
 use constants::{chain, hook, table};
 
-pub(crate) use rule::{Interface, Layer4, Rule, state};
+pub(crate) use chains::{ForwardChain, Unmatched, forward_chains};
+pub(crate) use rule::{Direction, Interface, Layer4, Rule, state};
 pub(crate) use socket::{TableName, tables};
 
 /// What a table's chains see.
@@ -151,6 +153,15 @@ impl Batch {
             body,
             format!("chain {name}"),
         );
+    }
+
+    /// Takes all rules out of a chain.
+    pub(crate) fn flush_chain(&mut self, family: Family, table: &str, chain: &str) {
+        let body = Attributes::default()
+            .text(constants::rule::TABLE, table)
+            .text(constants::rule::CHAIN, chain);
+        let about = format!("the rules of chain {chain}");
+        self.push(libc::NFT_MSG_DELRULE, 0, family, body, about);
     }
 
     /// Adds rules at the end of a chain.

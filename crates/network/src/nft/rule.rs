@@ -4,10 +4,11 @@ use std::net::Ipv4Addr;
 
 use super::attribute::Attributes;
 use super::constants::{
-    bitwise, byteorder, cmp, ct, data, expr, exthdr, fib, immediate, list, masq, meta, nat,
-    payload, rt, verdict,
+    bitwise, byteorder, cmp, connlimit, ct, data, expr, exthdr, fib, immediate, limit, list, masq,
+    meta, nat, payload, reject, rt, verdict,
 };
-use crate::range::Subnet;
+use crate::limits::Rate;
+use wrenn_model::Subnet;
 
 /// Layer 4 protocols by their number in the IP header.
 #[derive(Debug, Clone, Copy)]
@@ -22,6 +23,18 @@ pub(crate) mod state {
     pub(crate) const ESTABLISHED: u32 = 1 << 1;
     pub(crate) const RELATED: u32 = 1 << 2;
 }
+
+/// Which way a packet of a connection goes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Direction {
+    /// As its first one.
+    Original = 0,
+    /// The other way.
+    Reply = 1,
+}
+
+/// The bit of a connection's status that says that its first packet has come through.
+const CONFIRMED: u32 = 1 << 3;
 
 /// The bit of a connection's status that says that its destination was rewritten.
 const DESTINATION_NAT: u32 = 1 << 5;
@@ -72,10 +85,45 @@ impl Rule {
     }
 
     pub(crate) fn port(self, protocol: Layer4, port: u16) -> Self {
-        self.meta(libc::NFT_META_L4PROTO)
-            .compare(libc::NFT_CMP_EQ, &[protocol as u8])
+        self.protocol(protocol)
             .payload(libc::NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2)
             .compare(libc::NFT_CMP_EQ, &port.to_be_bytes())
+    }
+
+    pub(crate) fn protocol(self, protocol: Layer4) -> Self {
+        self.meta(libc::NFT_META_L4PROTO)
+            .compare(libc::NFT_CMP_EQ, &[protocol as u8])
+    }
+
+    /// Packets that go this way of their connection.
+    pub(crate) fn direction(self, direction: Direction) -> Self {
+        self.ct(libc::NFT_CT_DIRECTION)
+            .compare(libc::NFT_CMP_EQ, &[direction as u8])
+    }
+
+    /// First packets. That a connection is new says less: without an answer it stays so.
+    pub(crate) fn begins_connection(self) -> Self {
+        self.ct(libc::NFT_CT_STATUS)
+            .mask(&CONFIRMED.to_ne_bytes())
+            .compare(libc::NFT_CMP_EQ, &[0; 4])
+    }
+
+    /// Packets beyond so many of those that get here.
+    pub(crate) fn packets_over(self, rate: Rate) -> Self {
+        self.over(rate, limit::OF_PACKETS)
+    }
+
+    /// Packets that make it more bytes than these, of those that get here.
+    pub(crate) fn bytes_over(self, rate: Rate) -> Self {
+        self.over(rate, limit::OF_BYTES)
+    }
+
+    /// Packets of connections beyond so many that stand, of those whose packets get here.
+    pub(crate) fn connections_over(self, count: u32) -> Self {
+        let limit = Attributes::default()
+            .number(connlimit::COUNT, count)
+            .number(connlimit::FLAGS, connlimit::OVER);
+        self.expression("connlimit", &limit)
     }
 
     /// Any of these bits of [`state`].
@@ -137,8 +185,7 @@ impl Rule {
     pub(crate) fn tcp_syn(self) -> Self {
         const SYN: u8 = 0x02;
         const RST: u8 = 0x04;
-        self.meta(libc::NFT_META_L4PROTO)
-            .compare(libc::NFT_CMP_EQ, &[Layer4::Tcp as u8])
+        self.protocol(Layer4::Tcp)
             .payload(libc::NFT_PAYLOAD_TRANSPORT_HEADER, 13, 1)
             .mask(&[SYN | RST])
             .compare(libc::NFT_CMP_EQ, &[SYN])
@@ -152,6 +199,20 @@ impl Rule {
 
     pub(crate) fn drop(self) -> Self {
         self.verdict(libc::NF_DROP, None)
+    }
+
+    /// Drops it and tells its sender that the connection is no more.
+    pub(crate) fn reset(self) -> Self {
+        let how = Attributes::default().number(reject::TYPE, reject::WITH_RESET);
+        self.expression("reject", &how)
+    }
+
+    /// Drops it and tells its sender that somebody forbids it.
+    pub(crate) fn prohibited(self) -> Self {
+        let how = Attributes::default()
+            .number(reject::TYPE, reject::WITH_ICMP)
+            .bytes(reject::ICMP_CODE, &[reject::PROHIBITED]);
+        self.expression("reject", &how)
     }
 
     /// Goes on in another chain, which has the last word.
@@ -217,6 +278,17 @@ impl Rule {
         self.expression("ct", &load)
     }
 
+    fn over(self, rate: Rate, of: u32) -> Self {
+        const SECOND: u64 = 1;
+        let limit = Attributes::default()
+            .bytes(limit::RATE, &rate.per_sec.to_be_bytes())
+            .bytes(limit::UNIT, &SECOND.to_be_bytes())
+            .number(limit::BURST, rate.burst)
+            .number(limit::TYPE, of)
+            .number(limit::FLAGS, limit::OVER);
+        self.expression("limit", &limit)
+    }
+
     fn network_header(self, offset: u32, length: u32) -> Self {
         self.payload(libc::NFT_PAYLOAD_NETWORK_HEADER, offset, length)
     }
@@ -260,6 +332,8 @@ impl Rule {
     fn subnet(self, subnet: Subnet, operator: i32) -> Self {
         let masked = if subnet.prefix() == 32 {
             self
+        } else if subnet.prefix() == 0 && operator == libc::NFT_CMP_EQ {
+            return self;
         } else {
             self.mask(&subnet.mask().octets())
         };

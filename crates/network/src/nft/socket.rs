@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use nix::errno::Errno;
 use nix::sys::socket::{
     AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, sendmsg,
-    socket,
+    setsockopt, socket, sockopt,
 };
 
 use super::attribute::{self, Attributes};
@@ -14,6 +14,8 @@ use super::constants::table;
 use super::{Batch, Family, Message};
 
 const HEADER: usize = 16;
+/// In bytes.
+const LARGEST_BATCH: usize = 1 << 20;
 const ERROR: u16 = 2;
 const DONE: u16 = 3;
 
@@ -109,27 +111,35 @@ pub(crate) struct TableName {
 /// # Errors
 /// What the kernel said.
 pub(crate) fn tables(family: Family) -> io::Result<Vec<TableName>> {
+    let all = &Attributes::default();
+    dump(libc::NFT_MSG_GETTABLE, family.number(), all, |_, body| {
+        parse_table(body)
+    })
+}
+
+/// Asks for all of a kind and hands the family and the attributes of each to `parse`. Family 0 stands for all families.
+pub(super) fn dump<T>(
+    kind: i32,
+    family: u8,
+    narrowed: &Attributes,
+    parse: impl Fn(u8, &[u8]) -> Option<T>,
+) -> io::Result<Vec<T>> {
     let socket = open()?;
     let mut request = Vec::new();
-    let kind = nf_tables(libc::NFT_MSG_GETTABLE);
-    encode_message(
-        &mut request,
-        kind,
-        libc::NLM_F_DUMP,
-        1,
-        family.number(),
-        0,
-        &Attributes::default(),
-    );
+    let (kind, flags) = (nf_tables(kind), libc::NLM_F_DUMP);
+    encode_message(&mut request, kind, flags, 1, family, 0, narrowed);
     send(&socket, &request)?;
     let mut found = Vec::new();
     while let Some(answers) = receive(&socket)? {
         for answer in messages(&answers) {
-            match answer.kind {
-                DONE => return Ok(found),
-                ERROR => return Err(io::Error::other("nf_tables refused to list its tables")),
+            match (answer.kind, answer.body) {
+                (DONE, _) => return Ok(found),
+                (ERROR, _) => {
+                    return Err(io::Error::other("nf_tables refused to list what it has"));
+                }
                 // The body begins with the family, a version and a resource id.
-                _ => found.extend(answer.body.get(4..).and_then(parse_table)),
+                (_, [family, _, _, _, body @ ..]) => found.extend(parse(*family, body)),
+                _ => {}
             }
         }
     }
@@ -158,7 +168,7 @@ fn parse_comment(data: &[u8]) -> Option<String> {
     (kind == table::COMMENT).then(|| rest.get(..usize::from(length)).map(text))?
 }
 
-fn text(bytes: &[u8]) -> String {
+pub(super) fn text(bytes: &[u8]) -> String {
     let end = bytes
         .iter()
         .position(|byte| *byte == 0)
@@ -230,6 +240,8 @@ fn open() -> io::Result<OwnedFd> {
         SockFlag::SOCK_CLOEXEC,
         SockProtocol::NetlinkNetFilter,
     )?;
+    // A batch is one message, and one of long policies is longer than the kernel keeps for a socket unasked.
+    setsockopt(&socket, sockopt::SndBufForce, &LARGEST_BATCH)?;
     bind(socket.as_raw_fd(), &NetlinkAddr::new(0, 0))?;
     Ok(socket)
 }

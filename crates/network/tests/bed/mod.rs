@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use nix::unistd::{Uid, setfsuid};
 use tempfile::TempDir;
-use wrenn_model::{InstanceId, VmId};
+use wrenn_model::{InstanceId, NetworkPolicy, VmId};
 use wrenn_network::{
-    Config, GATEWAY_ADDRESS, GUEST_ADDRESS, GUEST_MAC, GUEST_PREFIX, Network, Slot, SlotIndexes,
-    SlotPlan,
+    Config, GATEWAY_ADDRESS, GUEST_ADDRESS, GUEST_MAC, GUEST_PREFIX, Limits, Network, Slot,
+    SlotIndexes, SlotPlan,
 };
 use wrenn_sys::netns;
 use wrenn_testkit::guest::{FakeGuest, Identity};
@@ -77,7 +77,11 @@ impl Bed {
     }
 
     pub(crate) async fn inhabited(&self) -> Inhabited {
-        let mut slot = self.network.create(&self.plan()).await.unwrap();
+        self.inhabited_under(&NetworkPolicy::default()).await
+    }
+
+    pub(crate) async fn inhabited_under(&self, policy: &NetworkPolicy) -> Inhabited {
+        let mut slot = self.network.create(&self.plan(), policy).await.unwrap();
         let guest = start_guest(&mut slot).await;
         Inhabited { slot, guest }
     }
@@ -161,6 +165,8 @@ fn config(instance: &InstanceId, state: &TempDir) -> Config {
         ranges: None,
         resolvers: Vec::new(),
         uplink: None,
+        opened: Vec::new(),
+        limits: Limits::default(),
     }
 }
 

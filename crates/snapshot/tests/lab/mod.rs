@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::FallocateFlags;
 use wrenn_disk::{Disk, Layer, Qcow2};
 use wrenn_model::{
-    Isolation, MiB, OnTimeout, Platform, SandboxId, SandboxSpec, TemplateName, VmmKind,
+    Isolation, MiB, NetworkPolicy, OnTimeout, Platform, SandboxId, SandboxSpec, TemplateName, VmmKind,
 };
 use wrenn_snapshot::{Error, Facts, Generation, Generations, Next, base_root};
 use wrenn_sys::extents::Piece;
@@ -217,6 +217,7 @@ fn spec(memory: MiB) -> SandboxSpec {
         metadata: [("a".to_owned(), "b\n\u{202e}".to_owned())].into(),
         envs: BTreeMap::new(),
         owner_id: String::new(),
+        network: NetworkPolicy::default(),
     }
 }
 
