@@ -11,19 +11,19 @@ use std::time::{Duration, SystemTime};
 
 use wrenn_disk::{Layer, Volume, VolumeConfig};
 use wrenn_guest_image::{Cache, Images, Progress, Reuse};
-use wrenn_model::{Isolation, MiB, VmId};
+use wrenn_model::{ErrorKind, Fault, Isolation, MiB, SandboxSpec, Subnet, VmId};
 use wrenn_network::Network;
 use wrenn_snapshot::Root;
 use wrenn_vmm::{Qemu, QemuConfig, Vmm};
 
+use crate::admission::{Admission, Limits, Place};
 use crate::data_dir::DataDir;
 use crate::failpoint::Failpoints;
+use crate::metrics::Metrics;
 use crate::record::{Home, Keys, Origin, Vm};
 use crate::steps::blocking;
 use wrenn_model::chain;
 
-/// What the agent leaves to the host itself, in MiB.
-const HOST_RESERVE: u64 = 512;
 /// How much room the store keeps free, and how much it grows at a time, in bytes.
 const STORE_HEADROOM: u64 = 1 << 30;
 const STORE_STEP: u64 = 2 << 30;
@@ -38,8 +38,21 @@ pub struct Config {
     pub envd: &'static [u8],
     /// Where slow results are kept by content.
     pub cache: PathBuf,
-    /// Resolvers for guests; none means the host's own.
+    /// What guests may reach by the network, and how.
+    pub network: GuestNetwork,
+    /// What guests may have of the host.
+    pub limits: Limits,
+}
+
+/// What guests may reach by this host's network, and how much of it they may use.
+#[derive(Debug, Clone, Default)]
+pub struct GuestNetwork {
+    /// Who answers their questions for names; none means whom the host asks.
     pub resolvers: Vec<Ipv4Addr>,
+    /// Private ranges of which sandboxes' policies may open parts.
+    pub opened: Vec<Subnet>,
+    /// What each guest may use.
+    pub limits: wrenn_network::Limits,
 }
 
 /// Why a host cannot run sandboxes. The text says what to do.
@@ -96,8 +109,9 @@ pub struct Host {
     pub(crate) vmm: Arc<dyn Vmm>,
     pub(crate) boot: Boot,
     pub(crate) failpoints: Failpoints,
+    pub(crate) metrics: Metrics,
     pub(crate) cpus: u32,
-    pub(crate) memory_mib: u64,
+    pub(crate) admission: Arc<Admission>,
     base_uid: u32,
     base_roots: BaseRoots,
 }
@@ -190,7 +204,8 @@ impl Host {
             volume,
             images,
         };
-        Self::with_vmm(store, Arc::new(vmm), boot, config.resolvers.clone()).await
+        let host = Self::with_vmm(store, Arc::new(vmm), boot, config.network.clone()).await?;
+        host.limited(config.limits.clone())
     }
 
     /// Prepares the network for the machines of this VMM.
@@ -198,7 +213,7 @@ impl Host {
         store: Store,
         vmm: Arc<dyn Vmm>,
         boot: Boot,
-        resolvers: Vec<Ipv4Addr>,
+        guests: GuestNetwork,
     ) -> Result<Self, OpenError> {
         let Store {
             data,
@@ -209,8 +224,10 @@ impl Host {
             instance: data.instance().clone(),
             state_dir: data.path().to_owned(),
             ranges: None,
-            resolvers,
+            resolvers: guests.resolvers,
             uplink: None,
+            opened: guests.opened,
+            limits: guests.limits,
         })
         .await
         .map_err(cannot("the network cannot be set up"))?;
@@ -219,6 +236,7 @@ impl Host {
         }
         let failpoints = Failpoints::from_env().map_err(cannot("a test switch is wrong"))?;
         Ok(Self {
+            admission: admission(&data, &boot, Limits::default())?,
             base_uid: base_uid(&network),
             base_roots: BaseRoots::default(),
             data,
@@ -228,9 +246,15 @@ impl Host {
             vmm,
             boot,
             failpoints,
+            metrics: Metrics::default(),
             cpus: cpus(),
-            memory_mib: memory_mib(),
         })
+    }
+
+    /// The same host, of which guests may have no more than this.
+    pub fn limited(self, limits: Limits) -> Result<Self, OpenError> {
+        let admission = admission(&self.data, &self.boot, limits)?;
+        Ok(Self { admission, ..self })
     }
 
     /// The faults that tests arm.
@@ -239,13 +263,25 @@ impl Host {
         self.failpoints.clone()
     }
 
-    /// What guests may be promised together, in MiB.
-    pub(crate) fn promisable_mib(&self) -> u64 {
-        self.memory_mib.saturating_sub(HOST_RESERVE)
+    /// Takes a place for a virtual machine to come.
+    ///
+    /// # Errors
+    /// That there is none, and when to try again.
+    pub(crate) async fn admit(self: &Arc<Self>, spec: &SandboxSpec) -> Result<Place, Fault> {
+        let (host, spec) = (self.clone(), spec.clone());
+        tokio::task::spawn_blocking(move || host.admission.admit(&host.volume, &spec))
+            .await
+            .map_err(|error| {
+                Fault::new(
+                    ErrorKind::Internal,
+                    error.to_string(),
+                    "see the agent's log",
+                )
+            })?
     }
 
     /// The user id of the VMM in a slot: nobody else on this machine has it.
-    fn uid(&self, slot_index: u16) -> u32 {
+    pub(crate) fn uid(&self, slot_index: u16) -> u32 {
         self.base_uid + u32::from(slot_index)
     }
 
@@ -388,10 +424,13 @@ fn cpus() -> u32 {
         .unwrap_or(1)
 }
 
-/// The machine's memory in MiB.
-fn memory_mib() -> u64 {
-    let pages = rustix::system::sysinfo();
-    (pages.totalram * u64::from(pages.mem_unit)) >> 20
+fn admission(data: &DataDir, boot: &Boot, limits: Limits) -> Result<Arc<Admission>, OpenError> {
+    let size = |path: &Path| path.metadata().map_or(0, |file| file.len());
+    // QEMU keeps what it booted from.
+    let own = wrenn_vmm::own_memory(size(&boot.kernel) + size(&boot.initrd));
+    Admission::new(limits, data.instance(), own, cpus())
+        .map(Arc::new)
+        .map_err(cannot("what guests may have cannot be bounded"))
 }
 
 #[cfg(test)]

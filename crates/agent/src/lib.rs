@@ -1,8 +1,10 @@
 //! The host agent: the life of every sandbox on this machine. It owns the truth about what exists.
 //!
 //! ```text
+//!   socket    where the RPC is served, and for whom
 //!   service   the RPC: requests in, faults out
 //!   Agent     create, destroy, find; one Sandbox task for each
+//!   admission who may have a virtual machine, by what the host has, and in turn
 //!   sandbox   the task: events of the lifecycle, their effects
 //!   handle    a sandbox as the others hold it: requests in, a view out
 //!   steps     how a sandbox gets a virtual machine, forwards and backwards
@@ -13,6 +15,7 @@
 //! ```
 
 mod activity;
+mod admission;
 mod archive;
 mod clock;
 mod data_dir;
@@ -25,6 +28,7 @@ mod host;
 mod journal;
 mod machine;
 mod messages;
+mod metrics;
 mod operations;
 mod pause;
 mod record;
@@ -32,35 +36,40 @@ mod recovery;
 mod sandbox;
 mod scrub;
 mod service;
+mod socket;
 mod steps;
 mod table;
 mod tidy;
 mod time;
+mod usage;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::UnixListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wrenn_guest_image::Template;
 use wrenn_model::lifecycle::{Event, Reason, State};
-use wrenn_model::{ErrorKind, Fault, SandboxId, SandboxSpec, TemplateName};
+use wrenn_model::{ErrorKind, Fault, MiB, SandboxId, SandboxSpec, TemplateName};
 
+pub use admission::{InvalidOvercommit, Limits, MemoryOvercommit};
 pub use archive::{EXPORT, IMPORT};
 pub use data_dir::{DataDir, DataDirError};
 pub use failpoint::Failpoints;
-pub use host::{Boot, Config, Host, OpenError, Store};
+pub use host::{Boot, Config, GuestNetwork, Host, OpenError, Store};
 pub use operations::{OPERATIONS, Operation};
 pub use pause::{PAUSE, PauseStep};
+pub use sandbox::NETWORK;
+pub use socket::{ServerSocket, Sockets};
 pub use steps::{CREATE, Plan, RESUME, Step};
 
+use admission::Purpose;
 use handle::Handle;
 use journal::{Journal, Replay};
 use record::{Home, Origin, Record};
-use sandbox::{Sandbox, Start};
+use sandbox::{Sandbox, Start, refused};
 use table::Table;
 use wrenn_model::chain;
 
@@ -94,10 +103,11 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// An agent that has read its journal. It answers once [`Agent::serve`] has recovered.
+    /// An agent that has read its journal. It answers once it has recovered.
     fn new(host: Host) -> Result<(Self, Replay), journal::Error> {
-        let (journal, replay) = Journal::open(&host.data.path().join("journal"), &host.sandboxes())?;
-        let table = Arc::new(Table::new(host.promisable_mib()));
+        let (journal, replay) =
+            Journal::open(&host.data.path().join("journal"), &host.sandboxes())?;
+        let table = Arc::new(Table::default());
         let agent = Self {
             host: Arc::new(host),
             journal,
@@ -149,27 +159,6 @@ impl Agent {
         }
     }
 
-    /// Serves the RPC on the data directory's socket until `shutdown`, or until everything was taken down. Sandboxes go
-    /// on running afterwards.
-    pub async fn serve(&self, shutdown: CancellationToken) -> Result<(), StartError> {
-        let path = self.host.data.socket();
-        let listener =
-            listen(&path).map_err(|error| StartError(format!("{}: {error}", path.display())))?;
-        let down = self.down.clone();
-        let ended = async move {
-            tokio::select! {
-                () = shutdown.cancelled() => {}
-                () = down.cancelled() => {}
-            }
-        };
-        let served = axum::serve(listener, service::router(self.clone()))
-            .with_graceful_shutdown(ended)
-            .await;
-        // A path that nobody listens on would only mislead.
-        drop(wrenn_sys::durable::remove(&path));
-        served.map_err(|error| StartError(format!("{}: {error}", path.display())))
-    }
-
     /// Returns when recovery has ended.
     pub async fn recovered(&self) {
         // The sender lives in this value.
@@ -187,10 +176,10 @@ impl Agent {
         self.recovered().await;
         // Nothing wakes or begins any more, also what was asked for already.
         self.ready.send_replace(false);
-        self.table.close(true);
+        self.host.admission.close(true);
         let taken = self.end_and_close().await;
         if taken.is_err() {
-            self.table.close(false);
+            self.host.admission.close(false);
             self.ready.send_replace(true);
         }
         taken
@@ -261,12 +250,15 @@ impl Agent {
             return same(there, &spec).await;
         }
         self.check_size(&spec)?;
+        self.host.network.check(&spec.network).map_err(refused)?;
         let template = self.template(&spec).await?;
-        let place = self.table.admit(&spec)?;
+        let place = self.host.admit(&spec).await?;
+        let waiting = self.host.admission.queue(&spec, Purpose::Create)?;
         let record = self.plan(spec.clone(), place.slot_index, &template);
         let start = Start {
             record,
             place: Some(place),
+            waiting: Some(waiting),
             parts: steps::Parts::default(),
         };
         let handle = match self.add(start, Some(Event::Boot)) {
@@ -307,14 +299,25 @@ impl Agent {
                 "ask for as many vCPUs as the host has processors, or fewer",
             );
         }
-        let most = self.host.promisable_mib();
-        if spec.memory.0 < 128 || u64::from(spec.memory.0) > most {
+        let most = self.largest()?.0;
+        if !(128..=most).contains(&spec.memory.0) {
             return refuse(
                 format!("memory_mb {} is not between 128 and {most}", spec.memory.0),
                 "ask for an amount of memory that the host has",
             );
         }
         Ok(())
+    }
+
+    /// The memory of the largest guest that this host can have at all.
+    fn largest(&self) -> Result<MiB, Fault> {
+        self.host.admission.largest().map_err(|error| {
+            Fault::new(
+                ErrorKind::Internal,
+                format!("the host's memory cannot be seen: {error}"),
+                "see the agent's log",
+            )
+        })
     }
 
     async fn template(&self, spec: &SandboxSpec) -> Result<Template, Fault> {
@@ -462,12 +465,8 @@ impl Drop for Caller {
 #[error("the host agent cannot start: {0}")]
 pub struct StartError(String);
 
-/// Only root may connect.
-fn listen(path: &Path) -> std::io::Result<UnixListener> {
-    use std::os::unix::fs::PermissionsExt;
-
-    wrenn_sys::durable::remove(path)?;
-    let listener = UnixListener::bind(path)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
-    Ok(listener)
+impl StartError {
+    fn because(error: &dyn std::error::Error) -> Self {
+        Self(chain(error))
+    }
 }

@@ -3,6 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Body;
+use axum::extract::Request;
+use axum::middleware::Next;
 use bytes::Bytes;
 use connectrpc::{
     CompressionPolicy, ConnectError, ConnectRpcService, Encodable, InboundStream, Limits,
@@ -13,12 +16,12 @@ use tokio::sync::mpsc;
 use wrenn_hostagent_api as rpc;
 use wrenn_hostagent_api::__buffa::oneof::import_snapshot_request::Part as ImportPart;
 use wrenn_hostagent_api::__buffa::oneof::write_file_stream_request::Part;
-use wrenn_hostagent_api::{HostAgentService, HostAgentServiceExt};
+use wrenn_hostagent_api::{HostAgentService, HostAgentServiceExt, protocol};
 
 use crate::exec::{self, Command, Followed};
 use crate::handle::Handle;
 use crate::messages::{
-    check_path, invalid, limit, refuse, to_event, to_message, to_spec, to_times,
+    check_path, invalid, limit, refuse, to_event, to_message, to_policy, to_spec, to_times,
 };
 use crate::steps::Guest;
 use crate::{Agent, activity, guest};
@@ -30,18 +33,32 @@ const EXEC_LIMIT: Duration = Duration::from_secs(30);
 /// The largest whole file, in bytes; larger ones are streamed.
 const LARGEST_FILE: usize = 100 << 20;
 
-/// Connect RPC over HTTP/1.1 and h2c.
+/// Connect RPC over HTTP/1.1 and h2c, for callers of our major version.
 pub(crate) fn router(agent: Agent) -> axum::Router {
     let service = std::sync::Arc::new(agent).register(connectrpc::Router::new());
     let limits = Limits::default()
         .with_max_message_size(LARGEST_MESSAGE)
         .with_max_request_body_size(usize::MAX);
-    axum::Router::new().fallback_service(
-        ConnectRpcService::new(service)
-            .with_limits(limits)
-            // It is one machine: compressing would only cost time.
-            .with_compression_policy(CompressionPolicy::disabled()),
-    )
+    let service = ConnectRpcService::new(service)
+        .with_limits(limits)
+        // It is one machine: compressing would only cost time.
+        .with_compression_policy(CompressionPolicy::disabled());
+    axum::Router::new()
+        .fallback_service(service)
+        .layer(axum::middleware::from_fn(check_version))
+}
+
+/// A caller of another major version learns why it is not answered, whatever it asked for.
+async fn check_version(request: Request, next: Next) -> axum::response::Response {
+    match protocol::CURRENT.check(request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err(mismatch) => {
+            tracing::warn!(%mismatch, remedy = mismatch.remedy(), "a caller is refused");
+            ConnectError::from(mismatch)
+                .into_http_response(request.headers())
+                .map(Body::new)
+        }
+    }
 }
 
 #[expect(refining_impl_trait, reason = "no answer borrows from the agent")]
@@ -58,11 +75,13 @@ impl HostAgentService for Agent {
             .await
             .map_err(refuse)?;
         let sandbox = to_message(self, &handle);
+        let steps = handle.shared.created.get().map(to_times);
         Response::ok(rpc::CreateSandboxResponse {
             sandbox_id: sandbox.sandbox_id.clone(),
             status: sandbox.status.clone(),
             host_ip: sandbox.host_ip.clone(),
             sandbox: sandbox.into(),
+            steps: steps.unwrap_or_default(),
             ..Default::default()
         })
     }
@@ -119,6 +138,21 @@ impl HostAgentService for Agent {
             host_ip: sandbox.host_ip.clone(),
             sandbox: sandbox.into(),
             steps: to_times(&timings),
+            ..Default::default()
+        })
+    }
+
+    async fn set_network(
+        &self,
+        _: RequestContext,
+        request: ServiceRequest<'_, rpc::SetNetworkRequest>,
+    ) -> ServiceResult<impl Encodable<rpc::SetNetworkResponse> + Send + use<>> {
+        let request = request.to_owned_message();
+        let policy = to_policy(request.network.into_option())?;
+        let handle = self.find(&request.sandbox_id).map_err(refuse)?;
+        handle.set_network(policy).await.map_err(refuse)?;
+        Response::ok(rpc::SetNetworkResponse {
+            sandbox: to_message(self, &handle).into(),
             ..Default::default()
         })
     }
@@ -506,6 +540,27 @@ impl HostAgentService for Agent {
         })
     }
 
+    async fn metrics(
+        &self,
+        _: RequestContext,
+        request: ServiceRequest<'_, rpc::MetricsRequest>,
+    ) -> ServiceResult<impl Encodable<rpc::MetricsResponse> + Send + use<>> {
+        let id = request.to_owned_message().sandbox_id;
+        Response::ok(self.usage(&id).await.map_err(refuse)?)
+    }
+
+    async fn host_metrics(
+        &self,
+        _: RequestContext,
+        _: ServiceRequest<'_, rpc::HostMetricsRequest>,
+    ) -> ServiceResult<impl Encodable<rpc::HostMetricsResponse> + Send + use<>> {
+        let sandboxes = self.table.all();
+        Response::ok(rpc::HostMetricsResponse {
+            text: self.host.metrics.text(sandboxes.iter().map(Arc::as_ref)),
+            ..Default::default()
+        })
+    }
+
     async fn list_templates(
         &self,
         _: RequestContext,
@@ -549,7 +604,7 @@ impl HostAgentService for Agent {
             isolation: self.host.vmm.isolation().as_str().to_owned(),
             vmm: self.host.vmm.kind().as_str().to_owned(),
             cpus: self.host.cpus,
-            memory_mb: self.host.promisable_mib(),
+            memory_mb: self.largest().map_err(refuse)?.0.into(),
             ..Default::default()
         })
     }

@@ -14,5 +14,6 @@
 )]
 #[rustfmt::skip]
 mod generated;
+pub mod protocol;
 
 pub use generated::hostagent::v1::*;

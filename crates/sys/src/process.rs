@@ -273,6 +273,29 @@ pub fn spawn_helper(
         .spawn()
 }
 
+/// Starts a service of our own, to be watched and ended by us: its standard output is ours to read, its log is ours, and what
+/// a terminal sends to us it does not get. It inherits `stdin` and nothing else. Dropping the handle ends it.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a program of the host runs to its end, a service runs until it is told"
+)]
+pub fn spawn_service(
+    program: &Path,
+    args: impl IntoIterator<Item = impl AsRef<OsStr>>,
+    stdin: OwnedFd,
+) -> io::Result<Child> {
+    Command::new(program)
+        .args(args)
+        .env_clear()
+        .current_dir("/")
+        .stdin(Stdio::from(stdin))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use connectrpc::ConnectError;
-use connectrpc::client::{CallOptions, ClientConfig, Http2Connection, SharedHttp2Connection};
+use connectrpc::client::{CallOptions, Http2Connection, SharedHttp2Connection};
 use futures::{Stream, stream};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::mpsc;
@@ -51,7 +51,7 @@ impl AgentRpc {
             Http2Connection::builder().lazy_unix(data.join("agent.sock"), address.clone());
         Self(rpc::HostAgentServiceClient::new(
             connection.shared(1),
-            ClientConfig::new(address).proto(),
+            rpc::protocol::client_config(address),
         ))
     }
 

@@ -2,8 +2,11 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand};
+use wrenn_agent::{Limits, MemoryOvercommit};
+use wrenn_model::MiB;
 
 /// Self-hosted microVM sandboxes.
 #[derive(Debug, Parser)]
@@ -64,8 +67,12 @@ pub(crate) struct Globals {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run Wrenn on this machine: control plane and agent in one process. Needs root.
+    /// Run Wrenn on this machine: `wrenn agent`, and a `wrenn server` that it starts and watches. Needs root.
     Up(UpArgs),
+    /// Run the host's agent alone: it makes, keeps and ends virtual machines. Needs root.
+    Agent(AgentArgs),
+    /// Run the control plane alone, which serves the API over an agent. Needs no root, and should not have it.
+    Server(ServerArgs),
     /// End every sandbox that lives and give the machine back what Wrenn took; paused ones stay on disk. Needs root.
     Down,
     /// Make, use and end sandboxes.
@@ -77,6 +84,8 @@ pub(crate) enum Command {
     /// Build, list and remove templates.
     #[command(subcommand)]
     Template(TemplateCommand),
+    /// Look at this machine: what helps, hinders or endangers sandboxes here, and what to do. Fails when none can run.
+    Doctor,
     /// Measure Wrenn beside the same work done by hand.
     Bench(BenchArgs),
     /// Start a VMM inside its jail; the agent runs this.
@@ -86,12 +95,110 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct UpArgs {
+    #[command(flatten)]
+    pub(crate) listen: ListenArgs,
+    #[command(flatten)]
+    pub(crate) guests: GuestArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AgentArgs {
+    #[command(flatten)]
+    pub(crate) guests: GuestArgs,
+    /// The user that `wrenn server` runs as: beside root, nobody else may connect. Without it root alone may.
+    #[arg(long, value_name = "NAME|UID")]
+    pub(crate) server_user: Option<String>,
+    /// The socket for that user, in a folder of its own.
+    #[arg(
+        long,
+        value_name = "PATH",
+        default_value = "/run/wrenn/agent.sock",
+        requires = "server_user"
+    )]
+    pub(crate) server_socket: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServerArgs {
+    #[command(flatten)]
+    pub(crate) listen: ListenArgs,
+    /// Where the host's agent is.
+    #[arg(
+        long,
+        env = "WRENN_AGENT",
+        value_name = "unix:PATH",
+        default_value = "unix:/run/wrenn/agent.sock"
+    )]
+    pub(crate) agent: AgentAddress,
+    /// Its own folder, for the database and the first API key.
+    #[arg(
+        long,
+        env = "WRENN_STATE",
+        value_name = "DIR",
+        default_value = "/var/lib/wrenn-server"
+    )]
+    pub(crate) state: PathBuf,
+    /// As `wrenn up` starts it, as root: the listener is standard input, the API key is the data directory's, and before
+    /// anything is served it becomes this user, who sees the folders of database and socket alone.
+    #[arg(long, value_name = "UID", hide = true)]
+    pub(crate) confine: Option<u32>,
+}
+
+/// Where the API is served.
+#[derive(Debug, Args)]
+pub(crate) struct ListenArgs {
     /// Where to serve the API.
     #[arg(long, env = "ADDR", default_value = "127.0.0.1:8080")]
     pub(crate) addr: SocketAddr,
     /// Allow an address that other machines can reach. The API speaks plain HTTP: put TLS in front of it.
     #[arg(long)]
     pub(crate) listen_public: bool,
+}
+
+/// What sandboxes may have of the host.
+#[derive(Debug, Args)]
+pub(crate) struct GuestArgs {
+    /// The most memory that sandboxes are promised together, in MiB, what runs them included; without it all that the
+    /// host has, but for what its other programs use and a reserve.
+    #[arg(long = "memory", env = "WRENN_MEMORY_MB", value_name = "MIB")]
+    pub(crate) memory_mb: Option<u32>,
+    /// How many times over memory is promised, 1 to 16. More than 1 is for who knows that guests rarely touch what they
+    /// ask for: if they do, the kernel ends some of them.
+    #[arg(
+        long,
+        env = "WRENN_MEMORY_OVERCOMMIT",
+        value_name = "FACTOR",
+        default_value_t
+    )]
+    pub(crate) memory_overcommit: MemoryOvercommit,
+}
+
+impl GuestArgs {
+    /// The same as the agent takes it.
+    pub(crate) fn limits(&self) -> Limits {
+        Limits {
+            memory: self.memory_mb.map(MiB),
+            memory_overcommit: self.memory_overcommit,
+        }
+    }
+}
+
+/// Where an agent is, written `unix:/run/wrenn/agent.sock`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct AgentAddress {
+    pub(crate) socket: PathBuf,
+}
+
+impl FromStr for AgentAddress {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let path = text.strip_prefix("unix:").map(PathBuf::from);
+        match path {
+            Some(socket) if socket.is_absolute() => Ok(Self { socket }),
+            _ => Err("it has the form unix:/PATH"),
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -102,6 +209,8 @@ pub(crate) enum SandboxCommand {
     Ls(ListArgs),
     /// Show one sandbox.
     Get(IdArg),
+    /// Show what a sandbox uses: CPU time, memory, disk, network, as its host counts them.
+    Metrics(IdArg),
     /// Run a command in a sandbox; its output streams, its exit code is returned.
     Exec(ExecArgs),
     /// Copy a file into or out of a sandbox.
@@ -383,6 +492,18 @@ mod tests {
         ] {
             assert!(!parse(wrong), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn an_agent_is_a_socket_by_its_whole_path() {
+        let address: AgentAddress = "unix:/run/x/agent.sock".parse().unwrap();
+        assert_eq!(address.socket, PathBuf::from("/run/x/agent.sock"));
+        for wrong in ["", "/run/x", "unix:", "unix:agent.sock", "tcp:1.1.1.1:1"] {
+            assert!(wrong.parse::<AgentAddress>().is_err(), "{wrong}");
+        }
+        let agent = |args: &[&str]| Cli::try_parse_from([&["wrenn", "agent"], args].concat());
+        assert!(agent(&["--server-user", "wrenn"]).is_ok());
+        assert!(agent(&["--server-socket", "/run/x/agent.sock"]).is_err());
     }
 
     #[test]

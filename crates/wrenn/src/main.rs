@@ -36,17 +36,21 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<ExitCode> {
-    // What the server does is told; a command that asks one says only what goes wrong.
-    let default = if matches!(cli.command, Command::Up(_)) {
-        "info"
-    } else {
-        "warn"
+    // What a control plane gives up, a process can give up only while it has one thread.
+    let prepared = match &cli.command {
+        Command::Server(args) => Some(commands::server::prepare(&cli.globals, args)?),
+        _ => None,
+    };
+    // What those who serve do is told; a command that asks one says only what goes wrong.
+    let default = match cli.command {
+        Command::Up(_) | Command::Agent(_) | Command::Server(_) => "info",
+        _ => "warn",
     };
     logging::start(cli.globals.log.as_deref(), default, cli.globals.log_json)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    let done = runtime.block_on(commands::run(cli));
+    let done = runtime.block_on(commands::run(cli, prepared));
     // A read of standard input that nobody waits for any more must not hold the end up.
     runtime.shutdown_background();
     done

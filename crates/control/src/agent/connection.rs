@@ -8,9 +8,9 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use connectrpc::client::{ClientConfig, Http2Connection, SharedHttp2Connection};
+use connectrpc::client::{Http2Connection, SharedHttp2Connection};
 use http::Uri;
-use wrenn_hostagent_api::HostAgentServiceClient;
+use wrenn_hostagent_api::{HostAgentServiceClient, protocol};
 
 /// Idle connections that are kept for the next call.
 const IDLE: usize = 32;
@@ -69,7 +69,7 @@ impl Connections {
             .initial_stream_window_size(WINDOW)
             .initial_connection_window_size(WINDOW)
             .lazy_unix(self.socket.as_path(), address.clone());
-        HostAgentServiceClient::new(connection.shared(1), ClientConfig::new(address).proto())
+        HostAgentServiceClient::new(connection.shared(1), protocol::client_config(address))
     }
 }
 

@@ -1,8 +1,12 @@
 //! One module a command.
 
+mod agent;
 mod bench;
+mod doctor;
 mod down;
 mod sandbox;
+pub(crate) mod server;
+mod signals;
 mod snapshot;
 mod template;
 mod up;
@@ -14,14 +18,22 @@ use anyhow::Result;
 use crate::cli::{Cli, Command};
 
 /// Runs a command to its end; gives the exit code.
-pub(crate) async fn run(cli: Cli) -> Result<ExitCode> {
+///
+/// A control plane was prepared before there was a runtime.
+pub(crate) async fn run(cli: Cli, prepared: Option<server::Prepared>) -> Result<ExitCode> {
     let globals = &cli.globals;
     match cli.command {
-        Command::Up(args) => up::run(globals, &args).await?,
+        Command::Up(args) => return up::run(globals, &args).await,
+        Command::Agent(args) => agent::run(globals, &args).await?,
+        Command::Server(args) => match prepared {
+            Some(prepared) => server::run(globals, &args, &prepared).await?,
+            None => unreachable!("main prepares a control plane before there is a runtime"),
+        },
         Command::Down => down::run(globals).await?,
         Command::Sandbox(command) => return sandbox::run(globals, command).await,
         Command::Snapshot(command) => return snapshot::run(globals, command).await,
         Command::Template(command) => template::run(globals, command).await?,
+        Command::Doctor => return doctor::run(globals).await,
         Command::Bench(args) => bench::run(globals, &args).await?,
         Command::Jail => unreachable!("main starts the jail before there is a runtime"),
     }

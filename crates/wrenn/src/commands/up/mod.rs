@@ -1,124 +1,146 @@
-//! `wrenn up`: control plane and agent in one process, over the same RPC as on a fleet.
+//! `wrenn up`: the agent, and a control plane that it starts as a program of its own, over the same RPC as on a fleet.
 //!
 //! ```text
 //!   data directory locked ─► port taken ─► store mounted ─► template there ─► kernel, VMM, network
-//!     ─► agent serves its socket ─► control plane over that socket ─► API served ─► a signal, or `wrenn down`
+//!     ─► agent serves its sockets ─► `wrenn server` started, confined ─► API served ─► a signal, or `wrenn down`
 //! ```
 //!
 //! What it ends with is the reverse, but for the sandboxes: they go on running.
 
-mod address;
 mod banner;
-mod plane;
+mod service;
+mod state;
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::ffi::OsString;
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
+use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
-use wrenn_agent::{Agent, DataDir, Host, Store};
+use wrenn_agent::{Agent, ServerSocket};
 
+use super::server::{address, plane};
+use super::signals::Signals;
 use crate::agent_rpc::AgentRpc;
 use crate::cli::{Globals, UpArgs};
-use crate::install;
-use crate::progress::Told;
+use crate::{commands, install};
+use service::{NeverServed, Service};
 
-/// Runs until a signal comes or `wrenn down` asks.
-pub(crate) async fn run(globals: &Globals, args: &UpArgs) -> Result<()> {
+/// Runs until a signal comes or `wrenn down` asks. Gives the exit code.
+pub(crate) async fn run(globals: &Globals, args: &UpArgs) -> Result<ExitCode> {
     install::require_root("wrenn up")?;
-    address::check(args)?;
+    address::check(&args.listen)?;
     let mut signals = Signals::new()?;
     let data = install::data_dir(globals)?;
     let dir = data.path().to_owned();
-    let listener = address::bind(args.addr).await?;
+    let listener = address::bind(args.listen.addr).await?.into_std()?;
     let address = listener.local_addr()?;
+    // Whoever serves learns the key from the file; a file that holds none is told before long work.
+    plane::key(&dir.join(plane::API_KEY))?;
     let agent = tokio::select! {
-        agent = start_agent(data, globals) => agent?,
-        () = signals.wait() => return Ok(()),
+        agent = commands::agent::start(data, globals, args.guests.limits()) => agent?,
+        () = signals.wait() => return Ok(ExitCode::SUCCESS),
     };
 
     let shutdown = CancellationToken::new();
-    let tasks = TaskTracker::new();
-    let socket = serve_agent(&agent, &shutdown, &tasks);
-    let plane = plane::open(&dir).await?;
-    let serving = tasks.spawn(plane::serve(plane, listener, shutdown.clone()));
+    let socket = server_socket(&agent, &dir);
+    let mut serving = tokio::spawn(agent.listen(Some(&socket))?.serve(shutdown.clone()));
+    let mut server = server(globals, args, &dir, &socket, listener)?;
+    let serves = server.serves();
     let rpc = AgentRpc::new(&dir);
     let left = tokio::select! {
         biased;
         () = signals.wait() => rpc.running().await.unwrap_or(0),
         () = agent.down() => 0,
-        ended = serving => return ended?.context("the API is not served any more"),
-        ended = socket => return ended?.context("the agent does not serve any more"),
-        refused = announce(&rpc, address, &dir, globals.json) => match refused? {},
+        ended = &mut serving => return ended?.context("the agent does not serve any more").map(|()| ExitCode::FAILURE),
+        ended = server.keep() => return never_served(ended),
+        refused = announce(&rpc, serves, address, &dir, globals.json) => match refused? {},
     };
-    shutdown.cancel();
-    tasks.close();
+    let ended = async {
+        // It ends first: what it still does for its callers, it does with the agent.
+        server.end().await?;
+        shutdown.cancel();
+        serving.await?.context("the agent did not end well")
+    };
     tokio::select! {
-        () = tasks.wait() => {}
+        ended = ended => ended?,
         () = signals.wait() => tracing::warn!("asked a second time: calls under way are cut off"),
     }
-    if globals.json {
-        Ok(())
-    } else {
-        banner::stopped(left, &dir)
+    if !globals.json {
+        banner::stopped(left, &dir)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A control plane that could not start has said why already.
+fn never_served(ended: Result<Infallible>) -> Result<ExitCode> {
+    match ended {
+        Ok(never) => match never {},
+        Err(error) if error.is::<NeverServed>() => Ok(ExitCode::FAILURE),
+        Err(error) => Err(error),
     }
 }
 
 /// Says that Wrenn serves, once it does; then there is nothing left to say.
 async fn announce(
     rpc: &AgentRpc,
+    mut serves: tokio::sync::watch::Receiver<bool>,
     address: SocketAddr,
     dir: &Path,
     json: bool,
 ) -> Result<Infallible> {
     let health = rpc.ready().await;
+    serves.wait_for(|serves| *serves).await?;
     banner::serving(address, dir, &health.isolation, json)?;
     std::future::pending().await
 }
 
-/// All that a sandbox needs is there when this returns; what is missing is made.
-async fn start_agent(data: DataDir, globals: &Globals) -> Result<Agent> {
-    let progress = Told::new();
-    let store = Store::open(data, &globals.cache).await?;
-    if let Err(error) = install::ensure_template(store.images(), &progress).await {
-        // The error that led here is the one to tell.
-        drop(store.close().await);
-        return Err(error);
+/// The control plane's own way to the agent.
+fn server_socket(agent: &Agent, dir: &Path) -> ServerSocket {
+    let uid = agent.server_uid();
+    ServerSocket {
+        path: dir.join("rpc/agent.sock"),
+        uid,
+        gid: uid,
     }
-    let host = Host::open(store, &install::agent_config(globals)?, &progress).await?;
-    progress.done();
-    Ok(Agent::start(host)?)
 }
 
-type Serving = tokio::task::JoinHandle<Result<()>>;
-
-fn serve_agent(agent: &Agent, shutdown: &CancellationToken, tasks: &TaskTracker) -> Serving {
-    let (agent, shutdown) = (agent.clone(), shutdown.clone());
-    tasks.spawn(async move { Ok(agent.serve(shutdown).await?) })
-}
-
-/// The signals that end Wrenn.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Signals {
-    fn new() -> Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-        })
+/// This program again, as `wrenn server`.
+fn server(
+    globals: &Globals,
+    args: &UpArgs,
+    dir: &Path,
+    socket: &ServerSocket,
+    listener: TcpListener,
+) -> Result<Service> {
+    let state = state::prepare(dir, socket.uid)?;
+    let mut agent = OsString::from("unix:");
+    agent.push(&socket.path);
+    let mut given: Vec<OsString> = vec!["server".into(), "--json".into()];
+    if args.listen.listen_public {
+        given.push("--listen-public".into());
     }
-
-    /// Returns when one has come.
-    async fn wait(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
+    if globals.log_json {
+        given.push("--log-json".into());
     }
+    let filter = globals
+        .log
+        .clone()
+        .or_else(|| std::env::var("RUST_LOG").ok());
+    if let Some(filter) = filter.filter(|filter| !filter.is_empty()) {
+        given.extend(["--log".into(), filter.into()]);
+    }
+    for (flag, value) in [
+        ("--dir", dir.into()),
+        ("--state", state.into()),
+        ("--agent", agent),
+        ("--addr", args.listen.addr.to_string().into()),
+        ("--confine", socket.uid.to_string().into()),
+    ] {
+        given.extend([flag.into(), value]);
+    }
+    let program = std::env::current_exe().context("this program cannot find its own file")?;
+    Ok(Service::new(program, given, listener))
 }

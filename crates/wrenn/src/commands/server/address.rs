@@ -6,11 +6,11 @@ use std::net::SocketAddr;
 use anyhow::Result;
 use tokio::net::TcpListener;
 
-use crate::cli::UpArgs;
+use crate::cli::ListenArgs;
 use crate::report::Advised;
 
 /// Refuses an address that other machines can reach, unless they shall.
-pub(super) fn check(args: &UpArgs) -> Result<()> {
+pub(crate) fn check(args: &ListenArgs) -> Result<()> {
     if args.addr.ip().is_loopback() || args.listen_public {
         return Ok(());
     }
@@ -22,7 +22,7 @@ pub(super) fn check(args: &UpArgs) -> Result<()> {
 }
 
 /// Takes the port, before any long work.
-pub(super) async fn bind(address: SocketAddr) -> Result<TcpListener> {
+pub(crate) async fn bind(address: SocketAddr) -> Result<TcpListener> {
     TcpListener::bind(address).await.map_err(|error| {
         let (message, remedy) = match error.kind() {
             ErrorKind::AddrInUse => (
@@ -47,8 +47,8 @@ pub(super) async fn bind(address: SocketAddr) -> Result<TcpListener> {
 mod tests {
     use super::*;
 
-    fn args(address: &str, listen_public: bool) -> UpArgs {
-        UpArgs {
+    fn args(address: &str, listen_public: bool) -> ListenArgs {
+        ListenArgs {
             addr: address.parse().unwrap(),
             listen_public,
         }

@@ -11,22 +11,24 @@ use wrenn_sys::durable;
 
 use crate::report::Advised;
 
-/// Opens it on the agent of the same data directory.
-pub(super) async fn open(data: &Path) -> Result<ControlPlane> {
-    let database = data.join("wrenn.db");
-    let plane = ControlPlane::open(&database, &data.join("agent.sock"), Limits::default())
+/// The database; SQLite has files beside it that begin with its name.
+pub(crate) const DATABASE: &str = "wrenn.db";
+/// The first API key, as text.
+pub(crate) const API_KEY: &str = "api-key";
+
+/// Opens the database in the folder, over the agent behind the socket, and lets callers with this key in.
+pub(super) async fn open(state: &Path, agent: &Path, first: &ApiKey) -> Result<ControlPlane> {
+    let database = state.join(DATABASE);
+    let plane = ControlPlane::open(&database, agent, Limits::default())
         .await
         .map_err(|error| {
             Advised::new(
                 format!("the database {} cannot be used", database.display()),
-                "bring it back from a copy; or move it away: running sandboxes are taken into a new one",
+                "bring it back from a copy; or move it and the `wrenn.db-…` files beside it away: sandboxes that are there are taken into a new one",
             )
             .because(error)
         })?;
-    plane
-        .keys()
-        .register("first", &key(&data.join("api-key"))?)
-        .await?;
+    plane.keys().register("first", first).await?;
     Ok(plane)
 }
 
@@ -47,7 +49,7 @@ pub(super) async fn serve(
 }
 
 /// The key in the file, which is made once.
-fn key(path: &Path) -> Result<ApiKey> {
+pub(crate) fn key(path: &Path) -> Result<ApiKey> {
     match std::fs::read_to_string(path) {
         Ok(text) => text.trim().parse::<ApiKey>().map_err(|error| {
             Advised::new(
@@ -76,7 +78,7 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
 
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("api-key");
+        let path = dir.path().join(API_KEY);
         let made = key(&path).unwrap();
         assert_eq!(key(&path).unwrap(), made);
         assert_eq!(
