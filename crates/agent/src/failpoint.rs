@@ -53,6 +53,7 @@ struct Armed {
 struct Point {
     fault: Fault,
     times: Option<u32>,
+    hit: bool,
 }
 
 impl Failpoints {
@@ -87,6 +88,12 @@ impl Failpoints {
         }
         *self.lock() = armed;
         Ok(())
+    }
+
+    /// Whether something came by every point that is armed: else nothing was tested.
+    #[must_use]
+    pub fn all_hit(&self) -> bool {
+        self.lock().points.values().all(|point| point.hit)
     }
 
     /// A point that may be armed. The error says so.
@@ -149,6 +156,7 @@ impl Armed {
             Some(0) => return None,
             Some(left) => *left -= 1,
         }
+        point.hit = true;
         Some(point.fault)
     }
 }
@@ -168,7 +176,11 @@ impl Point {
             "killvm" => Fault::KillVm,
             _ => return None,
         };
-        Some(Self { fault, times })
+        Some(Self {
+            fault,
+            times,
+            hit: false,
+        })
     }
 }
 
@@ -180,11 +192,13 @@ mod tests {
     async fn a_point_does_what_it_was_armed_with_as_often_as_it_says() {
         let points = Failpoints::default();
         points.arm("slot=error*2,undo=twice,limit=1500").unwrap();
+        assert!(!points.all_hit());
         for _ in 0..2 {
             points.hit("slot", None).await.unwrap_err();
         }
         points.hit("slot", None).await.unwrap();
         points.hit("machine", None).await.unwrap();
+        assert!(points.all_hit());
         assert!(points.undo_twice());
         assert_eq!(points.limit(), Some(Duration::from_millis(1500)));
         points.arm("slot=error").unwrap();

@@ -1,11 +1,12 @@
 //! A sandbox as the rest of the agent holds it: a bounded queue of requests, and a view.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use wrenn_model::lifecycle::{Reason, State};
-use wrenn_model::{ErrorKind, Fault, SandboxSpec, Status};
+use wrenn_model::{ErrorKind, Fault, NetworkPolicy, SandboxSpec, Status};
 
 use crate::activity::Activity;
 use crate::pause::Report;
@@ -30,6 +31,12 @@ pub(crate) struct View {
     pub(crate) lost_since_ms: Option<i64>,
     /// Empty while it has no VM.
     pub(crate) host_ip: String,
+    /// The size of its disk, in bytes.
+    pub(crate) disk_size: u64,
+    /// Its VM's disk layer.
+    pub(crate) layer: Option<PathBuf>,
+    /// The policy that it is under.
+    pub(crate) network: NetworkPolicy,
 }
 
 impl View {
@@ -59,6 +66,10 @@ pub(crate) enum Command {
         cold: bool,
         done: oneshot::Sender<Result<Timings, Fault>>,
     },
+    Network {
+        policy: NetworkPolicy,
+        done: oneshot::Sender<Result<(), Fault>>,
+    },
 }
 
 /// What handle and task share, beside the queue and the view.
@@ -69,6 +80,8 @@ pub(crate) struct Shared {
     parts: Arc<Mutex<Arc<Parts>>>,
     /// Why it did not start, for those who wait for it.
     pub(crate) failure: Arc<OnceLock<Fault>>,
+    /// How long its creation took: the wait for its turn, and each step.
+    pub(crate) created: Arc<OnceLock<Timings>>,
     /// The console of a VM that has ended.
     console: Arc<Mutex<Option<Vec<u8>>>>,
 }
@@ -79,6 +92,7 @@ impl Shared {
             activity: Arc::new(Activity::new()),
             parts: Arc::new(Mutex::new(Arc::new(parts))),
             failure: Arc::default(),
+            created: Arc::default(),
             console: Arc::default(),
         }
     }
@@ -114,6 +128,14 @@ fn paused() -> Fault {
         ErrorKind::InvalidState,
         "the sandbox is paused",
         "resume it: its commands go on then, and can be taken up again by their pid",
+    )
+}
+
+fn unreached() -> Fault {
+    Fault::new(
+        ErrorKind::Unavailable,
+        "the agent was started anew, and the sandbox's virtual machine does not answer yet",
+        "try again in a moment",
     )
 }
 
@@ -240,6 +262,12 @@ impl Handle {
         self.ask(Command::Resume { cold, done }, answer).await
     }
 
+    /// Returns when it is under this policy, durably; a paused one from its resume on.
+    pub(crate) async fn set_network(&self, policy: NetworkPolicy) -> Result<(), Fault> {
+        let (done, answer) = oneshot::channel();
+        self.ask(Command::Network { policy, done }, answer).await
+    }
+
     async fn ask<T>(
         &self,
         command: Command,
@@ -255,7 +283,13 @@ impl Handle {
         let not_now = |kind, message: String, remedy: &str| Err(Fault::new(kind, message, remedy));
         match self.state() {
             // One that is let go this moment is about to be paused.
-            State::Running { stalled: false } => self.shared.parts().guest().ok_or_else(paused),
+            State::Running { stalled: false } => {
+                let parts = self.shared.parts();
+                let reached = parts.machine.get().is_some();
+                parts
+                    .guest()
+                    .ok_or_else(|| if reached { paused() } else { unreached() })
+            }
             State::Running { stalled: true } => not_now(
                 ErrorKind::HostFull,
                 format!("the sandbox is {}", Reason::DiskFull),

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
+use tokio::sync::oneshot;
 use wrenn_model::lifecycle::{Event, Reason, State};
 use wrenn_model::{ErrorKind, SandboxId, VmId};
 use wrenn_snapshot::Generation;
@@ -20,8 +20,8 @@ use crate::sandbox::{Sandbox, Start, keep_pause};
 use crate::steps::{Parts, blocking};
 use wrenn_model::chain;
 
-/// How many sandboxes are adopted at once.
-const AT_ONCE: usize = 32;
+/// How long everybody waits for those whose virtual machines do not answer.
+const PATIENCE: Duration = Duration::from_secs(3);
 /// The steps of taking up what a former agent left, by their failpoints.
 pub(crate) const RECOVER: &[&str] = &[GENERATION, MACHINE, SLOT, THAW, SWEEP];
 /// Whether a pause under way was published.
@@ -53,19 +53,15 @@ impl Agent {
             .iter()
             .map(|record| record.spec.id.clone())
             .collect();
-        self.table
+        self.host
+            .admission
             .occupy(records.iter().filter_map(living).map(|vm| vm.slot.index));
-        let taken: Vec<(Sandbox, Arc<Handle>, Option<Event>)> = futures::stream::iter(records)
-            .map(|record| self.take_up(record))
-            .buffer_unordered(AT_ONCE)
-            .collect()
-            .await;
+        let records = records.into_iter();
+        let taken: Vec<_> = records.filter_map(|record| self.take_up(record)).collect();
         let count = taken.len();
-        for (sandbox, handle, first) in taken {
-            // Two records of one id can not be: the journal is a map.
-            if self.table.insert(handle).is_ok() {
-                self.tasks.spawn(sandbox.run(first));
-            }
+        let all = tokio::time::timeout(PATIENCE, futures::future::join_all(taken));
+        if all.await.is_err() {
+            tracing::warn!("some virtual machines do not answer: nobody else waits for them");
         }
         if foreign || replay.damaged > 0 {
             tracing::error!("nothing is swept, since not every record is understood");
@@ -85,8 +81,10 @@ impl Agent {
         tracing::info!(sandboxes = count, "recovered");
     }
 
-    async fn take_up(&self, record: Record) -> (Sandbox, Arc<Handle>, Option<Event>) {
-        let place = living(&record).map(|vm| self.table.reclaim(&record.spec, vm.slot.index));
+    /// Gives a sandbox its task again, which begins by finding out what became of it; what comes back ends when it has.
+    fn take_up(&self, record: Record) -> Option<oneshot::Receiver<()>> {
+        let place =
+            living(&record).map(|vm| self.host.admission.reclaim(&record.spec, vm.slot.index));
         let (mut sandbox, handle) = Sandbox::new(
             self.host.clone(),
             self.journal.clone(),
@@ -94,11 +92,20 @@ impl Agent {
             Start {
                 record,
                 place,
+                waiting: None,
                 parts: Parts::default(),
             },
         );
-        let first = self.what_happened(&mut sandbox, &handle).await;
-        (sandbox, handle, first)
+        // Two records of one id can not be: the journal is a map.
+        self.table.insert(handle.clone()).ok()?;
+        let (found_out, taken) = oneshot::channel();
+        let agent = self.clone();
+        self.tasks.spawn(async move {
+            let first = agent.what_happened(&mut sandbox, &handle).await;
+            drop(found_out);
+            sandbox.run(first).await;
+        });
+        Some(taken)
     }
 
     /// What became of a sandbox while nobody was there; nothing when it is as the journal says.
@@ -142,11 +149,24 @@ impl Agent {
         let vm = record.vm.as_ref().ok_or_else(|| never("it"))?;
         let identity = vm.machine.as_ref().ok_or_else(|| never("its process"))?;
         let failed = |error: StepError| Reason::VmmEnded(error.to_string());
-        let machine = self.insist(MACHINE, || self.adopt_machine(identity)).await;
+        let parts = handle.shared.parts();
+        let machine = tokio::select! {
+            machine = self.insist(MACHINE, || self.adopt_machine(identity)) => machine,
+            // Somebody wants it gone, and does not wait for one that is silent.
+            () = parts.cancel.cancelled() => {
+                return Err(Reason::VmmEnded("it was given up before it answered".into()));
+            }
+        };
         let machine = machine.map_err(failed)??;
-        let adopt_slot = || async { Ok(self.host.network.adopt(&vm.slot).await?) };
+        let adopt_slot = || async {
+            Ok(self
+                .host
+                .network
+                .adopt(&vm.slot, &record.spec.network)
+                .await?)
+        };
         let slot = self.insist(SLOT, adopt_slot).await.map_err(failed)?;
-        handle.shared.parts().adopt(slot, machine, &vm.keys.token);
+        parts.adopt(slot, machine, &vm.keys.token);
         tracing::debug!(id = %record.spec.id, "adopted");
         Ok(())
     }

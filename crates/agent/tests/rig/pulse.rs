@@ -1,0 +1,45 @@
+//! How long a process of this machine may be kept from running by all the others: what counts here is what a guest that
+//! nobody disturbs would count.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// As often as a guest of the fake VMM counts.
+const TICK: Duration = Duration::from_millis(5);
+
+/// A thread that counts until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Pulse {
+    longest_ms: Arc<AtomicU64>,
+    end: Arc<AtomicBool>,
+}
+
+impl Pulse {
+    pub(crate) fn start() -> Self {
+        let (longest_ms, end) = (Arc::<AtomicU64>::default(), Arc::<AtomicBool>::default());
+        let (longest, ended) = (longest_ms.clone(), end.clone());
+        thread::spawn(move || {
+            let mut last = Instant::now();
+            while !ended.load(Ordering::Relaxed) {
+                thread::sleep(TICK);
+                let gap = u64::try_from(last.elapsed().as_millis()).unwrap_or(u64::MAX);
+                longest.fetch_max(gap, Ordering::Relaxed);
+                last = Instant::now();
+            }
+        });
+        Self { longest_ms, end }
+    }
+
+    /// The longest gap since this was last asked, in milliseconds.
+    pub(crate) fn gap_ms(&self) -> u64 {
+        self.longest_ms.swap(0, Ordering::Relaxed)
+    }
+}
+
+impl Drop for Pulse {
+    fn drop(&mut self) {
+        self.end.store(true, Ordering::Relaxed);
+    }
+}
