@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use wrenn_model::{Fault, OnTimeout, TemplateName};
+use wrenn_model::{Fault, NetworkPolicy, OnTimeout, TemplateName};
 
-use crate::Timestamp;
 use crate::check::{self, refuse};
+use crate::{Network, Timestamp};
 
 /// What to make. Everything has a default: `{}` is a sandbox too.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -42,6 +42,9 @@ pub struct CreateSandbox {
     /// The guest's host name; `sandbox` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hostname: Option<String>,
+    /// Where its packets may go; the public internet and nothing else when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<Network>,
 }
 
 /// What a [`CreateSandbox`] that keeps the contract asks for, each absent where the default is meant.
@@ -57,6 +60,8 @@ pub struct Asked {
     pub timeout_sec: Option<u32>,
     /// What happens then.
     pub on_timeout: Option<OnTimeout>,
+    /// Where its packets may go.
+    pub network: Option<NetworkPolicy>,
 }
 
 impl CreateSandbox {
@@ -84,6 +89,7 @@ impl CreateSandbox {
             memory_mb: check::positive("memory_mb", self.memory_mb, u32::MAX)?,
             timeout_sec: check::positive("timeout_sec", self.timeout_sec, u32::MAX)?,
             on_timeout: self.on_timeout.as_deref().map(on_timeout).transpose()?,
+            network: self.network.as_ref().map(Network::check).transpose()?,
         })
     }
 }
@@ -125,6 +131,9 @@ pub struct Sandbox {
     pub on_timeout: String,
     /// While it is paused, a command, a file or a ping resumes it first.
     pub auto_resume: bool,
+    /// Where its packets may go.
+    #[serde(default)]
+    pub network: Network,
     /// Its address as it sees itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guest_ip: Option<String>,
@@ -213,6 +222,7 @@ mod tests {
             r#"{"on_timeout":"explode"}"#,
             r#"{"on_timeout":"Pause"}"#,
             r#"{"on_timeout":""}"#,
+            r#"{"network":{"allow":["example.com"]}}"#,
             r#"{"hostname":"a.b"}"#,
             r#"{"envs":{"1":"x"}}"#,
             r#"{"metadata":{"a":"\u0000"}}"#,

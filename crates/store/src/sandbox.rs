@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
-use wrenn_model::{MiB, OnTimeout, SandboxId, Status, TemplateName, Transition};
+use wrenn_model::{MiB, NetworkPolicy, OnTimeout, SandboxId, Status, TemplateName, Transition};
 
 use crate::{Store, StoreError};
 
@@ -29,6 +29,8 @@ pub struct Sandbox {
     pub auto_resume: bool,
     /// The guest's host name.
     pub hostname: String,
+    /// Where its packets may go.
+    pub network: NetworkPolicy,
     /// The caller's own labels. Not changed after [`Store::insert`].
     pub metadata: BTreeMap<String, String>,
     /// How it is; while a transition is under way, how it was before.
@@ -71,9 +73,9 @@ impl Store {
         let inserted = sqlx::query(
             "INSERT INTO sandboxes (id, owner_id, template, vcpus, memory_mb, timeout_sec, hostname, metadata, status, \
              transition, status_reason, guest_ip, host_ip, isolation, vmm, created_at, started_at, last_active_at, \
-             last_updated, version, on_timeout, auto_resume, paused_at, lost_since) \
+             last_updated, version, on_timeout, auto_resume, paused_at, lost_since, network) \
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, \
-             $22, $23, $24) \
+             $22, $23, $24, $25) \
              ON CONFLICT (id) DO NOTHING",
         )
         .bind(row.id.as_str())
@@ -100,6 +102,7 @@ impl Store {
         .bind(i64::from(row.auto_resume))
         .bind(row.paused_at_ms)
         .bind(row.lost_since_ms)
+        .bind(network_text(&row.network))
         .execute(&mut *tx)
         .await?;
         if inserted.rows_affected() == 0 {
@@ -140,7 +143,7 @@ impl Store {
         let updated = sqlx::query(
             "UPDATE sandboxes SET status = $3, transition = $4, status_reason = $5, guest_ip = $6, host_ip = $7, \
              isolation = $8, vmm = $9, started_at = $10, last_active_at = $11, last_updated = $12, paused_at = $13, \
-             lost_since = $14, version = version + 1 WHERE id = $1 AND version = $2",
+             lost_since = $14, network = $15, version = version + 1 WHERE id = $1 AND version = $2",
         )
         .bind(row.id.as_str())
         .bind(row.version)
@@ -156,6 +159,7 @@ impl Store {
         .bind(row.last_updated_ms)
         .bind(row.paused_at_ms)
         .bind(row.lost_since_ms)
+        .bind(network_text(&row.network))
         .execute(&self.writer)
         .await?;
         let done = updated.rows_affected() == 1;
@@ -195,6 +199,11 @@ fn metadata_text(metadata: &BTreeMap<String, String>) -> String {
     serde_json::to_string(metadata).unwrap_or_default()
 }
 
+fn network_text(network: &NetworkPolicy) -> String {
+    // So has a policy.
+    serde_json::to_string(network).unwrap_or_default()
+}
+
 /// A row as the type that has no room for nonsense.
 pub(crate) fn read(row: &SqliteRow) -> Result<Sandbox, StoreError> {
     let id: String = row.try_get("id")?;
@@ -219,6 +228,7 @@ pub(crate) fn read(row: &SqliteRow) -> Result<Sandbox, StoreError> {
             .ok_or_else(|| broken("on_timeout"))?,
         auto_resume: row.try_get::<i64, _>("auto_resume")? != 0,
         hostname: row.try_get("hostname")?,
+        network: serde_json::from_str(row.try_get("network")?).map_err(|_| broken("network"))?,
         metadata: serde_json::from_str(row.try_get("metadata")?).map_err(|_| broken("metadata"))?,
         status: Status::from_name(row.try_get("status")?).ok_or_else(|| broken("status"))?,
         transition: match transition.as_str() {

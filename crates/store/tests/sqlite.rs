@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use wrenn_model::{MiB, OnTimeout, SandboxId, Status, Transition};
+use wrenn_model::{MiB, NetworkPolicy, OnTimeout, SandboxId, Status, Transition};
 use wrenn_store::{Cursor, Filter, Sandbox, Store, StoreError};
 
 fn sandbox(created_at_ms: i64, metadata: &[(&str, &str)]) -> Sandbox {
@@ -19,6 +19,10 @@ fn sandbox(created_at_ms: i64, metadata: &[(&str, &str)]) -> Sandbox {
         on_timeout: OnTimeout::Pause,
         auto_resume: true,
         hostname: "box".into(),
+        network: NetworkPolicy {
+            internet: false,
+            ..Default::default()
+        },
         metadata: metadata
             .iter()
             .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
@@ -86,7 +90,8 @@ async fn a_founding_database_is_upgraded_and_keeps_its_rows() {
         "ALTER TABLE sandboxes DROP COLUMN auto_resume",
         "ALTER TABLE sandboxes DROP COLUMN paused_at",
         "ALTER TABLE sandboxes DROP COLUMN lost_since",
-        "DELETE FROM _sqlx_migrations WHERE version = 2",
+        "ALTER TABLE sandboxes DROP COLUMN network",
+        "DELETE FROM _sqlx_migrations WHERE version > 1",
     ] {
         sqlx::query(step).execute(&pool).await.unwrap();
     }
@@ -94,8 +99,10 @@ async fn a_founding_database_is_upgraded_and_keeps_its_rows() {
 
     let store = open(folder.path()).await;
     (row.on_timeout, row.auto_resume) = (OnTimeout::Destroy, false);
+    row.network = NetworkPolicy::default();
     assert_eq!(store.get(&row.id).await.unwrap(), Some(row.clone()));
     row.paused_at_ms = Some(9);
+    row.network.deny.push("192.0.2.0/24".parse().unwrap());
     assert!(store.update(&mut row).await.unwrap());
     assert_eq!(store.get(&row.id).await.unwrap(), Some(row));
 }

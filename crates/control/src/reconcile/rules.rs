@@ -14,8 +14,10 @@
 //! work on it is as one without transition: a crash came in between, and the agent knows what became of it.
 
 use wrenn_hostagent_api as rpc;
-use wrenn_model::{MiB, OnTimeout, SandboxId, Status, Transition};
+use wrenn_model::{MiB, NetworkPolicy, OnTimeout, SandboxId, Status, Transition};
 use wrenn_store::Sandbox;
+
+use crate::agent::policy_of;
 
 /// Why a sandbox that a caller destroyed is stopped.
 pub(crate) const DESTROYED: &str = "destroyed on request";
@@ -93,6 +95,9 @@ pub(crate) fn refresh(row: &mut Sandbox, seen: &rpc::Sandbox) {
     row.last_active_at_ms = time(seen.last_active_at_unix_ms).or(row.last_active_at_ms);
     row.paused_at_ms = time(seen.paused_at_unix_ms);
     row.lost_since_ms = time(seen.lost_since_unix_ms);
+    if let Some(policy) = policy_of(seen) {
+        row.network = policy;
+    }
 }
 
 /// The row of a sandbox that is no more.
@@ -124,6 +129,7 @@ pub(crate) fn adopted(id: &SandboxId, seen: &rpc::Sandbox, now_ms: i64) -> Optio
         on_timeout: OnTimeout::from_name(&seen.on_timeout).unwrap_or_default(),
         auto_resume: seen.auto_resume,
         hostname: seen.hostname.clone(),
+        network: NetworkPolicy::default(),
         metadata: seen.metadata.clone().into_iter().collect(),
         status: Status::from_name(&seen.status)?,
         transition: None,
@@ -281,6 +287,11 @@ mod tests {
             metadata: [("a".to_owned(), "b".to_owned())].into_iter().collect(),
             on_timeout: "pause".into(),
             auto_resume: true,
+            network: rpc::NetworkPolicy {
+                deny: vec!["192.0.2.0/24".into()],
+                ..Default::default()
+            }
+            .into(),
             paused_at_unix_ms: 7,
             lost_since_unix_ms: 6,
             isolation: "kvm".into(),
@@ -294,6 +305,7 @@ mod tests {
         assert_eq!((row.paused_at_ms, row.lost_since_ms), (Some(7), Some(6)));
         assert_eq!((row.timeout_sec, row.hostname.as_str()), (60, "box"));
         assert_eq!(row.metadata["a"], "b");
+        assert!(!row.network.internet && row.network.deny.len() == 1);
         assert_eq!((row.isolation.as_str(), row.vmm.as_str()), ("kvm", "qemu"));
         assert_eq!((row.created_at_ms, row.started_at_ms), (5, Some(5)));
     }

@@ -18,6 +18,7 @@ pub(super) async fn run(client: &Client, args: CreateArgs, json: bool) -> Result
         metadata: args.metadata.into_iter().collect(),
         envs: args.envs.into_iter().collect(),
         hostname: args.hostname,
+        network: args.network.said(),
     };
     let sandbox = if args.no_wait {
         client.begin_sandbox(&request).await?
