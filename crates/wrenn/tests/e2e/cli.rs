@@ -183,3 +183,39 @@ fn failures_say_what_to_do() {
     let text = String::from_utf8(nobody.unwrap().stderr).unwrap();
     assert!(text.contains("wrenn up"), "{text}");
 }
+
+#[test]
+fn the_doctor_looks_while_wrenn_runs_and_finds_nothing_that_stops_it() {
+    let server = shared();
+    let output = server.cli().args(["doctor", "--json"]).output().unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(output.status.success(), "{report:#}");
+    assert_eq!(report["problems"], 0, "{report:#}");
+    let findings = || {
+        let areas = report["areas"].as_array().unwrap().iter();
+        areas.flat_map(|area| area["findings"].as_array().unwrap())
+    };
+    let found = |check: &str| {
+        let finding = findings().find(|finding| finding["check"] == check);
+        finding.unwrap()["found"].as_str().unwrap()
+    };
+    assert!(
+        found("data directory").contains("served by process"),
+        "{report:#}"
+    );
+    assert_eq!(found("forwarding"), "on");
+    assert_eq!(found("firewalls"), "none that drops what is forwarded");
+    for finding in findings().filter(|finding| finding["verdict"] != "ok") {
+        assert!(
+            finding["remedy"].is_string(),
+            "nothing can be done: {finding:#}"
+        );
+    }
+    let text = server.cli().arg("doctor").output().unwrap();
+    let text = String::from_utf8(text.stdout).unwrap();
+    assert!(
+        text.trim_end()
+            .ends_with("sandboxes can run on this machine."),
+        "{text}"
+    );
+}
