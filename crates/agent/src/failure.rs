@@ -124,6 +124,8 @@ pub(crate) async fn stepping<T>(
         .unwrap_or_else(|_| Err(Failed::of(ErrorKind::Internal, "it panicked")));
     let took = began.elapsed();
     tracing::debug!(step, ?took, ok = done.is_ok(), "stepped");
+    let error = done.as_ref().err().map(|failed| failed.kind);
+    host.metrics.step(point, took, error);
     done.map(|done| (done, took)).map_err(|failed| StepError {
         step,
         kind: failed.kind,

@@ -12,7 +12,7 @@
 
 use std::fs::File;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::broadcast::error::RecvError;
 use wrenn_disk::Qcow2;
@@ -107,6 +107,18 @@ struct Pausing<'a> {
 
 /// Runs the steps of a pause. After an error the VM may stand still, and `next/` may be there.
 pub(crate) async fn pause(
+    host: &Host,
+    record: &Record,
+    parts: &Parts,
+) -> Result<(Generation, Report), StepError> {
+    let began = Instant::now();
+    let paused = run(host, record, parts).await;
+    let error = paused.as_ref().err().map(|error| error.kind);
+    host.metrics.operation("pause", began.elapsed(), error);
+    paused
+}
+
+async fn run(
     host: &Host,
     record: &Record,
     parts: &Parts,

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use rustix::fd::OwnedFd;
@@ -18,9 +18,10 @@ use wrenn_snapshot::{Generation, Generations};
 use wrenn_sys::durable;
 use wrenn_vmm::{Machine, MemorySource, SavedState, VmDisk, VmSpec};
 
+use crate::exec::Outputs;
 use crate::failure::{Failed, StepError, stepping};
 use crate::record::{Origin, Record, Vm};
-use crate::{Host, guest};
+use crate::{Host, guest, metrics};
 
 /// One step on the way to a running guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -67,6 +68,10 @@ impl Plan {
     /// The failpoint of one of its steps.
     pub(crate) fn point(&self, step: Step) -> String {
         format!("{}{}", self.prefix, step.name())
+    }
+
+    fn operation(&self) -> &'static str {
+        self.prefix.strip_suffix('.').unwrap_or(metrics::CREATE)
     }
 }
 
@@ -116,12 +121,15 @@ impl Leave {
 
     /// The failpoint of a step that is unmade.
     pub(crate) fn point(self, step: Step) -> String {
-        let prefix = match self {
+        format!("{}.{}", self.operation(), step.name())
+    }
+
+    fn operation(self) -> &'static str {
+        match self {
             Self::Nothing => "destroy",
             Self::Home => "retire",
             Self::Disk => "release",
-        };
-        format!("{prefix}.{}", step.name())
+        }
     }
 }
 
@@ -144,6 +152,8 @@ pub(crate) struct Guest {
     pub(crate) client: EnvdClient,
     /// The agent has let go of it: whoever holds a connection closes it, and commands go on without us.
     pub(crate) left: CancellationToken,
+    /// What its commands keep on the host.
+    pub(crate) outputs: Outputs,
 }
 
 impl Parts {
@@ -163,6 +173,7 @@ impl Parts {
         *self.lock_guest() = Some(Guest {
             client,
             left: CancellationToken::new(),
+            outputs: Outputs::default(),
         });
     }
 
@@ -193,6 +204,9 @@ pub(crate) struct Making<'a> {
     pub(crate) parts: &'a Parts,
 }
 
+/// Among timings: the wait for the turn to start, before the first step.
+pub(crate) const QUEUE: &str = "queue";
+
 /// How long each step took.
 pub(crate) type Timings = Vec<(&'static str, Duration)>;
 
@@ -206,6 +220,15 @@ pub(crate) fn in_ms(timings: &Timings) -> String {
 
 /// Runs all stages. It looks for a cancellation between them, and in the long wait for the guest.
 pub(crate) async fn make(plan: Plan, making: &Making<'_>) -> Result<Timings, StepError> {
+    let began = Instant::now();
+    let made = run(plan, making).await;
+    let error = made.as_ref().err().map(|error| error.kind);
+    let metrics = &making.host.metrics;
+    metrics.operation(plan.operation(), began.elapsed(), error);
+    made
+}
+
+async fn run(plan: Plan, making: &Making<'_>) -> Result<Timings, StepError> {
     let mut timings = Timings::new();
     for stage in plan.stages {
         if making.parts.cancel.is_cancelled() {
@@ -232,6 +255,7 @@ fn cancelled(step: Step) -> StepError {
 
 /// Unmakes everything but what is to be left. It goes on past failures and tells them at the end.
 pub(crate) async fn unmake(host: &Host, record: &Record, leave: Leave) -> Result<(), String> {
+    let began = Instant::now();
     let mut failures = Vec::new();
     for stage in CREATE.stages.iter().rev() {
         let steps = stage.iter().filter(|step| !leave.spares(**step));
@@ -240,6 +264,9 @@ pub(crate) async fn unmake(host: &Host, record: &Record, leave: Leave) -> Result
         let failed = results.into_iter().filter_map(Result::err);
         failures.extend(failed.map(|error| error.to_string()));
     }
+    let error = (!failures.is_empty()).then_some(ErrorKind::AgentError);
+    host.metrics
+        .operation(leave.operation(), began.elapsed(), error);
     if failures.is_empty() {
         Ok(())
     } else {
@@ -321,7 +348,11 @@ impl Making<'_> {
     }
 
     async fn slot(&self) -> Result<(), Failed> {
-        let mut slot = self.host.network.create(&self.vm.slot).await?;
+        let mut slot = self
+            .host
+            .network
+            .create(&self.vm.slot, &self.record.spec.network)
+            .await?;
         *self.lock_tap() = slot.take_tap();
         let taken = self.parts.slot.set(slot).is_ok();
         debug_assert!(taken, "a slot is made once");

@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use wrenn_api::{
-    CreateSandbox, ExecRequest, ExecResponse, Health, Paused, ResumeRequest, Resumed, Sandbox,
+    CreateSandbox, ExecRequest, ExecResponse, Health, Network, Paused, ResumeRequest, Resumed,
+    Sandbox, SandboxMetrics,
 };
 
 use crate::transport::{escape, whole};
@@ -69,6 +70,14 @@ impl Client {
         self.json(answer).await
     }
 
+    /// Puts a sandbox under another network policy, in the place of the one that it has.
+    pub async fn set_network(&self, id: &str, network: &Network) -> Result<Sandbox> {
+        let answer = self
+            .call_with(Method::PUT, &at(id, "/network"), network)
+            .await?;
+        self.json(answer).await
+    }
+
     /// Resets a sandbox's inactivity timer.
     pub async fn ping(&self, id: &str) -> Result<()> {
         self.call(Method::POST, &at(id, "/ping")).await.map(drop)
@@ -78,6 +87,12 @@ impl Client {
     pub async fn console(&self, id: &str) -> Result<Bytes> {
         let answer = self.call(Method::GET, &at(id, "/console")).await?;
         self.bytes(answer).await
+    }
+
+    /// What a sandbox uses now, as its host counts it.
+    pub async fn metrics(&self, id: &str) -> Result<SandboxMetrics> {
+        let answer = self.call(Method::GET, &at(id, "/metrics")).await?;
+        self.json(answer).await
     }
 
     /// Runs a command to its end and collects what it prints.

@@ -15,12 +15,12 @@ mod sandboxes;
 mod templates;
 
 pub use agent::{
-    Command, CommandEvent, CommandInput, CommandStream, ExecOutcome, FileStream, Input, Upload,
-    from_agent as agent_fault,
+    Command, CommandEvent, CommandInput, CommandStream, ExecOutcome, FileStream, Input,
+    MachineUsage, Upload, Usage, from_agent as agent_fault,
 };
 pub use keys::{ApiKey, Keys};
 pub use limits::Limits;
 pub use plane::{AgentState, ControlPlane};
-pub use sandboxes::{Deleted, NewSandbox, Paused, Resumed, Sandboxes, StepTime, Wait};
+pub use sandboxes::{Created, Deleted, NewSandbox, Paused, Resumed, Sandboxes, StepTime, Wait};
 pub use templates::{Template, Templates};
 pub use wrenn_store::{Cursor, Filter, Sandbox, StoreError};

@@ -111,6 +111,14 @@ impl ControlPlane {
         })
     }
 
+    /// What the agent counts and measures of itself, as OpenMetrics text without the line that ends it.
+    ///
+    /// # Errors
+    /// When the agent does not answer.
+    pub async fn host_metrics(&self) -> Result<String, Fault> {
+        self.core.agent.host_metrics().await
+    }
+
     /// Looks at what the agent has once, at once, instead of waiting for the next time.
     ///
     /// # Errors

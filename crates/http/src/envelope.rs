@@ -1,28 +1,39 @@
 //! What every answer has in common: a request id, a line in the log, and one form for everything that is no success,
 //! whichever part of the server refused.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use axum::body::Body;
-use axum::extract::Request;
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use tracing::Instrument;
 use wrenn_api::{ErrorBody, ErrorInfo};
 use wrenn_model::{ErrorKind, Fault};
+
+use crate::metrics::Metrics;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const ID_BYTES: usize = 128;
 
 /// The outermost layer.
-pub(crate) async fn envelope(request: Request, next: Next) -> Response {
+pub(crate) async fn envelope(
+    State(metrics): State<Arc<Metrics>>,
+    request: Request,
+    next: Next,
+) -> Response {
     let begun = Instant::now();
     let id = request_id(&request);
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let route = request.extensions().get::<MatchedPath>().cloned();
     let upload = is_form(&request);
-    let mut response = next.run(request).await;
+    // Whatever is logged on the way says for whom.
+    let span = tracing::info_span!("request", id = id.to_str().unwrap_or_default());
+    let mut response = next.run(request).instrument(span).await;
     if response.status().is_client_error() || response.status().is_server_error() {
-        response = refused(response, &id);
+        response = refused(response, &id, &metrics);
         if upload {
             // What is left of the body is not read: a caller must not send its next request behind it.
             let close = HeaderValue::from_static("close");
@@ -30,7 +41,14 @@ pub(crate) async fn envelope(request: Request, next: Next) -> Response {
         }
     }
     let status = response.status().as_u16();
-    tracing::debug!(%method, path, status, request_id = ?id, took = ?begun.elapsed(), "answered");
+    let took = begun.elapsed();
+    tracing::debug!(%method, path, status, request_id = ?id, ?took, "answered");
+    metrics.answered(
+        route.as_ref().map(MatchedPath::as_str),
+        &method,
+        status,
+        took,
+    );
     response.headers_mut().insert(REQUEST_ID, id);
     response
 }
@@ -63,11 +81,12 @@ fn request_id(request: &Request) -> HeaderValue {
 }
 
 /// The error form. What headers the refusal had, `Allow` say, stay.
-fn refused(mut response: Response, id: &HeaderValue) -> Response {
+fn refused(mut response: Response, id: &HeaderValue, metrics: &Metrics) -> Response {
     let fault = response
         .extensions_mut()
         .remove::<Fault>()
         .unwrap_or_else(|| of_status(response.status()));
+    metrics.refused(fault.kind);
     let status =
         StatusCode::from_u16(wrenn_api::http_status(fault.kind)).unwrap_or(response.status());
     if status.is_server_error() {
@@ -84,6 +103,11 @@ fn refused(mut response: Response, id: &HeaderValue) -> Response {
         {
             refused.headers_mut().append(name, value);
         }
+    }
+    if let Some(seconds) = fault.retry_after_sec {
+        refused
+            .headers_mut()
+            .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     if status == StatusCode::UNAUTHORIZED {
         refused.headers_mut().insert(

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::from_fn_with_state;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::OpenApiRouter;
 use wrenn_control::{ControlPlane, Sandboxes};
 
+use crate::metrics::{self, Metrics};
 use crate::refusal::Refusal;
 use crate::{auth, console, document, envelope, health, native};
 
@@ -24,6 +25,7 @@ pub(crate) struct App {
     pub(crate) closing: CancellationToken,
     /// A permit for each large body in memory.
     pub(crate) large: Arc<Semaphore>,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 impl App {
@@ -43,15 +45,18 @@ pub fn router(control: ControlPlane, closing: CancellationToken) -> Router {
         control,
         closing,
         large: Arc::new(Semaphore::new(LARGE_BODIES)),
+        metrics: Arc::default(),
     };
+    let metrics = Arc::clone(&app.metrics);
     let (open, guarded) = described();
-    let guarded =
-        Router::from(guarded).route_layer(from_fn_with_state(app.clone(), auth::require_key));
+    let guarded = Router::from(guarded)
+        .merge(metrics::routes())
+        .route_layer(from_fn_with_state(app.clone(), auth::require_key));
     Router::from(open)
         .merge(guarded)
         .with_state(app)
         .merge(document::routes())
         .merge(console::routes())
         .layer(CatchPanicLayer::custom(|_| Refusal::panicked()))
-        .layer(from_fn(envelope::envelope))
+        .layer(from_fn_with_state(metrics, envelope::envelope))
 }

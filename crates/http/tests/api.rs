@@ -421,13 +421,20 @@ async fn commands_end_as_they_end() {
 }
 
 #[tokio::test]
-async fn an_agent_that_is_away_is_503_and_a_full_host_507() {
+async fn an_agent_that_is_away_is_503_a_busy_host_429_and_a_full_one_507() {
     let bench = Bench::new().await;
     let sandbox = format!("/v1/sandboxes/{}", bench.sandbox().await);
-    let full = Fault::new(ErrorKind::HostFull, "no memory left", "destroy some");
+    let busy = Fault::new(ErrorKind::HostBusy, "too many wait", "come back").retry_after(9);
+    bench.agent.set(|knobs| knobs.create_fails = Some(busy));
+    let refused = bench.post("/v1/sandboxes", "{}").await;
+    refused.refused(429, "resource_exhausted");
+    assert_eq!(refused.headers["retry-after"], "9");
+
+    let full = Fault::new(ErrorKind::HostFull, "no room left", "destroy some");
     bench.agent.set(|knobs| knobs.create_fails = Some(full));
     let refused = bench.post("/v1/sandboxes", "{}").await;
     refused.refused(507, "resource_exhausted");
+    assert!(!refused.headers.contains_key("retry-after"));
     assert_eq!(refused.json()["error"]["remedy"], "destroy some");
     assert_eq!(refused.json()["error"]["retryable"], true);
 

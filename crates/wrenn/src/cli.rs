@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand};
-use wrenn_agent::{Limits, MemoryOvercommit};
-use wrenn_model::MiB;
+use wrenn_agent::{GuestNetwork, Limits, MemoryOvercommit};
+use wrenn_client::api::Network;
+use wrenn_model::{MiB, Subnet};
 
 /// Self-hosted microVM sandboxes.
 #[derive(Debug, Parser)]
@@ -171,6 +172,15 @@ pub(crate) struct GuestArgs {
         default_value_t
     )]
     pub(crate) memory_overcommit: MemoryOvercommit,
+    /// A private range that sandboxes may be allowed to reach by their network policies, such as 192.168.7.0/24; may be
+    /// given again. Without it none is.
+    #[arg(
+        long,
+        env = "WRENN_ALLOW_PRIVATE",
+        value_name = "RANGE",
+        value_delimiter = ','
+    )]
+    pub(crate) allow_private: Vec<Subnet>,
 }
 
 impl GuestArgs {
@@ -179,6 +189,14 @@ impl GuestArgs {
         Limits {
             memory: self.memory_mb.map(MiB),
             memory_overcommit: self.memory_overcommit,
+        }
+    }
+
+    /// What of the network the agent opens to them.
+    pub(crate) fn network(&self) -> GuestNetwork {
+        GuestNetwork {
+            opened: self.allow_private.clone(),
+            ..GuestNetwork::default()
         }
     }
 }
@@ -211,6 +229,8 @@ pub(crate) enum SandboxCommand {
     Get(IdArg),
     /// Show what a sandbox uses: CPU time, memory, disk, network, as its host counts them.
     Metrics(IdArg),
+    /// Show where a sandbox's packets may go, or change it.
+    Network(SandboxNetworkArgs),
     /// Run a command in a sandbox; its output streams, its exit code is returned.
     Exec(ExecArgs),
     /// Copy a file into or out of a sandbox.
@@ -261,9 +281,48 @@ pub(crate) struct CreateArgs {
     /// The guest's host name.
     #[arg(long)]
     pub(crate) hostname: Option<String>,
+    #[command(flatten)]
+    pub(crate) network: PolicyArgs,
     /// Do not wait until it runs.
     #[arg(long)]
     pub(crate) no_wait: bool,
+}
+
+/// A network policy. What is not said of one is its default.
+#[derive(Debug, Args)]
+pub(crate) struct PolicyArgs {
+    /// Whether it reaches the public internet: `internet` (the default), or `none` but what --allow says.
+    #[arg(long = "network", value_name = "WHAT", value_parser = ["internet", "none"])]
+    pub(crate) reach: Option<String>,
+    /// An IPv4 range or address that it reaches all the same; may be given again.
+    #[arg(long, value_name = "RANGE", value_delimiter = ',')]
+    pub(crate) allow: Vec<String>,
+    /// An IPv4 range or address that it never reaches; may be given again.
+    #[arg(long, value_name = "RANGE", value_delimiter = ',')]
+    pub(crate) deny: Vec<String>,
+}
+
+impl PolicyArgs {
+    /// The policy, if anything of one is said.
+    pub(crate) fn said(self) -> Option<Network> {
+        if self.reach.is_none() && self.allow.is_empty() && self.deny.is_empty() {
+            return None;
+        }
+        Some(Network {
+            internet: self.reach.as_deref() != Some("none"),
+            allow: self.allow,
+            deny: self.deny,
+        })
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SandboxNetworkArgs {
+    /// The sandbox.
+    #[arg(value_name = "ID")]
+    pub(crate) id: String,
+    #[command(flatten)]
+    pub(crate) policy: PolicyArgs,
 }
 
 #[derive(Debug, Args)]

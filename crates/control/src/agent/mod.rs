@@ -4,6 +4,8 @@ mod command;
 mod connection;
 mod fault;
 mod file;
+mod metrics;
+mod network;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -17,6 +19,9 @@ use wrenn_model::{ErrorKind, Fault, MiB, SandboxId, TemplateName};
 pub use command::{Command, CommandEvent, CommandInput, CommandStream, ExecOutcome, Input};
 pub use fault::from_agent;
 pub use file::{FileStream, Upload};
+pub use metrics::{MachineUsage, Usage};
+
+pub(crate) use network::{from_message as policy_of, to_message as policy_message};
 
 use connection::Connections;
 
@@ -87,7 +92,7 @@ impl AgentClient {
     pub(crate) async fn create(
         &self,
         request: rpc::CreateSandboxRequest,
-    ) -> Result<rpc::Sandbox, Fault> {
+    ) -> Result<(rpc::Sandbox, Vec<rpc::StepTime>), Fault> {
         let lease = self.connections.lease();
         let answer = lease
             .client()
@@ -95,7 +100,11 @@ impl AgentClient {
             .await;
         let answer = answer.map_err(from_agent)?.into_owned();
         lease.give_back();
-        answer.sandbox.into_option().ok_or_else(|| unnamed("made"))
+        let made = answer
+            .sandbox
+            .into_option()
+            .ok_or_else(|| unnamed("made"))?;
+        Ok((made, answer.steps))
     }
 
     /// Pauses a sandbox with so much memory. One that is paused already stays as it is.

@@ -3,6 +3,7 @@
 
 mod create;
 mod destroy;
+mod network;
 mod pause;
 
 use std::sync::Arc;
@@ -12,11 +13,11 @@ use bytes::Bytes;
 use wrenn_model::{ErrorKind, Fault, SandboxId, Status, Transition};
 use wrenn_store::{Filter, Sandbox, StoreError};
 
-use crate::agent::{Command, CommandStream, ExecOutcome, FileStream, Input, Upload, moving};
+use crate::agent::{Command, CommandStream, ExecOutcome, FileStream, Input, Upload, Usage, moving};
 use crate::plane::Core;
 use crate::reconcile;
 
-pub use create::{NewSandbox, Wait};
+pub use create::{Created, NewSandbox, Wait};
 pub use destroy::Deleted;
 pub use pause::{Paused, Resumed, StepTime};
 
@@ -100,6 +101,19 @@ impl Sandboxes {
             return Err(not_running(&row));
         }
         let told = self.core.agent.console(id).await;
+        self.explain(row, told).await
+    }
+
+    /// What it uses of its host now. That is no use of it: its inactivity goes on.
+    ///
+    /// # Errors
+    /// `not_found`, `invalid_state` when it is no more, or what the agent says.
+    pub async fn usage(&self, id: &SandboxId) -> Result<Usage, Fault> {
+        let row = self.row(id).await?;
+        if row.status == Status::Stopped {
+            return Err(not_running(&row));
+        }
+        let told = self.core.agent.usage(id).await;
         self.explain(row, told).await
     }
 

@@ -38,6 +38,14 @@ pub type OwnedResumeSandboxRequestView = ::buffa::view::OwnedView<
 pub type OwnedResumeSandboxResponseView = ::buffa::view::OwnedView<
     __buffa::view::ResumeSandboxResponseView<'static>,
 >;
+///Shorthand for `OwnedView<SetNetworkRequestView<'static>>`.
+pub type OwnedSetNetworkRequestView = ::buffa::view::OwnedView<
+    __buffa::view::SetNetworkRequestView<'static>,
+>;
+///Shorthand for `OwnedView<SetNetworkResponseView<'static>>`.
+pub type OwnedSetNetworkResponseView = ::buffa::view::OwnedView<
+    __buffa::view::SetNetworkResponseView<'static>,
+>;
 ///Shorthand for `OwnedView<PingRequestView<'static>>`.
 pub type OwnedPingRequestView = ::buffa::view::OwnedView<
     __buffa::view::PingRequestView<'static>,
@@ -130,6 +138,14 @@ pub type OwnedConsoleRequestView = ::buffa::view::OwnedView<
 pub type OwnedConsoleResponseView = ::buffa::view::OwnedView<
     __buffa::view::ConsoleResponseView<'static>,
 >;
+///Shorthand for `OwnedView<MetricsRequestView<'static>>`.
+pub type OwnedMetricsRequestView = ::buffa::view::OwnedView<
+    __buffa::view::MetricsRequestView<'static>,
+>;
+///Shorthand for `OwnedView<MetricsResponseView<'static>>`.
+pub type OwnedMetricsResponseView = ::buffa::view::OwnedView<
+    __buffa::view::MetricsResponseView<'static>,
+>;
 ///Shorthand for `OwnedView<VerifySnapshotRequestView<'static>>`.
 pub type OwnedVerifySnapshotRequestView = ::buffa::view::OwnedView<
     __buffa::view::VerifySnapshotRequestView<'static>,
@@ -177,6 +193,14 @@ pub type OwnedHealthRequestView = ::buffa::view::OwnedView<
 ///Shorthand for `OwnedView<HealthResponseView<'static>>`.
 pub type OwnedHealthResponseView = ::buffa::view::OwnedView<
     __buffa::view::HealthResponseView<'static>,
+>;
+///Shorthand for `OwnedView<HostMetricsRequestView<'static>>`.
+pub type OwnedHostMetricsRequestView = ::buffa::view::OwnedView<
+    __buffa::view::HostMetricsRequestView<'static>,
+>;
+///Shorthand for `OwnedView<HostMetricsResponseView<'static>>`.
+pub type OwnedHostMetricsResponseView = ::buffa::view::OwnedView<
+    __buffa::view::HostMetricsResponseView<'static>,
 >;
 ///Shorthand for `OwnedView<ShutdownRequestView<'static>>`.
 pub type OwnedShutdownRequestView = ::buffa::view::OwnedView<
@@ -325,6 +349,38 @@ for __buffa::view::ResumeSandboxResponseView<'_> {
 }
 impl ::connectrpc::Encodable<ResumeSandboxResponse>
 for ::buffa::view::OwnedView<__buffa::view::ResumeSandboxResponseView<'static>> {
+    fn encode(
+        &self,
+        codec: ::connectrpc::CodecFormat,
+    ) -> ::std::result::Result<::buffa::bytes::Bytes, ::connectrpc::ConnectError> {
+        ::connectrpc::__codegen::encode_view_body(self.reborrow(), codec)
+    }
+    /// An `OwnedView` still holds the buffer it was decoded from, so
+    /// its large fields can be handed to the response body by
+    /// reference count instead of copied. The bare view impl above
+    /// cannot do this: it has borrows but no buffer to name.
+    fn encode_segments(
+        &self,
+        codec: ::connectrpc::CodecFormat,
+    ) -> ::std::result::Result<::connectrpc::EncodedBody, ::connectrpc::ConnectError> {
+        ::connectrpc::__codegen::encode_view_body_segments(
+            self.reborrow(),
+            self.bytes(),
+            codec,
+        )
+    }
+}
+impl ::connectrpc::Encodable<SetNetworkResponse>
+for __buffa::view::SetNetworkResponseView<'_> {
+    fn encode(
+        &self,
+        codec: ::connectrpc::CodecFormat,
+    ) -> ::std::result::Result<::buffa::bytes::Bytes, ::connectrpc::ConnectError> {
+        ::connectrpc::__codegen::encode_view_body(self, codec)
+    }
+}
+impl ::connectrpc::Encodable<SetNetworkResponse>
+for ::buffa::view::OwnedView<__buffa::view::SetNetworkResponseView<'static>> {
     fn encode(
         &self,
         codec: ::connectrpc::CodecFormat,
@@ -696,6 +752,38 @@ for ::buffa::view::OwnedView<__buffa::view::ConsoleResponseView<'static>> {
         )
     }
 }
+impl ::connectrpc::Encodable<MetricsResponse>
+for __buffa::view::MetricsResponseView<'_> {
+    fn encode(
+        &self,
+        codec: ::connectrpc::CodecFormat,
+    ) -> ::std::result::Result<::buffa::bytes::Bytes, ::connectrpc::ConnectError> {
+        ::connectrpc::__codegen::encode_view_body(self, codec)
+    }
+}
+impl ::connectrpc::Encodable<MetricsResponse>
+for ::buffa::view::OwnedView<__buffa::view::MetricsResponseView<'static>> {
+    fn encode(
+        &self,
+        codec: ::connectrpc::CodecFormat,
+    ) -> ::std::result::Result<::buffa::bytes::Bytes, ::connectrpc::ConnectError> {
+        ::connectrpc::__codegen::encode_view_body(self.reborrow(), codec)
+    }
+    /// An `OwnedView` still holds the buffer it was decoded from, so
+    /// its large fields can be handed to the response body by
+    /// reference count instead of copied. The bare view impl above
+    /// cannot do this: it has borrows but no buffer to name.
+    fn encode_segments(
+        &self,
+        codec: ::connectrpc::CodecFormat,
+    ) -> ::std::result::Result<::connectrpc::EncodedBody, ::connectrpc::ConnectError> {
+        ::connectrpc::__codegen::encode_view_body_segments(
+            self.reborrow(),
+            self.bytes(),
+            codec,
+        )
+    }
+}
 impl ::connectrpc::Encodable<VerifySnapshotResponse>
 for __buffa::view::VerifySnapshotResponseView<'_> {
     fn encode(
@@ -887,6 +975,38 @@ for ::buffa::view::OwnedView<__buffa::view::HealthResponseView<'static>> {
         )
     }
 }
+impl ::connectrpc::Encodable<HostMetricsResponse>
+for __buffa::view::HostMetricsResponseView<'_> {
+    fn encode(
+        &self,
+        codec: ::connectrpc::CodecFormat,
+    ) -> ::std::result::Result<::buffa::bytes::Bytes, ::connectrpc::ConnectError> {
+        ::connectrpc::__codegen::encode_view_body(self, codec)
+    }
+}
+impl ::connectrpc::Encodable<HostMetricsResponse>
+for ::buffa::view::OwnedView<__buffa::view::HostMetricsResponseView<'static>> {
+    fn encode(
+        &self,
+        codec: ::connectrpc::CodecFormat,
+    ) -> ::std::result::Result<::buffa::bytes::Bytes, ::connectrpc::ConnectError> {
+        ::connectrpc::__codegen::encode_view_body(self.reborrow(), codec)
+    }
+    /// An `OwnedView` still holds the buffer it was decoded from, so
+    /// its large fields can be handed to the response body by
+    /// reference count instead of copied. The bare view impl above
+    /// cannot do this: it has borrows but no buffer to name.
+    fn encode_segments(
+        &self,
+        codec: ::connectrpc::CodecFormat,
+    ) -> ::std::result::Result<::connectrpc::EncodedBody, ::connectrpc::ConnectError> {
+        ::connectrpc::__codegen::encode_view_body_segments(
+            self.reborrow(),
+            self.bytes(),
+            codec,
+        )
+    }
+}
 impl ::connectrpc::Encodable<ShutdownResponse>
 for __buffa::view::ShutdownResponseView<'_> {
     fn encode(
@@ -948,6 +1068,12 @@ pub const HOST_AGENT_SERVICE_PAUSE_SANDBOX_SPEC: ::connectrpc::Spec = ::connectr
 /// Static [`Spec`](::connectrpc::Spec) for the `ResumeSandbox` RPC, as seen by the server; the generated client passes it with [`origin`](::connectrpc::Spec::origin) `Client` (compare across sides with [`Spec::same_method`](::connectrpc::Spec::same_method)).
 pub const HOST_AGENT_SERVICE_RESUME_SANDBOX_SPEC: ::connectrpc::Spec = ::connectrpc::Spec::server(
         "/hostagent.v1.HostAgentService/ResumeSandbox",
+        ::connectrpc::StreamType::Unary,
+    )
+    .with_idempotency_level(::connectrpc::IdempotencyLevel::Unknown);
+/// Static [`Spec`](::connectrpc::Spec) for the `SetNetwork` RPC, as seen by the server; the generated client passes it with [`origin`](::connectrpc::Spec::origin) `Client` (compare across sides with [`Spec::same_method`](::connectrpc::Spec::same_method)).
+pub const HOST_AGENT_SERVICE_SET_NETWORK_SPEC: ::connectrpc::Spec = ::connectrpc::Spec::server(
+        "/hostagent.v1.HostAgentService/SetNetwork",
         ::connectrpc::StreamType::Unary,
     )
     .with_idempotency_level(::connectrpc::IdempotencyLevel::Unknown);
@@ -1023,6 +1149,12 @@ pub const HOST_AGENT_SERVICE_CONSOLE_SPEC: ::connectrpc::Spec = ::connectrpc::Sp
         ::connectrpc::StreamType::Unary,
     )
     .with_idempotency_level(::connectrpc::IdempotencyLevel::Unknown);
+/// Static [`Spec`](::connectrpc::Spec) for the `Metrics` RPC, as seen by the server; the generated client passes it with [`origin`](::connectrpc::Spec::origin) `Client` (compare across sides with [`Spec::same_method`](::connectrpc::Spec::same_method)).
+pub const HOST_AGENT_SERVICE_METRICS_SPEC: ::connectrpc::Spec = ::connectrpc::Spec::server(
+        "/hostagent.v1.HostAgentService/Metrics",
+        ::connectrpc::StreamType::Unary,
+    )
+    .with_idempotency_level(::connectrpc::IdempotencyLevel::Unknown);
 /// Static [`Spec`](::connectrpc::Spec) for the `VerifySnapshot` RPC, as seen by the server; the generated client passes it with [`origin`](::connectrpc::Spec::origin) `Client` (compare across sides with [`Spec::same_method`](::connectrpc::Spec::same_method)).
 pub const HOST_AGENT_SERVICE_VERIFY_SNAPSHOT_SPEC: ::connectrpc::Spec = ::connectrpc::Spec::server(
         "/hostagent.v1.HostAgentService/VerifySnapshot",
@@ -1056,6 +1188,12 @@ pub const HOST_AGENT_SERVICE_DELETE_TEMPLATE_SPEC: ::connectrpc::Spec = ::connec
 /// Static [`Spec`](::connectrpc::Spec) for the `Health` RPC, as seen by the server; the generated client passes it with [`origin`](::connectrpc::Spec::origin) `Client` (compare across sides with [`Spec::same_method`](::connectrpc::Spec::same_method)).
 pub const HOST_AGENT_SERVICE_HEALTH_SPEC: ::connectrpc::Spec = ::connectrpc::Spec::server(
         "/hostagent.v1.HostAgentService/Health",
+        ::connectrpc::StreamType::Unary,
+    )
+    .with_idempotency_level(::connectrpc::IdempotencyLevel::Unknown);
+/// Static [`Spec`](::connectrpc::Spec) for the `HostMetrics` RPC, as seen by the server; the generated client passes it with [`origin`](::connectrpc::Spec::origin) `Client` (compare across sides with [`Spec::same_method`](::connectrpc::Spec::same_method)).
+pub const HOST_AGENT_SERVICE_HOST_METRICS_SPEC: ::connectrpc::Spec = ::connectrpc::Spec::server(
+        "/hostagent.v1.HostAgentService/HostMetrics",
         ::connectrpc::StreamType::Unary,
     )
     .with_idempotency_level(::connectrpc::IdempotencyLevel::Unknown);
@@ -1204,6 +1342,24 @@ pub trait HostAgentService: Send + Sync + 'static {
     ) -> impl ::std::future::Future<
         Output = ::connectrpc::ServiceResult<
             impl ::connectrpc::Encodable<ResumeSandboxResponse> + Send + use<'a, Self>,
+        >,
+    > + Send;
+    /// Answers when the sandbox is under another network policy, durably. A paused one comes back under it.
+    ///
+    /// `'a` lets the response body borrow from `&self` (e.g. server-resident state).
+    ///
+    /// `request` is borrowed from the request body and is valid for the
+    /// duration of the call; message fields are read directly on it
+    /// (zero-copy). The response cannot borrow from `request` — use
+    /// `.to_owned_message()` (or copy the specific fields) for anything
+    /// returned, stored, or moved into `tokio::spawn`.
+    fn set_network<'a>(
+        &'a self,
+        ctx: ::connectrpc::RequestContext,
+        request: ::connectrpc::ServiceRequest<'_, SetNetworkRequest>,
+    ) -> impl ::std::future::Future<
+        Output = ::connectrpc::ServiceResult<
+            impl ::connectrpc::Encodable<SetNetworkResponse> + Send + use<'a, Self>,
         >,
     > + Send;
     /// Counts as activity, and wakes a paused sandbox that resumes by itself.
@@ -1421,6 +1577,24 @@ pub trait HostAgentService: Send + Sync + 'static {
             impl ::connectrpc::Encodable<ConsoleResponse> + Send + use<'a, Self>,
         >,
     > + Send;
+    /// What a sandbox's virtual machine has used, as the host counts it. The guest is not asked.
+    ///
+    /// `'a` lets the response body borrow from `&self` (e.g. server-resident state).
+    ///
+    /// `request` is borrowed from the request body and is valid for the
+    /// duration of the call; message fields are read directly on it
+    /// (zero-copy). The response cannot borrow from `request` — use
+    /// `.to_owned_message()` (or copy the specific fields) for anything
+    /// returned, stored, or moved into `tokio::spawn`.
+    fn metrics<'a>(
+        &'a self,
+        ctx: ::connectrpc::RequestContext,
+        request: ::connectrpc::ServiceRequest<'_, MetricsRequest>,
+    ) -> impl ::std::future::Future<
+        Output = ::connectrpc::ServiceResult<
+            impl ::connectrpc::Encodable<MetricsResponse> + Send + use<'a, Self>,
+        >,
+    > + Send;
     /// Reads all data of a sandbox's newest generation and compares it with the sums.
     ///
     /// `'a` lets the response body borrow from `&self` (e.g. server-resident state).
@@ -1526,6 +1700,24 @@ pub trait HostAgentService: Send + Sync + 'static {
     ) -> impl ::std::future::Future<
         Output = ::connectrpc::ServiceResult<
             impl ::connectrpc::Encodable<HealthResponse> + Send + use<'a, Self>,
+        >,
+    > + Send;
+    /// The agent's own counters and times, as OpenMetrics text without the line that ends it.
+    ///
+    /// `'a` lets the response body borrow from `&self` (e.g. server-resident state).
+    ///
+    /// `request` is borrowed from the request body and is valid for the
+    /// duration of the call; message fields are read directly on it
+    /// (zero-copy). The response cannot borrow from `request` — use
+    /// `.to_owned_message()` (or copy the specific fields) for anything
+    /// returned, stored, or moved into `tokio::spawn`.
+    fn host_metrics<'a>(
+        &'a self,
+        ctx: ::connectrpc::RequestContext,
+        request: ::connectrpc::ServiceRequest<'_, HostMetricsRequest>,
+    ) -> impl ::std::future::Future<
+        Output = ::connectrpc::ServiceResult<
+            impl ::connectrpc::Encodable<HostMetricsResponse> + Send + use<'a, Self>,
         >,
     > + Send;
     /// Destroys every sandbox that has a virtual machine, and takes the host's network and store back. What is paused stays in
@@ -1704,6 +1896,31 @@ impl<S: HostAgentService> HostAgentServiceExt for S {
                 },
             )
             .with_spec(HOST_AGENT_SERVICE_RESUME_SANDBOX_SPEC)
+            .route_view(
+                HOST_AGENT_SERVICE_SERVICE_NAME,
+                "SetNetwork",
+                {
+                    let svc = ::std::sync::Arc::clone(&self);
+                    ::connectrpc::view_handler_fn(move |
+                        ctx,
+                        req: ::buffa::view::OwnedView<
+                            __buffa::view::SetNetworkRequestView<'static>,
+                        >,
+                        format|
+                    {
+                        let svc = ::std::sync::Arc::clone(&svc);
+                        async move {
+                            let sreq = ::connectrpc::ServiceRequest::<
+                                SetNetworkRequest,
+                            >::from_parts(req.reborrow(), req.bytes());
+                            svc.set_network(ctx, sreq)
+                                .await?
+                                .encode::<SetNetworkResponse>(format)
+                        }
+                    })
+                },
+            )
+            .with_spec(HOST_AGENT_SERVICE_SET_NETWORK_SPEC)
             .route_view(
                 HOST_AGENT_SERVICE_SERVICE_NAME,
                 "Ping",
@@ -1999,6 +2216,31 @@ impl<S: HostAgentService> HostAgentServiceExt for S {
             .with_spec(HOST_AGENT_SERVICE_CONSOLE_SPEC)
             .route_view(
                 HOST_AGENT_SERVICE_SERVICE_NAME,
+                "Metrics",
+                {
+                    let svc = ::std::sync::Arc::clone(&self);
+                    ::connectrpc::view_handler_fn(move |
+                        ctx,
+                        req: ::buffa::view::OwnedView<
+                            __buffa::view::MetricsRequestView<'static>,
+                        >,
+                        format|
+                    {
+                        let svc = ::std::sync::Arc::clone(&svc);
+                        async move {
+                            let sreq = ::connectrpc::ServiceRequest::<
+                                MetricsRequest,
+                            >::from_parts(req.reborrow(), req.bytes());
+                            svc.metrics(ctx, sreq)
+                                .await?
+                                .encode::<MetricsResponse>(format)
+                        }
+                    })
+                },
+            )
+            .with_spec(HOST_AGENT_SERVICE_METRICS_SPEC)
+            .route_view(
+                HOST_AGENT_SERVICE_SERVICE_NAME,
                 "VerifySnapshot",
                 {
                     let svc = ::std::sync::Arc::clone(&self);
@@ -2142,6 +2384,31 @@ impl<S: HostAgentService> HostAgentServiceExt for S {
             .with_spec(HOST_AGENT_SERVICE_HEALTH_SPEC)
             .route_view(
                 HOST_AGENT_SERVICE_SERVICE_NAME,
+                "HostMetrics",
+                {
+                    let svc = ::std::sync::Arc::clone(&self);
+                    ::connectrpc::view_handler_fn(move |
+                        ctx,
+                        req: ::buffa::view::OwnedView<
+                            __buffa::view::HostMetricsRequestView<'static>,
+                        >,
+                        format|
+                    {
+                        let svc = ::std::sync::Arc::clone(&svc);
+                        async move {
+                            let sreq = ::connectrpc::ServiceRequest::<
+                                HostMetricsRequest,
+                            >::from_parts(req.reborrow(), req.bytes());
+                            svc.host_metrics(ctx, sreq)
+                                .await?
+                                .encode::<HostMetricsResponse>(format)
+                        }
+                    })
+                },
+            )
+            .with_spec(HOST_AGENT_SERVICE_HOST_METRICS_SPEC)
+            .route_view(
+                HOST_AGENT_SERVICE_SERVICE_NAME,
                 "Shutdown",
                 {
                     let svc = ::std::sync::Arc::clone(&self);
@@ -2249,6 +2516,12 @@ impl<T: HostAgentService> ::connectrpc::Dispatcher for HostAgentServiceServer<T>
                         .with_spec(HOST_AGENT_SERVICE_RESUME_SANDBOX_SPEC),
                 )
             }
+            "SetNetwork" => {
+                Some(
+                    ::connectrpc::dispatcher::codegen::MethodDescriptor::unary(false)
+                        .with_spec(HOST_AGENT_SERVICE_SET_NETWORK_SPEC),
+                )
+            }
             "Ping" => {
                 Some(
                     ::connectrpc::dispatcher::codegen::MethodDescriptor::unary(false)
@@ -2321,6 +2594,12 @@ impl<T: HostAgentService> ::connectrpc::Dispatcher for HostAgentServiceServer<T>
                         .with_spec(HOST_AGENT_SERVICE_CONSOLE_SPEC),
                 )
             }
+            "Metrics" => {
+                Some(
+                    ::connectrpc::dispatcher::codegen::MethodDescriptor::unary(false)
+                        .with_spec(HOST_AGENT_SERVICE_METRICS_SPEC),
+                )
+            }
             "VerifySnapshot" => {
                 Some(
                     ::connectrpc::dispatcher::codegen::MethodDescriptor::unary(false)
@@ -2355,6 +2634,12 @@ impl<T: HostAgentService> ::connectrpc::Dispatcher for HostAgentServiceServer<T>
                 Some(
                     ::connectrpc::dispatcher::codegen::MethodDescriptor::unary(false)
                         .with_spec(HOST_AGENT_SERVICE_HEALTH_SPEC),
+                )
+            }
+            "HostMetrics" => {
+                Some(
+                    ::connectrpc::dispatcher::codegen::MethodDescriptor::unary(false)
+                        .with_spec(HOST_AGENT_SERVICE_HOST_METRICS_SPEC),
                 )
             }
             "Shutdown" => {
@@ -2466,6 +2751,22 @@ impl<T: HostAgentService> ::connectrpc::Dispatcher for HostAgentServiceServer<T>
                     svc.resume_sandbox(ctx, req)
                         .await?
                         .encode::<ResumeSandboxResponse>(format)
+                })
+            }
+            "SetNetwork" => {
+                let svc = ::std::sync::Arc::clone(&self.inner);
+                Box::pin(async move {
+                    let body = ::connectrpc::dispatcher::codegen::request_proto_bytes::<
+                        SetNetworkRequest,
+                    >(request.encoded()?, format)?;
+                    let req: __buffa::view::SetNetworkRequestView<'_> = ::connectrpc::dispatcher::codegen::decode_borrowed_request_view(
+                        &body,
+                        ctx.decode_options(),
+                    )?;
+                    let req = ::connectrpc::ServiceRequest::<
+                        SetNetworkRequest,
+                    >::from_parts(&req, &body);
+                    svc.set_network(ctx, req).await?.encode::<SetNetworkResponse>(format)
                 })
             }
             "Ping" => {
@@ -2596,6 +2897,22 @@ impl<T: HostAgentService> ::connectrpc::Dispatcher for HostAgentServiceServer<T>
                     svc.console(ctx, req).await?.encode::<ConsoleResponse>(format)
                 })
             }
+            "Metrics" => {
+                let svc = ::std::sync::Arc::clone(&self.inner);
+                Box::pin(async move {
+                    let body = ::connectrpc::dispatcher::codegen::request_proto_bytes::<
+                        MetricsRequest,
+                    >(request.encoded()?, format)?;
+                    let req: __buffa::view::MetricsRequestView<'_> = ::connectrpc::dispatcher::codegen::decode_borrowed_request_view(
+                        &body,
+                        ctx.decode_options(),
+                    )?;
+                    let req = ::connectrpc::ServiceRequest::<
+                        MetricsRequest,
+                    >::from_parts(&req, &body);
+                    svc.metrics(ctx, req).await?.encode::<MetricsResponse>(format)
+                })
+            }
             "VerifySnapshot" => {
                 let svc = ::std::sync::Arc::clone(&self.inner);
                 Box::pin(async move {
@@ -2664,6 +2981,24 @@ impl<T: HostAgentService> ::connectrpc::Dispatcher for HostAgentServiceServer<T>
                         HealthRequest,
                     >::from_parts(&req, &body);
                     svc.health(ctx, req).await?.encode::<HealthResponse>(format)
+                })
+            }
+            "HostMetrics" => {
+                let svc = ::std::sync::Arc::clone(&self.inner);
+                Box::pin(async move {
+                    let body = ::connectrpc::dispatcher::codegen::request_proto_bytes::<
+                        HostMetricsRequest,
+                    >(request.encoded()?, format)?;
+                    let req: __buffa::view::HostMetricsRequestView<'_> = ::connectrpc::dispatcher::codegen::decode_borrowed_request_view(
+                        &body,
+                        ctx.decode_options(),
+                    )?;
+                    let req = ::connectrpc::ServiceRequest::<
+                        HostMetricsRequest,
+                    >::from_parts(&req, &body);
+                    svc.host_metrics(ctx, req)
+                        .await?
+                        .encode::<HostMetricsResponse>(format)
                 })
             }
             "Shutdown" => {
@@ -3107,6 +3442,43 @@ where
                 &self.transport,
                 &self.config,
                 HOST_AGENT_SERVICE_RESUME_SANDBOX_SPEC
+                    .with_origin(::connectrpc::SpecOrigin::Client),
+                request,
+                options,
+            )
+            .await
+    }
+    /// Call the SetNetwork RPC. Sends a request to /hostagent.v1.HostAgentService/SetNetwork.
+    pub async fn set_network(
+        &self,
+        request: SetNetworkRequest,
+    ) -> Result<
+        ::connectrpc::client::UnaryResponse<
+            ::buffa::view::OwnedView<__buffa::view::SetNetworkResponseView<'static>>,
+        >,
+        ::connectrpc::ConnectError,
+    > {
+        self.set_network_with_options(
+                request,
+                ::connectrpc::client::CallOptions::default(),
+            )
+            .await
+    }
+    /// Call the SetNetwork RPC with explicit per-call options. Options override [`ClientConfig`](::connectrpc::client::ClientConfig) defaults.
+    pub async fn set_network_with_options(
+        &self,
+        request: SetNetworkRequest,
+        options: ::connectrpc::client::CallOptions,
+    ) -> Result<
+        ::connectrpc::client::UnaryResponse<
+            ::buffa::view::OwnedView<__buffa::view::SetNetworkResponseView<'static>>,
+        >,
+        ::connectrpc::ConnectError,
+    > {
+        ::connectrpc::client::call_unary(
+                &self.transport,
+                &self.config,
+                HOST_AGENT_SERVICE_SET_NETWORK_SPEC
                     .with_origin(::connectrpc::SpecOrigin::Client),
                 request,
                 options,
@@ -3580,6 +3952,40 @@ where
             )
             .await
     }
+    /// Call the Metrics RPC. Sends a request to /hostagent.v1.HostAgentService/Metrics.
+    pub async fn metrics(
+        &self,
+        request: MetricsRequest,
+    ) -> Result<
+        ::connectrpc::client::UnaryResponse<
+            ::buffa::view::OwnedView<__buffa::view::MetricsResponseView<'static>>,
+        >,
+        ::connectrpc::ConnectError,
+    > {
+        self.metrics_with_options(request, ::connectrpc::client::CallOptions::default())
+            .await
+    }
+    /// Call the Metrics RPC with explicit per-call options. Options override [`ClientConfig`](::connectrpc::client::ClientConfig) defaults.
+    pub async fn metrics_with_options(
+        &self,
+        request: MetricsRequest,
+        options: ::connectrpc::client::CallOptions,
+    ) -> Result<
+        ::connectrpc::client::UnaryResponse<
+            ::buffa::view::OwnedView<__buffa::view::MetricsResponseView<'static>>,
+        >,
+        ::connectrpc::ConnectError,
+    > {
+        ::connectrpc::client::call_unary(
+                &self.transport,
+                &self.config,
+                HOST_AGENT_SERVICE_METRICS_SPEC
+                    .with_origin(::connectrpc::SpecOrigin::Client),
+                request,
+                options,
+            )
+            .await
+    }
     /// Call the VerifySnapshot RPC. Sends a request to /hostagent.v1.HostAgentService/VerifySnapshot.
     pub async fn verify_snapshot(
         &self,
@@ -3821,6 +4227,43 @@ where
                 &self.transport,
                 &self.config,
                 HOST_AGENT_SERVICE_HEALTH_SPEC
+                    .with_origin(::connectrpc::SpecOrigin::Client),
+                request,
+                options,
+            )
+            .await
+    }
+    /// Call the HostMetrics RPC. Sends a request to /hostagent.v1.HostAgentService/HostMetrics.
+    pub async fn host_metrics(
+        &self,
+        request: HostMetricsRequest,
+    ) -> Result<
+        ::connectrpc::client::UnaryResponse<
+            ::buffa::view::OwnedView<__buffa::view::HostMetricsResponseView<'static>>,
+        >,
+        ::connectrpc::ConnectError,
+    > {
+        self.host_metrics_with_options(
+                request,
+                ::connectrpc::client::CallOptions::default(),
+            )
+            .await
+    }
+    /// Call the HostMetrics RPC with explicit per-call options. Options override [`ClientConfig`](::connectrpc::client::ClientConfig) defaults.
+    pub async fn host_metrics_with_options(
+        &self,
+        request: HostMetricsRequest,
+        options: ::connectrpc::client::CallOptions,
+    ) -> Result<
+        ::connectrpc::client::UnaryResponse<
+            ::buffa::view::OwnedView<__buffa::view::HostMetricsResponseView<'static>>,
+        >,
+        ::connectrpc::ConnectError,
+    > {
+        ::connectrpc::client::call_unary(
+                &self.transport,
+                &self.config,
+                HOST_AGENT_SERVICE_HOST_METRICS_SPEC
                     .with_origin(::connectrpc::SpecOrigin::Client),
                 request,
                 options,

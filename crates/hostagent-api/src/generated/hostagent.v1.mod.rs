@@ -45,6 +45,9 @@ pub mod __buffa {
         reg.register_json_any(super::__LIST_SANDBOXES_REQUEST_JSON_ANY);
         reg.register_json_any(super::__LIST_SANDBOXES_RESPONSE_JSON_ANY);
         reg.register_json_any(super::__SANDBOX_JSON_ANY);
+        reg.register_json_any(super::__NETWORK_POLICY_JSON_ANY);
+        reg.register_json_any(super::__SET_NETWORK_REQUEST_JSON_ANY);
+        reg.register_json_any(super::__SET_NETWORK_RESPONSE_JSON_ANY);
         reg.register_json_any(super::__PING_REQUEST_JSON_ANY);
         reg.register_json_any(super::__PING_RESPONSE_JSON_ANY);
         reg.register_json_any(super::__EXEC_REQUEST_JSON_ANY);
@@ -72,6 +75,9 @@ pub mod __buffa {
         reg.register_json_any(super::__READ_FILE_STREAM_RESPONSE_JSON_ANY);
         reg.register_json_any(super::__CONSOLE_REQUEST_JSON_ANY);
         reg.register_json_any(super::__CONSOLE_RESPONSE_JSON_ANY);
+        reg.register_json_any(super::__METRICS_REQUEST_JSON_ANY);
+        reg.register_json_any(super::__METRICS_RESPONSE_JSON_ANY);
+        reg.register_json_any(super::metrics_response::__MACHINE_JSON_ANY);
         reg.register_json_any(super::__VERIFY_SNAPSHOT_REQUEST_JSON_ANY);
         reg.register_json_any(super::__VERIFY_SNAPSHOT_RESPONSE_JSON_ANY);
         reg.register_json_any(super::__EXPORT_SNAPSHOT_REQUEST_JSON_ANY);
@@ -86,6 +92,8 @@ pub mod __buffa {
         reg.register_json_any(super::__DELETE_TEMPLATE_RESPONSE_JSON_ANY);
         reg.register_json_any(super::__HEALTH_REQUEST_JSON_ANY);
         reg.register_json_any(super::__HEALTH_RESPONSE_JSON_ANY);
+        reg.register_json_any(super::__HOST_METRICS_REQUEST_JSON_ANY);
+        reg.register_json_any(super::__HOST_METRICS_RESPONSE_JSON_ANY);
         reg.register_json_any(super::__SHUTDOWN_REQUEST_JSON_ANY);
         reg.register_json_any(super::__SHUTDOWN_RESPONSE_JSON_ANY);
     }
@@ -142,6 +150,18 @@ pub use self::__buffa::view::ListSandboxesResponseOwnedView;
 pub use self::__buffa::view::SandboxView;
 #[doc(inline)]
 pub use self::__buffa::view::SandboxOwnedView;
+#[doc(inline)]
+pub use self::__buffa::view::NetworkPolicyView;
+#[doc(inline)]
+pub use self::__buffa::view::NetworkPolicyOwnedView;
+#[doc(inline)]
+pub use self::__buffa::view::SetNetworkRequestView;
+#[doc(inline)]
+pub use self::__buffa::view::SetNetworkRequestOwnedView;
+#[doc(inline)]
+pub use self::__buffa::view::SetNetworkResponseView;
+#[doc(inline)]
+pub use self::__buffa::view::SetNetworkResponseOwnedView;
 #[doc(inline)]
 pub use self::__buffa::view::PingRequestView;
 #[doc(inline)]
@@ -235,6 +255,14 @@ pub use self::__buffa::view::ConsoleResponseView;
 #[doc(inline)]
 pub use self::__buffa::view::ConsoleResponseOwnedView;
 #[doc(inline)]
+pub use self::__buffa::view::MetricsRequestView;
+#[doc(inline)]
+pub use self::__buffa::view::MetricsRequestOwnedView;
+#[doc(inline)]
+pub use self::__buffa::view::MetricsResponseView;
+#[doc(inline)]
+pub use self::__buffa::view::MetricsResponseOwnedView;
+#[doc(inline)]
 pub use self::__buffa::view::VerifySnapshotRequestView;
 #[doc(inline)]
 pub use self::__buffa::view::VerifySnapshotRequestOwnedView;
@@ -286,6 +314,14 @@ pub use self::__buffa::view::HealthRequestOwnedView;
 pub use self::__buffa::view::HealthResponseView;
 #[doc(inline)]
 pub use self::__buffa::view::HealthResponseOwnedView;
+#[doc(inline)]
+pub use self::__buffa::view::HostMetricsRequestView;
+#[doc(inline)]
+pub use self::__buffa::view::HostMetricsRequestOwnedView;
+#[doc(inline)]
+pub use self::__buffa::view::HostMetricsResponseView;
+#[doc(inline)]
+pub use self::__buffa::view::HostMetricsResponseOwnedView;
 #[doc(inline)]
 pub use self::__buffa::view::ShutdownRequestView;
 #[doc(inline)]

@@ -53,10 +53,12 @@ pub(super) async fn exec(
     }))
 }
 
-/// Both streams as texts: as they are when both are UTF-8, else both in base64.
+/// Both streams as texts: as they are when both are that, else both in base64.
 fn texts(stdout: Vec<u8>, stderr: Vec<u8>) -> (String, String, Encoding) {
     match (String::from_utf8(stdout), String::from_utf8(stderr)) {
-        (Ok(stdout), Ok(stderr)) => (stdout, stderr, Encoding::Utf8),
+        (Ok(stdout), Ok(stderr)) if is_short_in_json(&stdout) && is_short_in_json(&stderr) => {
+            (stdout, stderr, Encoding::Utf8)
+        }
         (stdout, stderr) => {
             let encode = |text: Result<String, std::string::FromUtf8Error>| match text {
                 Ok(text) => STANDARD.encode(text),
@@ -65,6 +67,13 @@ fn texts(stdout: Vec<u8>, stderr: Vec<u8>) -> (String, String, Encoding) {
             (encode(stdout), encode(stderr), Encoding::Base64)
         }
     }
+}
+
+/// Whether JSON does not blow it up: a control character takes six bytes there. Base64 adds a third to whatever it is.
+fn is_short_in_json(text: &str) -> bool {
+    let escaped = |byte: &u8| *byte < b' ' && !matches!(byte, b'\n' | b'\r' | b'\t');
+    let more = 5 * text.bytes().filter(|byte| escaped(byte)).count();
+    more <= text.len()
 }
 
 #[cfg(test)]
@@ -83,5 +92,8 @@ mod tests {
             (out.as_str(), err.as_str(), encoding),
             ("b2s=", "/w==", Encoding::Base64)
         );
+        let coloured = b"\x1b[32mwell\x1b[0m\n".to_vec();
+        assert_eq!(texts(coloured, Vec::new()).2, Encoding::Utf8);
+        assert_eq!(texts(vec![0; 9], Vec::new()).2, Encoding::Base64);
     }
 }

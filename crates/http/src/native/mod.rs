@@ -3,6 +3,7 @@
 mod exec;
 mod files;
 mod listing;
+mod metrics;
 mod pause;
 mod sandboxes;
 mod stream;
@@ -23,8 +24,10 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(sandboxes::get, sandboxes::delete))
         .routes(routes!(pause::pause))
         .routes(routes!(pause::resume))
+        .routes(routes!(sandboxes::network))
         .routes(routes!(sandboxes::ping))
         .routes(routes!(sandboxes::console))
+        .routes(routes!(metrics::metrics))
         .routes(routes!(exec::exec))
         .routes(routes!(stream::exec_stream))
         .routes(routes!(files::read))

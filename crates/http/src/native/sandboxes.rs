@@ -5,8 +5,8 @@ use axum::extract::State;
 use axum::http::header::{CONTENT_TYPE, LOCATION};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use wrenn_api::{CreateSandbox, Sandbox, Timestamp};
-use wrenn_control::{Deleted, NewSandbox, Wait};
+use wrenn_api::{CreateSandbox, Network, Sandbox, Timestamp};
+use wrenn_control::{Created, Deleted, NewSandbox, StepTime, Wait};
 use wrenn_model::{MiB, OnTimeout, Status};
 
 use super::listing::Listing;
@@ -14,7 +14,13 @@ use crate::extract::{Id, Json, Pairs};
 use crate::refusal::Answer;
 use crate::router::App;
 
+/// A header of the W3C's Server Timing.
+const SERVER_TIMING: &str = "server-timing";
+
 /// Makes a sandbox, and answers when it runs.
+///
+/// The host starts so many at a time; the others wait for their turn, fair between owners. When it has no place, or too
+/// many wait, the answer is 429, with the seconds after which to try again in `Retry-After`.
 ///
 /// A caller that hangs up before that has it unwound, unless it sent `Prefer: respond-async`: then the answer comes at
 /// once, with the sandbox still pending.
@@ -22,7 +28,9 @@ use crate::router::App;
     post, path = "/v1/sandboxes", tag = "sandboxes", request_body = CreateSandbox,
     params(("Prefer" = Option<String>, Header, description = "`respond-async` to be answered at once")),
     responses(
-        (status = 201, description = "It runs.", body = Sandbox),
+        (status = 201, description = "It runs.", body = Sandbox, headers(
+            ("Server-Timing" = String, description = "How long the wait for its turn (`queue`) and each step took, in milliseconds")
+        )),
         (status = 202, description = "It is pending.", body = Sandbox),
     )
 )]
@@ -39,6 +47,7 @@ pub(super) async fn create(
         timeout_sec: asked.timeout_sec,
         on_timeout: asked.on_timeout.unwrap_or_default(),
         auto_resume: request.auto_resume.unwrap_or_default(),
+        network: asked.network.unwrap_or_default(),
         hostname: request.hostname,
         metadata: request.metadata,
         envs: request.envs,
@@ -48,15 +57,30 @@ pub(super) async fn create(
     } else {
         Wait::Running
     };
-    let made = app.sandboxes().create(new, wait).await?;
+    let Created {
+        sandbox: made,
+        steps,
+    } = app.sandboxes().create(new, wait).await?;
     let place = [(LOCATION, format!("/v1/sandboxes/{}", made.id))];
     Ok(match wait {
-        Wait::Running => (StatusCode::CREATED, place, Body(view(made))).into_response(),
+        Wait::Running => {
+            let timings = [(SERVER_TIMING, server_timing(&steps))];
+            (StatusCode::CREATED, place, timings, Body(view(made))).into_response()
+        }
         Wait::Accepted => {
             let applied = [("preference-applied", "respond-async")];
             (StatusCode::ACCEPTED, place, applied, Body(view(made))).into_response()
         }
     })
+}
+
+/// `queue;dur=0.004, folder;dur=1.250`: milliseconds, in the order of the steps.
+fn server_timing(steps: &[StepTime]) -> String {
+    let one = |step: &StepTime| {
+        let (ms, rest) = (step.micros / 1000, step.micros % 1000);
+        format!("{};dur={ms}.{rest:03}", step.step)
+    };
+    steps.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
 /// RFC 7240: several headers, several preferences in each, in any case.
@@ -123,6 +147,24 @@ pub(super) async fn delete(State(app): State<App>, Id(id): Id) -> Answer<StatusC
     })
 }
 
+/// Puts a sandbox under another network policy, in the place of the one that it has: what is left out is the default.
+///
+/// One that runs is under it when the answer comes, and connections that it forbids are cut; one that is paused, from its
+/// resume on. No packet meets half of a policy. A change that fails leaves the policy as it was.
+#[utoipa::path(
+    put, path = "/v1/sandboxes/{id}/network", tag = "sandboxes", params(("id" = String, Path)),
+    request_body = Network,
+    responses((status = 200, description = "It is under this policy.", body = Sandbox))
+)]
+pub(super) async fn network(
+    State(app): State<App>,
+    Id(id): Id,
+    Json(request): Json<Network>,
+) -> Answer<Body<Sandbox>> {
+    let policy = request.check()?;
+    Ok(Body(view(app.sandboxes().set_network(&id, policy).await?)))
+}
+
 /// Counts as use: the time until `on_timeout` happens begins anew. A paused sandbox with `auto_resume` is resumed.
 #[utoipa::path(
     post, path = "/v1/sandboxes/{id}/ping", tag = "sandboxes", params(("id" = String, Path)),
@@ -165,6 +207,7 @@ pub(super) fn view(row: wrenn_control::Sandbox) -> Sandbox {
         timeout_sec: row.timeout_sec,
         on_timeout: row.on_timeout.as_str().to_owned(),
         auto_resume: row.auto_resume,
+        network: row.network.into(),
         guest_ip: text(row.guest_ip),
         host_ip: text(row.host_ip),
         isolation: text(row.isolation),
@@ -183,6 +226,17 @@ pub(super) fn view(row: wrenn_control::Sandbox) -> Sandbox {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_are_milliseconds() {
+        let step = |step: &str, micros| StepTime {
+            step: step.to_owned(),
+            micros,
+        };
+        let told = server_timing(&[step("queue", 4), step("folder", 1_002_050)]);
+        assert_eq!(told, "queue;dur=0.004, folder;dur=1002.050");
+        assert_eq!(server_timing(&[]), "");
+    }
 
     #[test]
     fn a_preference_is_found_among_others() {

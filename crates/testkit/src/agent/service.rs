@@ -84,6 +84,24 @@ impl HostAgentService for Service {
         Response::ok(pause::resume(&self.0, request.sandbox_id, request.cold).await?)
     }
 
+    async fn set_network(
+        &self,
+        _: RequestContext,
+        request: ServiceRequest<'_, rpc::SetNetworkRequest>,
+    ) -> ServiceResult<rpc::SetNetworkResponse> {
+        let request = request.to_owned_message();
+        if let Some(fault) = self.0.knobs().network_fails {
+            return Err(refuse(&fault));
+        }
+        let mut sandbox = self.0.get(&request.sandbox_id)?;
+        sandbox.network = request.network;
+        lock(&self.0.sandboxes).insert(request.sandbox_id, sandbox.clone());
+        Response::ok(rpc::SetNetworkResponse {
+            sandbox: sandbox.into(),
+            ..Default::default()
+        })
+    }
+
     async fn list_sandboxes(
         &self,
         _: RequestContext,
@@ -317,6 +335,39 @@ impl HostAgentService for Service {
         let content = b"[    0.000000] Linux version\n\xff\x1b[31m".to_vec();
         Response::ok(rpc::ConsoleResponse {
             content,
+            ..Default::default()
+        })
+    }
+
+    async fn metrics(
+        &self,
+        _: RequestContext,
+        request: ServiceRequest<'_, rpc::MetricsRequest>,
+    ) -> ServiceResult<rpc::MetricsResponse> {
+        let sandboxes = lock(&self.0.sandboxes);
+        let Some(sandbox) = sandboxes.get(request.sandbox_id) else {
+            return Err(refuse(&Fault::no_sandbox(request.sandbox_id)));
+        };
+        let machine = (sandbox.status == "running").then(|| rpc::metrics_response::Machine {
+            cpu_micros: 1_500_000,
+            memory_bytes: 100 << 20,
+            ..Default::default()
+        });
+        Response::ok(rpc::MetricsResponse {
+            machine: machine.into(),
+            vcpus: sandbox.vcpus,
+            memory_total_bytes: u64::from(sandbox.memory_mb) << 20,
+            ..Default::default()
+        })
+    }
+
+    async fn host_metrics(
+        &self,
+        _: RequestContext,
+        _: ServiceRequest<'_, rpc::HostMetricsRequest>,
+    ) -> ServiceResult<rpc::HostMetricsResponse> {
+        Response::ok(rpc::HostMetricsResponse {
+            text: "# TYPE wrenn_agent_fake gauge\nwrenn_agent_fake 1\n".into(),
             ..Default::default()
         })
     }

@@ -5,14 +5,26 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod apart;
 mod bad_input;
 mod cli;
 mod disk_full;
 mod exec;
 mod faults;
+mod faults_long;
 mod files;
 mod harness;
+mod host_clock;
+mod host_disk;
+mod host_files;
+mod host_memory;
+mod host_reboot;
+mod hostile_agent;
+mod hostile_network;
+mod hostile_output;
+mod hostile_processes;
 mod lifecycle;
+mod metrics;
 mod pause_damage;
 mod pause_disk_full;
 mod pause_faults;

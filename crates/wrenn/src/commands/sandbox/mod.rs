@@ -6,6 +6,8 @@ mod create;
 mod exec;
 mod get;
 mod ls;
+mod metrics;
+mod network;
 mod pause;
 mod resume;
 mod rm;
@@ -26,6 +28,8 @@ pub(crate) async fn run(globals: &Globals, command: SandboxCommand) -> Result<Ex
         SandboxCommand::Create(args) => create::run(&client, args, json).await?,
         SandboxCommand::Ls(args) => ls::run(&client, &args, json).await?,
         SandboxCommand::Get(args) => get::run(&client, &args.id, json).await?,
+        SandboxCommand::Metrics(args) => metrics::run(&client, &args.id, json).await?,
+        SandboxCommand::Network(args) => network::run(&client, args, json).await?,
         SandboxCommand::Exec(args) => return exec::run(&client, args, json).await,
         SandboxCommand::Cp(args) => cp::run(&client, &args, json).await?,
         SandboxCommand::Pause(args) => pause::run(&client, &args, json).await?,

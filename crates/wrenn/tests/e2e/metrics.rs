@@ -1,0 +1,99 @@
+//! What is seen from outside: what a sandbox uses, what was done and how long it took; and what is never seen, secrets.
+
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use futures::stream;
+use wrenn_client::api::CreateSandbox;
+
+use crate::harness::{MEMORY, Server, TestSandbox, request, shell};
+
+/// Something that only its owner may know.
+const SECRET: &str = "of-a-guest-0451";
+
+fn scraped(server: &Server) -> String {
+    let answer = request(
+        server,
+        "GET",
+        "/metrics",
+        &[("X-API-Key", &server.key())],
+        b"",
+    );
+    assert_eq!(answer.status, 200, "{answer:?}");
+    answer.body
+}
+
+#[tokio::test]
+async fn work_is_counted() {
+    let server = Server::start();
+    let client = server.client();
+    let sandbox = TestSandbox::create(&client).await;
+    let before = client.metrics(&sandbox.id).await.unwrap();
+    let first = before.machine.unwrap();
+    assert!(
+        first.cpu_usec > 0 && first.memory_bytes > 16 << 20,
+        "{first:?}"
+    );
+    assert_eq!(before.snapshot_bytes, 0);
+
+    let work =
+        "head -c 20000000 /dev/urandom > /var/tmp/noise && sync && getent hosts name.test; true";
+    client.exec(&sandbox.id, &shell(work)).await.unwrap();
+    let second = client.metrics(&sandbox.id).await.unwrap().machine.unwrap();
+    assert!(second.cpu_usec > first.cpu_usec, "{second:?}");
+    assert!(
+        second.sent_packets > first.sent_packets,
+        "{first:?} {second:?}"
+    );
+    assert!(
+        second.disk_bytes >= first.disk_bytes + 19_000_000,
+        "{first:?} {second:?}"
+    );
+
+    client.pause(&sandbox.id).await.unwrap();
+    let paused = client.metrics(&sandbox.id).await.unwrap();
+    assert!(paused.machine.is_none());
+    assert!(paused.snapshot_bytes > 20 << 20, "{paused:?}");
+
+    let text = scraped(&server);
+    for (operation, step) in [("create", "machine"), ("pause", "memory")] {
+        let line = format!(
+            "wrenn_agent_step_duration_seconds_count{{operation=\"{operation}\",step=\"{step}\",result=\"ok\"}} 1"
+        );
+        assert!(text.lines().any(|there| there == line), "{line}\n{text}");
+    }
+    assert!(
+        text.contains("wrenn_agent_sandboxes{status=\"paused\"} 1"),
+        "{text}"
+    );
+    assert!(text.contains(
+        "wrenn_agent_operation_duration_seconds_count{operation=\"pause\",result=\"ok\"} 1"
+    ));
+}
+
+/// Not even the log of everything has a key, or what a guest was given and said.
+#[tokio::test]
+async fn a_log_has_ids_and_no_secrets() {
+    let server = Server::start_with_env(&[("RUST_LOG", PathBuf::from("debug"))]);
+    let client = server.client();
+    let asked = CreateSandbox {
+        memory_mb: Some(MEMORY),
+        envs: [("TOKEN".to_owned(), format!("env-{SECRET}"))].into(),
+        ..CreateSandbox::default()
+    };
+    let id = client.create_sandbox(&asked).await.unwrap().id;
+    let said = shell(&format!("echo arg-{SECRET} $TOKEN"));
+    let done = client.exec(&id, &said).await.unwrap();
+    assert_eq!(done.stdout.trim(), format!("arg-{SECRET} env-{SECRET}"));
+    let secret = Ok::<_, std::io::Error>(Bytes::from(format!("file-{SECRET}")));
+    let file = stream::iter([secret]);
+    client.write_file(&id, "/root/secret", file).await.unwrap();
+    client.pause(&id).await.unwrap();
+    client.resume(&id, &Default::default()).await.unwrap();
+    client.delete_sandbox(&id).await.unwrap();
+
+    let log = server.log();
+    assert!(log.contains(&id) && log.contains("req-"), "{log}");
+    assert!(!log.contains(SECRET), "{log}");
+    assert!(!log.contains(server.key().trim()), "{log}");
+}
