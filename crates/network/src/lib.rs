@@ -30,6 +30,7 @@ mod slot_rules;
 mod special;
 mod survey;
 mod sysctl;
+mod tracked;
 mod traffic;
 
 pub use error::{Error, Refused};
@@ -43,4 +44,5 @@ pub use range::{InvalidRange, Range, Ranges};
 pub use slot::{Slot, SlotDialer};
 pub use special::{PRIVATE, PROTECTED};
 pub use survey::{Dropper, Survey, interfaces};
+pub use tracked::Tracked;
 pub use traffic::Traffic;

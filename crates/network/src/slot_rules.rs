@@ -98,6 +98,8 @@ impl SlotRules<'_> {
         }
         let (nat, filter) = (Policy::Accept, Policy::Drop);
         for (name, hook, policy, rules) in [
+            ("agent-in", Hook::Raw, nat, vec![from_envd().untrack()]),
+            ("agent-out", Hook::RawOutput, nat, vec![to_envd().untrack()]),
             ("prerouting", Hook::DestinationNat, nat, self.destinations()),
             ("postrouting", Hook::SourceNat, nat, self.sources()),
             ("input", Hook::Input, filter, to_slot()),
@@ -290,7 +292,25 @@ fn to_slot() -> Vec<Rule> {
             .from(FROM_GUEST)
             .state(state::ESTABLISHED | state::RELATED)
             .accept(),
+        from_envd().state(state::UNTRACKED).tcp_answer().accept(),
     ]
+}
+
+/// What the agent asks the guest's. It is in no table of connections: one that is full, whoever filled it, does not part the
+/// agent from its guests.
+fn to_envd() -> Rule {
+    rule()
+        .to(TO_GUEST)
+        .destination(Subnet::host(GUEST_ADDRESS))
+        .port(Layer4::Tcp, ENVD_PORT)
+}
+
+/// What it is answered.
+fn from_envd() -> Rule {
+    rule()
+        .from(FROM_GUEST)
+        .destination(Subnet::host(GATEWAY_ADDRESS))
+        .source_port(Layer4::Tcp, ENVD_PORT)
 }
 
 /// The agent's sockets, and the kernel's own errors (too big, unreachable, refused) to either side.

@@ -6,9 +6,10 @@ mod bed;
 use std::io::Read;
 use std::net::{Ipv4Addr, TcpListener};
 
-use bed::{Bed, LONG};
+use bed::{Bed, LONG, SHORT};
 use nix::sys::socket::{getsockopt, sockopt};
-use wrenn_testkit::world::{self, INTERNET};
+use wrenn_network::GATEWAY_ADDRESS;
+use wrenn_testkit::world::{self, INTERNET, Service};
 
 const SWITCH: &str = "/proc/sys/net/ipv4/ip_forward";
 
@@ -32,6 +33,35 @@ async fn forwarding_and_segment_sizes_are_the_hosts() {
     assert!(forwards(), "it was on before");
 
     narrow_uplinks_make_small_segments().await;
+    an_uplink_and_a_resolver_that_come_back_are_used_again().await;
+}
+
+/// The rules know the uplink by its name and the resolver by its address: nothing has to be told that they are back.
+async fn an_uplink_and_a_resolver_that_come_back_are_used_again() {
+    const PORT: u16 = 4303;
+    const QUESTION: &[u8] = &[7, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, b'a', 0, 0, 1, 0, 1];
+    let bed = Bed::make().await;
+    let one = bed.inhabited().await;
+    let _echo = Service::tcp_echo(PORT).unwrap();
+    let reaches = |limit| one.guest.connect((INTERNET, PORT), limit).is_ok();
+    let asks = |limit| {
+        one.guest
+            .ask_udp((GATEWAY_ADDRESS, 53), QUESTION, limit)
+            .is_ok()
+    };
+    let dns = Service::dns(INTERNET).unwrap();
+    assert!(reaches(LONG) && asks(LONG));
+    bed::ip("link set uplink down");
+    assert!(!reaches(SHORT) && !asks(SHORT));
+    bed::ip("link set uplink up");
+    bed::ip("route add default via 192.168.77.1");
+    assert!(reaches(LONG) && asks(LONG));
+    drop(dns);
+    assert!(!asks(SHORT));
+    let _dns = Service::dns(INTERNET).unwrap();
+    assert!(asks(LONG));
+    drop(one);
+    bed.close().await;
 }
 
 /// What the guest and its peer agree on fits through the uplink, though the guest knows nothing of it.

@@ -3,11 +3,17 @@
 mod bed;
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::AsRawFd;
 
 use bed::{Bed, LONG, SHORT, connect_as};
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, setsockopt, socket, sockopt,
+};
+use nix::sys::time::TimeVal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use wrenn_network::{ENVD_PORT, GATEWAY_ADDRESS};
+use wrenn_network::{ENVD_PORT, GATEWAY_ADDRESS, GUEST_ADDRESS};
 use wrenn_testkit::world::{self, HOST, INTERNET, RESOLVER, ROUTER, Service};
 
 /// A question for the name `a`.
@@ -99,6 +105,47 @@ async fn envd_is_reached_from_inside_the_slot_alone() {
     let gone = dialer.connect(ENVD_PORT).await.unwrap_err();
     assert_eq!(gone.kind(), ErrorKind::NotFound);
     drop((one, other));
+    bed.close().await;
+}
+
+/// Else a guest that fills the table of connections would be out of the agent's reach.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_agents_calls_take_no_room_in_the_table_of_connections() {
+    const COUNT: &str = "/proc/sys/net/netfilter/nf_conntrack_count";
+    let bed = Bed::make().await;
+    let one = bed.inhabited().await;
+    let _envd = Service::tcp_echo_with(one.guest.listen(ENVD_PORT).unwrap()).unwrap();
+    let tracked = || one.inside(|| std::fs::read_to_string(COUNT)).unwrap();
+    let mut stream = one.slot.dialer().connect(ENVD_PORT).await.unwrap();
+    stream.write_all(b"health").await.unwrap();
+    let mut answer = [0; 6];
+    stream.read_exact(&mut answer).await.unwrap();
+    assert_eq!((&answer, tracked().trim()), (b"health", "0"));
+    // Answers pass, and nothing that a guest begins from the same port: somebody listens here, and never hears of it.
+    let other = bed.inhabited().await;
+    let listening = || TcpListener::bind((GATEWAY_ADDRESS, 4302));
+    let _listener = other.inside(listening).unwrap();
+    let begun = other.guest.run(|| {
+        let socket = socket(
+            AddressFamily::Inet,
+            SockType::Stream,
+            SockFlag::empty(),
+            None,
+        )?;
+        setsockopt(&socket, sockopt::SendTimeout, &TimeVal::new(0, 300_000))?;
+        let at = |address, port| SockaddrIn::from(SocketAddrV4::new(address, port));
+        bind(socket.as_raw_fd(), &at(GUEST_ADDRESS, ENVD_PORT))?;
+        Ok(connect(socket.as_raw_fd(), &at(GATEWAY_ADDRESS, 4302))?)
+    });
+    let silence = begun.unwrap_err();
+    assert_eq!(
+        silence.raw_os_error(),
+        Some(Errno::EINPROGRESS as i32),
+        "{silence}"
+    );
+    drop(other);
+    drop(stream);
+    drop(one);
     bed.close().await;
 }
 

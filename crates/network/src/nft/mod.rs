@@ -38,6 +38,8 @@ impl Family {
 pub(crate) enum Hook<'a> {
     /// Before connections are tracked.
     Raw,
+    /// The same for what the host itself sends.
+    RawOutput,
     /// Destinations are rewritten.
     DestinationNat,
     /// To the host itself.
@@ -57,6 +59,7 @@ impl Hook<'_> {
     fn place(self) -> (i32, i32, &'static str) {
         match self {
             Self::Raw => (libc::NF_INET_PRE_ROUTING, -300, "filter"),
+            Self::RawOutput => (libc::NF_INET_LOCAL_OUT, -300, "filter"),
             Self::DestinationNat => (libc::NF_INET_PRE_ROUTING, -100, "nat"),
             Self::Input => (libc::NF_INET_LOCAL_IN, 0, "filter"),
             Self::Forward => (libc::NF_INET_FORWARD, 0, "filter"),

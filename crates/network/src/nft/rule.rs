@@ -22,6 +22,7 @@ pub(crate) mod state {
     pub(crate) const INVALID: u32 = 1;
     pub(crate) const ESTABLISHED: u32 = 1 << 1;
     pub(crate) const RELATED: u32 = 1 << 2;
+    pub(crate) const UNTRACKED: u32 = 1 << 6;
 }
 
 /// Which way a packet of a connection goes.
@@ -85,8 +86,16 @@ impl Rule {
     }
 
     pub(crate) fn port(self, protocol: Layer4, port: u16) -> Self {
+        self.port_at(2, protocol, port)
+    }
+
+    pub(crate) fn source_port(self, protocol: Layer4, port: u16) -> Self {
+        self.port_at(0, protocol, port)
+    }
+
+    fn port_at(self, offset: u32, protocol: Layer4, port: u16) -> Self {
         self.protocol(protocol)
-            .payload(libc::NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2)
+            .payload(libc::NFT_PAYLOAD_TRANSPORT_HEADER, offset, 2)
             .compare(libc::NFT_CMP_EQ, &port.to_be_bytes())
     }
 
@@ -191,7 +200,22 @@ impl Rule {
             .compare(libc::NFT_CMP_EQ, &[SYN])
     }
 
+    /// What answers, of TCP: anything but a connection's very first packet.
+    pub(crate) fn tcp_answer(self) -> Self {
+        const SYN: u8 = 0x02;
+        const ACK: u8 = 0x10;
+        self.protocol(Layer4::Tcp)
+            .payload(libc::NFT_PAYLOAD_TRANSPORT_HEADER, 13, 1)
+            .mask(&[SYN | ACK])
+            .compare(libc::NFT_CMP_NEQ, &[SYN])
+    }
+
     // ---- what is done ----
+
+    /// Leaves it out of the kernel's table of connections.
+    pub(crate) fn untrack(self) -> Self {
+        self.expression("notrack", &Attributes::default())
+    }
 
     pub(crate) fn accept(self) -> Self {
         self.verdict(libc::NF_ACCEPT, None)
