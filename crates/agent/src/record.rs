@@ -11,8 +11,23 @@ use wrenn_network::SlotPlan;
 use wrenn_snapshot::GenerationId;
 use wrenn_vmm::Identity;
 
-/// The version of this record's JSON. An agent that meets a later one leaves the sandbox alone and says so.
-pub(crate) const VERSION: u32 = 2;
+/// The version of this record's JSON. It counts what an agent must not overlook: 3 has the egress policy.
+pub(crate) const VERSION: u32 = 3;
+/// The oldest version that is read. 2 had no egress policy, and its sandboxes have the default one; 1 was never released.
+const OLDEST: u32 = 2;
+
+/// Why a record is left alone, with all that it speaks of.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unreadable {
+    /// It was written by another release.
+    #[error(
+        "it is of version {0}, and this agent reads {OLDEST} to {VERSION}: run the agent that wrote it"
+    )]
+    Version(u64),
+    /// It is not what its version says.
+    #[error("it is no record")]
+    Invalid(#[source] serde_json::Error),
+}
 
 /// One sandbox, durable.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -31,6 +46,23 @@ pub(crate) struct Record {
     pub(crate) pause: Option<Pause>,
     /// Milliseconds since the epoch: what happened after this was lost when it went back to its pause.
     pub(crate) lost_since_ms: Option<i64>,
+}
+
+impl Record {
+    /// A record out of the journal, of any version that is read; from its next change on it is of this one.
+    pub(crate) fn read(value: &serde_json::Value) -> Result<Self, Unreadable> {
+        let known = u64::from(OLDEST)..=u64::from(VERSION);
+        match value.get("version").and_then(serde_json::Value::as_u64) {
+            Some(version) if !known.contains(&version) => Err(Unreadable::Version(version)),
+            _ => {
+                let record = Self::deserialize(value).map_err(Unreadable::Invalid)?;
+                Ok(Self {
+                    version: VERSION,
+                    ..record
+                })
+            }
+        }
+    }
 }
 
 /// What a sandbox has with or without a virtual machine.
@@ -138,4 +170,60 @@ pub(crate) fn entropy() -> [u8; 32] {
     #[expect(clippy::expect_used, reason = "without entropy nothing may go on")]
     getrandom::fill(&mut bytes).expect("the kernel gives random bytes");
     bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::Journal;
+    use wrenn_model::NetworkPolicy;
+
+    /// A log of the release before there was an egress policy: a sandbox that runs and one that is paused.
+    const JOURNAL_2: &[u8] = include_bytes!("../testdata/journal-2");
+
+    #[tokio::test]
+    async fn the_journal_of_a_former_release_is_read_and_goes_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, sandboxes) = (dir.path().join("journal"), dir.path().join("sandboxes"));
+        std::fs::write(&path, JOURNAL_2).unwrap();
+        let (journal, replay) = Journal::open(&path, &sandboxes).unwrap();
+        assert_eq!((replay.records.len(), replay.damaged), (2, 0));
+        for (id, value) in &replay.records {
+            assert_eq!(value["version"], 2);
+            let record = Record::read(value).unwrap();
+            assert_eq!(
+                (record.spec.id.as_str(), record.version),
+                (id.as_str(), VERSION)
+            );
+            assert_eq!(record.spec.network, NetworkPolicy::default());
+            match record.state {
+                State::Running { .. } => assert!(record.vm.as_ref().unwrap().machine.is_some()),
+                State::Paused => assert!(record.pause.is_some() && record.vm.is_none()),
+                ref other => panic!("{other:?}"),
+            }
+            journal.put(id, &record).await.unwrap();
+        }
+        drop(journal);
+        let (_journal, replay) = Journal::open(&path, &sandboxes).unwrap();
+        for value in replay.records.values() {
+            assert_eq!(value["version"], VERSION);
+            assert!(Record::read(value).is_ok());
+        }
+    }
+
+    #[test]
+    fn records_of_other_releases_are_left_alone() {
+        let read = |value: serde_json::Value| Record::read(&value).unwrap_err();
+        for version in [0, 1, u64::from(VERSION) + 1, u64::MAX] {
+            // Whatever else it has.
+            let refused = read(serde_json::json!({ "version": version, "new": true }));
+            assert!(matches!(refused, Unreadable::Version(told) if told == version));
+        }
+        for invalid in [
+            serde_json::json!({ "version": VERSION }),
+            serde_json::json!([]),
+        ] {
+            assert!(matches!(read(invalid), Unreadable::Invalid(_)));
+        }
+    }
 }

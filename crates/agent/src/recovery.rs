@@ -15,7 +15,7 @@ use crate::Agent;
 use crate::failure::{Failed, StepError, stepping};
 use crate::handle::Handle;
 use crate::journal::Replay;
-use crate::record::{Record, VERSION, Vm};
+use crate::record::{Record, Vm};
 use crate::sandbox::{Sandbox, Start, keep_pause};
 use crate::steps::{Parts, blocking};
 use wrenn_model::chain;
@@ -303,24 +303,16 @@ fn lost_vm(record: &Record, reason: Reason) -> Event {
     }
 }
 
-/// The records of this version, and whether there were others.
+/// The records that can be read, and whether there were others.
 fn understood(replay: &Replay) -> (Vec<Record>, bool) {
     let mut foreign = false;
     let mut records = Vec::new();
     for (id, value) in &replay.records {
-        match serde_json::from_value::<Record>(value.clone()) {
-            Ok(record) if record.version == VERSION => records.push(record),
-            Ok(record) => {
+        match Record::read(value) {
+            Ok(record) => records.push(record),
+            Err(unreadable) => {
                 foreign = true;
-                tracing::error!(
-                    id,
-                    version = record.version,
-                    "a record of another version is left alone"
-                );
-            }
-            Err(error) => {
-                foreign = true;
-                tracing::error!(id, %error, "a record that is not understood is left alone");
+                tracing::error!(id, why = chain(&unreadable), "a record is left alone");
             }
         }
     }
