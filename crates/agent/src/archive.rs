@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use wrenn_model::lifecycle::{Event, State};
-use wrenn_model::{ErrorKind, Fault, SandboxId};
+use wrenn_model::{ErrorKind, Fault, NetworkPolicy, SandboxId, TooManyRanges};
 use wrenn_snapshot::{Generation, Generations};
 use wrenn_sys::durable;
 
@@ -31,6 +32,16 @@ const QUEUE: usize = 8;
 const PIECE: usize = 256 << 10;
 /// How much room an import is promised beforehand, in bytes; the store grows while it goes on.
 const IMPORT_ROOM: u64 = 2 << 30;
+
+/// What an archive carries beside the generation.
+#[derive(Debug, Serialize, Deserialize)]
+struct Carried {
+    /// What the guest in it knows.
+    #[serde(flatten)]
+    keys: Keys,
+    /// The policy that the sandbox was under when it was exported; that of its pause where it is absent.
+    network: Option<NetworkPolicy>,
+}
 
 /// What a reading of a generation found.
 #[derive(Debug)]
@@ -85,7 +96,11 @@ impl Agent {
             Ok::<Generation, Failed>(generation)
         };
         let (generation, _) = self.stepping(EXPORT[0], check).await.map_err(told)?;
-        let secret = serde_json::to_vec(&pause.keys).map_err(internal)?;
+        let carried = Carried {
+            keys: pause.keys,
+            network: Some(handle.view().network),
+        };
+        let secret = serde_json::to_vec(&carried).map_err(internal)?;
         let (out, pieces) = mpsc::channel(QUEUE);
         let agent = self.clone();
         self.tasks.spawn(async move {
@@ -156,6 +171,7 @@ impl Agent {
         let start = Start {
             record,
             place: None,
+            waiting: None,
             parts: Parts::default(),
         };
         let handle = self
@@ -194,12 +210,17 @@ impl Agent {
                     spec
                 })?;
                 std::fs::hard_link(generation.base(), &base)?;
-                let keys: Keys = serde_json::from_slice(&secret)?;
-                Ok::<_, Failed>((generation, keys))
+                let carried: Carried = serde_json::from_slice(&secret)?;
+                let mut spec = generation.manifest().spec.clone();
+                spec.network = carried.network.unwrap_or(spec.network);
+                let long =
+                    |error: TooManyRanges| Failed::of(ErrorKind::InvalidRequest, error.to_string());
+                spec.network.check().map_err(long)?;
+                Ok::<_, Failed>((generation, carried.keys, spec))
             })
             .await?
         };
-        let ((generation, keys), _) = self.stepping(IMPORT[1], read).await?;
+        let ((generation, keys, spec), _) = self.stepping(IMPORT[1], read).await?;
         let manifest = generation.manifest();
         // A build that this host does not have is told when somebody wants to resume.
         if let Err(error) = self
@@ -225,7 +246,7 @@ impl Agent {
                 virtual_size: manifest.layer.virtual_size,
                 ..home
             },
-            spec: manifest.spec.clone(),
+            spec,
         })
     }
 

@@ -18,6 +18,7 @@ mod activity;
 mod admission;
 mod archive;
 mod clock;
+mod connections;
 mod data_dir;
 mod exec;
 mod failpoint;
@@ -134,6 +135,10 @@ impl Agent {
             .spawn(async move { recovering.recover(replay).await });
         let roomy = agent.clone();
         agent.tasks.spawn(async move { roomy.keep_room().await });
+        let watching = agent.clone();
+        agent
+            .tasks
+            .spawn(async move { watching.watch_connections().await });
         let following = agent.clone();
         agent
             .tasks

@@ -1,7 +1,11 @@
 //! One task owns one sandbox: what happens to it happens here, one thing after the other, by the rules of
 //! [`wrenn_model::lifecycle`].
 
+mod network;
 mod rest;
+
+pub use network::NETWORK;
+pub(crate) use network::refused;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,13 +17,14 @@ use wrenn_model::{ErrorKind, Fault, OnTimeout};
 
 use crate::Host;
 use crate::activity::Activity;
+use crate::admission::{Place, Turn, Waiting};
 use crate::handle::{Command, Handle, TaskEnd, View};
 use crate::journal::{self, Journal};
 use crate::machine;
 use crate::pause::Report;
 use crate::record::Record;
-use crate::steps::{self, CREATE, Leave, Making, Parts, Plan, Timings};
-use crate::table::{Place, Table};
+use crate::steps::{self, CREATE, Leave, Making, Parts, Plan, Timings, in_ms};
+use crate::table::Table;
 use crate::time::now_ms;
 use wrenn_model::chain;
 
@@ -36,8 +41,12 @@ pub(crate) struct Sandbox {
     journal: Journal,
     table: Arc<Table>,
     pub(crate) record: Record,
-    /// Memory and slot of the VM that it has.
+    /// What the host has promised to the VM that it has, or waits for.
     place: Option<Place>,
+    /// Its creation's place among those who wait to start.
+    queued: Option<Waiting>,
+    /// How long it waited there.
+    waited: Duration,
     end: TaskEnd,
     /// Who waits for its end.
     waiting: Vec<oneshot::Sender<()>>,
@@ -58,6 +67,7 @@ struct Outcome {
 pub(crate) struct Start {
     pub(crate) record: Record,
     pub(crate) place: Option<Place>,
+    pub(crate) waiting: Option<Waiting>,
     pub(crate) parts: Parts,
 }
 
@@ -72,6 +82,7 @@ impl Sandbox {
         let Start {
             record,
             place,
+            waiting,
             parts,
         } = start;
         let (handle, end) =
@@ -82,6 +93,8 @@ impl Sandbox {
             table,
             record,
             place,
+            queued: waiting,
+            waited: Duration::ZERO,
             end,
             waiting: Vec::new(),
             outcome: Outcome::default(),
@@ -101,6 +114,7 @@ impl Sandbox {
                 other => other,
             };
             match first {
+                Some(Event::Boot) => self.boot().await,
                 Some(event) => self.take(event).await,
                 // A former agent may not have come to it.
                 None if matches!(self.record.state, State::Error(_)) => self.release().await,
@@ -159,6 +173,9 @@ impl Sandbox {
             // Whoever asked may have gone: it is done all the same.
             Some(Command::Pause { done }) => drop(done.send(self.pause().await)),
             Some(Command::Resume { cold, done }) => drop(done.send(self.resume(cold).await)),
+            Some(Command::Network { policy, done }) => {
+                drop(done.send(self.set_network(policy).await));
+            }
             // The table holds the handle: it can only have been taken out of it.
             None => self.take(Event::Destroy(Reason::Destroyed)).await,
         }
@@ -301,9 +318,50 @@ impl Sandbox {
         }
     }
 
+    /// Waits for its turn, and begins. While it waits nothing of it exists.
+    async fn boot(&mut self) {
+        let turn = match self.queued.take() {
+            Some(waiting) => self.turn(waiting).await.map(Some),
+            None => Ok(None),
+        };
+        match turn {
+            Ok(turn) => {
+                let (turn, waited) = turn.unzip();
+                self.waited = waited.unwrap_or_default();
+                self.take(Event::Boot).await;
+                drop(turn);
+            }
+            Err(fault) => {
+                tracing::info!(%fault, "its turn to start did not come");
+                let reason = Reason::BootFailed(fault.message.clone());
+                self.fail(fault);
+                self.take(Event::BootFailed(reason)).await;
+            }
+        }
+    }
+
+    /// The turn to start, and how long the wait for it was. Whoever gives the sandbox up ends the wait.
+    async fn turn(&self, waiting: Waiting) -> Result<(Turn, Duration), Fault> {
+        let parts = self.end.shared.parts();
+        tokio::select! {
+            biased;
+            () = parts.cancel.cancelled() => Err(Fault::new(
+                ErrorKind::Conflict,
+                "nobody waits for it any more",
+                "try again",
+            )),
+            turn = waiting.turn() => turn,
+        }
+    }
+
     async fn start(&mut self) -> Event {
         match self.make(CREATE).await {
-            Ok(_) => Event::Booted,
+            Ok(mut timings) => {
+                timings.insert(0, (steps::QUEUE, self.waited));
+                tracing::info!(steps_ms = in_ms(&timings), "created");
+                drop(self.end.shared.created.set(timings));
+                Event::Booted
+            }
             Err(error) => {
                 self.end.shared.keep_console().await;
                 tracing::warn!(%error, "creation failed");
@@ -403,6 +461,9 @@ fn view(record: &Record) -> View {
         started_ms: record.started_ms,
         pause: record.pause.clone(),
         lost_since_ms: record.lost_since_ms,
+        network: record.spec.network.clone(),
+        disk_size: record.home.virtual_size,
+        layer: record.vm.as_ref().map(|vm| vm.layer.overlay.clone()),
         host_ip: record
             .vm
             .as_ref()

@@ -97,11 +97,14 @@ pub struct ApiError {
     pub retryable: bool,
     /// What the server's log calls this request; may be empty.
     pub request_id: String,
+    /// Seconds after which the same call is worth another try, where the server said so.
+    pub retry_after_sec: Option<u32>,
 }
 
 impl ApiError {
     pub(crate) fn of_answer(status: StatusCode, error: wrenn_api::ErrorInfo) -> Self {
         Self {
+            retry_after_sec: None,
             status: Some(status),
             code: error.code,
             message: error.message,
@@ -119,6 +122,7 @@ impl ApiError {
             remedy,
             retryable: false,
             request_id: String::new(),
+            retry_after_sec: None,
         }
     }
 }

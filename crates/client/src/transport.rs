@@ -134,7 +134,11 @@ impl Client {
         let body = body
             .map(http_body_util::Collected::to_bytes)
             .unwrap_or_default();
-        Err(self.refusal(parts.status, &body))
+        let mut refusal = self.refusal(parts.status, &body);
+        if let Error::Api(told) = &mut refusal {
+            told.retry_after_sec = retry_after(&parts.headers);
+        }
+        Err(refusal)
     }
 
     /// Reads an answer whole, as JSON.
@@ -185,6 +189,12 @@ impl Client {
             what: what.into(),
         }
     }
+}
+
+/// The seconds of `Retry-After`. Its other form, a date, is none of a Wrenn server's.
+fn retry_after(headers: &http::HeaderMap) -> Option<u32> {
+    let value = headers.get(http::header::RETRY_AFTER)?;
+    value.to_str().ok()?.parse().ok()
 }
 
 /// A body that is there already.

@@ -12,7 +12,12 @@ use wrenn_model::{ErrorKind, Fault, OnTimeout, SandboxId, Status, Transition};
 
 async fn create(bench: &Bench, new: NewSandbox) -> SandboxId {
     let sandboxes = bench.plane.sandboxes();
-    sandboxes.create(new, Wait::Running).await.unwrap().id
+    sandboxes
+        .create(new, Wait::Running)
+        .await
+        .unwrap()
+        .sandbox
+        .id
 }
 
 async fn paused(bench: &Bench, new: NewSandbox) -> SandboxId {

@@ -160,6 +160,38 @@ async fn a_failed_create_is_an_error_that_says_why() {
     );
 }
 
+/// A crowd that is sent away again and again would fill the list with sandboxes that never were.
+#[tokio::test]
+async fn a_busy_host_leaves_a_row_only_for_who_did_not_wait() {
+    let bench = Bench::new().await;
+    let busy = Fault::new(ErrorKind::HostBusy, "too many", "come back").retry_after(9);
+    bench
+        .agent
+        .set(|knobs| knobs.create_fails = Some(busy.clone()));
+    let sandboxes = bench.plane.sandboxes();
+    let told = sandboxes
+        .create(NewSandbox::default(), Wait::Running)
+        .await
+        .unwrap_err();
+    assert_eq!(told, busy);
+    assert_eq!(sandboxes.list(&Filter::default()).await.unwrap(), []);
+    let row = sandboxes
+        .create(NewSandbox::default(), Wait::Accepted)
+        .await
+        .unwrap()
+        .sandbox;
+    let begun = std::time::Instant::now();
+    while bench.get(&row.id).await.status == Status::Pending {
+        assert!(begun.elapsed() < Duration::from_secs(30));
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let failed = bench.get(&row.id).await;
+    assert_eq!(
+        (failed.status, failed.status_reason.as_str()),
+        (Status::Error, "too many")
+    );
+}
+
 #[tokio::test]
 async fn a_creator_that_goes_away_leaves_nothing() {
     let bench = Bench::new().await;
@@ -196,7 +228,8 @@ async fn a_creator_that_does_not_wait_finds_it_running() {
         .sandboxes()
         .create(NewSandbox::default(), Wait::Accepted)
         .await
-        .unwrap();
+        .unwrap()
+        .sandbox;
     assert_eq!(
         (row.status, row.transition),
         (Status::Pending, Some(Transition::Starting))
@@ -219,7 +252,8 @@ async fn a_delete_overtakes_a_create() {
         .sandboxes()
         .create(NewSandbox::default(), Wait::Accepted)
         .await
-        .unwrap();
+        .unwrap()
+        .sandbox;
     assert_eq!(
         bench.plane.sandboxes().delete(&row.id).await.unwrap(),
         Deleted::Gone
@@ -323,7 +357,8 @@ async fn a_row_that_a_crash_left_pending_is_settled() {
         .sandboxes()
         .create(NewSandbox::default(), Wait::Accepted)
         .await
-        .unwrap();
+        .unwrap()
+        .sandbox;
     while bench.agent.count() == 0 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }

@@ -377,6 +377,9 @@ mod tests {
             .status()
             .unwrap();
         let kills = group.oom_kills();
+        let parent = format!("wrenn-test-oom-{}", std::process::id());
+        assert_eq!(hierarchies.anonymous("wrenn-test-never").unwrap(), 0);
+        assert!(hierarchies.anonymous(&parent).unwrap() < 16 << 20);
         group.end(Duration::from_secs(5)).await.unwrap();
         assert!(!status.success());
         assert!(kills >= 1, "{kills}");

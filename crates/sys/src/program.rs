@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 
+use crate::oom;
+
 /// How much of each stream is kept. What comes after it is read and dropped.
 const KEPT: usize = 1 << 20;
 
@@ -123,6 +125,7 @@ impl Program {
             source,
         };
         let mut child = self.command().spawn().map_err(start)?;
+        forgo_protection(&child);
         let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
             return Err(start(std::io::Error::other("no pipes")));
         };
@@ -175,6 +178,16 @@ impl Program {
             command.current_dir(dir);
         }
         command
+    }
+}
+
+/// Whoever runs this may be one that the kernel spares when memory ends; a program that it runs is not.
+fn forgo_protection(child: &tokio::process::Child) {
+    if oom::score(std::process::id()).is_ok_and(|own| own < 0)
+        && let Some(pid) = child.id()
+        && let Err(error) = oom::set_score(pid, 0)
+    {
+        tracing::debug!(%error, "a program stays protected");
     }
 }
 

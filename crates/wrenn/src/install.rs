@@ -1,9 +1,10 @@
 //! This machine's installation: its data directory and what must stand in it.
 
 use anyhow::{Context, Result};
-use wrenn_agent::{Config, DataDir, DataDirError};
+use wrenn_agent::{Config, DataDir, DataDirError, GuestNetwork, Limits};
 use wrenn_guest_image::{Error, Images, Recipe, Reuse};
 use wrenn_model::TemplateName;
+use wrenn_sys::oom;
 
 use crate::cli::Globals;
 use crate::guest_agent;
@@ -37,6 +38,10 @@ pub(crate) fn data_dir(globals: &Globals) -> Result<DataDir> {
                 error.to_string(),
                 "choose an empty directory with --dir or WRENN_DIR, or bring the file `instance` back",
             ),
+            DataDirError::Nameless { .. } => (
+                error.to_string(),
+                "bring the file `instance` back: its text follows `wrenn-` in the names of cgroups and network namespaces that stand",
+            ),
             DataDirError::Io { .. } => return anyhow::Error::from(error),
         };
         Advised::new(message, remedy).into()
@@ -49,8 +54,19 @@ pub(crate) fn agent_config(globals: &Globals) -> Result<Config> {
         helper: std::env::current_exe().context("this program cannot find its own file")?,
         envd: guest_agent::BINARY,
         cache: globals.cache.clone(),
-        resolvers: Vec::new(),
+        network: GuestNetwork::default(),
+        limits: Limits::default(),
     })
+}
+
+/// The agent's score: what else runs on the host is ended before it, and its sandboxes long before that.
+const AGENT_SCORE: oom::Score = -900;
+
+/// Has the kernel spare this process when the host has no memory left: without it nobody would look after what runs.
+pub(crate) fn spare_agent() {
+    if let Err(error) = oom::set_score(std::process::id(), AGENT_SCORE) {
+        tracing::warn!(%error, "when the host runs out of memory, the agent is ended like any other program");
+    }
 }
 
 /// Builds the default template where it is missing.

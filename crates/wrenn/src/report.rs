@@ -72,6 +72,9 @@ fn as_lines(error: &anyhow::Error) -> String {
         text.push_str("\n  what to do: ");
         text.push_str(&remedy);
     }
+    if let Some(seconds) = retry_after_sec(error) {
+        text.push_str(&format!("\n  try again: in {seconds} s"));
+    }
     if let Some(id) = api(error)
         .map(|api| &api.request_id)
         .filter(|id| !id.is_empty())
@@ -90,6 +93,7 @@ fn as_document(error: &anyhow::Error) -> String {
         "causes": causes(error),
         "remedy": remedy(error),
         "retryable": api.is_some_and(|api| api.retryable),
+        "retry_after_sec": retry_after_sec(error),
         "request_id": api.map(|api| api.request_id.as_str()),
     }})
     .to_string()
@@ -116,6 +120,10 @@ fn remedy(error: &anyhow::Error) -> Option<String> {
         let client = cause.downcast_ref::<wrenn_client::Error>()?;
         client.remedy().map(str::to_owned)
     })
+}
+
+fn retry_after_sec(error: &anyhow::Error) -> Option<u32> {
+    api(error)?.retry_after_sec
 }
 
 fn api(error: &anyhow::Error) -> Option<&wrenn_client::ApiError> {

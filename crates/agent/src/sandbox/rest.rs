@@ -1,10 +1,13 @@
 //! How the task gives a sandbox's virtual machine up and gets another: pauses, resumes, and what is left to tidy.
 
+use tracing::Instrument;
 use wrenn_model::lifecycle::{Event, Reason, State};
 use wrenn_model::{ErrorKind, Fault};
 use wrenn_snapshot::{Generation, Generations};
 
 use super::{LOOKS, Outcome, Sandbox};
+use crate::admission::Purpose;
+use crate::guest;
 use crate::pause::{self, Report};
 use crate::record::{Origin, Pause};
 use crate::steps::{self, RESUME, Timings, in_ms};
@@ -46,17 +49,25 @@ impl Sandbox {
         {
             return Err(self.refusal("be resumed: it has no pause to go back to"));
         }
-        let place = self.table.admit(&self.record.spec)?;
+        let place = self.host.admit(&self.record.spec).await?;
+        self.end.shared.renew_parts();
+        let admission = &self.host.admission;
+        let waiting = admission.queue(&self.record.spec, Purpose::Wake)?;
+        let (turn, waited) = self.turn(waiting).await?;
         let vm = self
             .host
             .plan_vm(&self.record.home, place.slot_index, self.origin(cold));
         // What a lost VM left in files goes once there is another.
         self.record.vm = Some(vm);
         self.place = Some(place);
-        self.end.shared.renew_parts();
         self.take(Event::Resume { cold }).await;
+        drop(turn);
         match self.record.state {
-            State::Running { .. } => Ok(std::mem::take(&mut self.outcome.timings)),
+            State::Running { .. } => {
+                let mut timings = std::mem::take(&mut self.outcome.timings);
+                timings.insert(0, (steps::QUEUE, waited));
+                Ok(timings)
+            }
             _ => Err(self
                 .outcome
                 .fault
@@ -74,7 +85,7 @@ impl Sandbox {
         }
     }
 
-    fn refusal(&self, what: &str) -> Fault {
+    pub(super) fn refusal(&self, what: &str) -> Fault {
         Fault::new(
             ErrorKind::InvalidState,
             format!(
@@ -182,6 +193,7 @@ impl Sandbox {
     pub(super) async fn abandon(&mut self) {
         if let Some(vm) = &self.record.vm {
             self.end.shared.parts().return_to_guest(&vm.keys.token);
+            self.set_clock();
         }
         // It is not tried again at once by the timeout that may have asked for it.
         self.end.shared.activity.touch();
@@ -192,6 +204,23 @@ impl Sandbox {
             Ok(Err(error)) => tracing::warn!(error = chain(&error), "a half-made generation stays"),
             Err(error) => tracing::warn!(%error, "a half-made generation stays"),
         }
+    }
+
+    /// Sets the guest's clock beside whatever happens next: it may have stood still, or the host's may have been set.
+    pub(super) fn set_clock(&self) {
+        let (Some(vm), Some(guest)) = (&self.record.vm, self.end.shared.parts().guest()) else {
+            return;
+        };
+        let key = vm.keys.init_key.clone();
+        let setting = async move {
+            tokio::select! {
+                set = guest::set_clock(&guest.client, &key) => if let Err(error) = set {
+                    tracing::warn!(error = chain(&error), "the guest's clock could not be set");
+                },
+                () = guest.left.cancelled() => {}
+            }
+        };
+        tokio::spawn(setting.in_current_span());
     }
 
     /// Lets the guest go on. A guest that stood still for ever would look as if it ran.

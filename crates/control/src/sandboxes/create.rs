@@ -7,10 +7,14 @@ use std::collections::BTreeMap;
 
 use tokio_util::sync::CancellationToken;
 use wrenn_hostagent_api as rpc;
-use wrenn_model::{ErrorKind, Fault, MiB, OnTimeout, SandboxId, Status, TemplateName, Transition};
+use wrenn_model::{
+    ErrorKind, Fault, MiB, NetworkPolicy, OnTimeout, SandboxId, Status, TemplateName, Transition,
+};
 use wrenn_store::Sandbox;
 
+use super::pause::{StepTime, steps};
 use super::{Sandboxes, store_fault};
+use crate::agent::policy_message;
 use crate::clock::now_ms;
 use crate::flight::Flight;
 use crate::reconcile::rules;
@@ -30,6 +34,8 @@ pub struct NewSandbox {
     pub on_timeout: OnTimeout,
     /// A call into the paused sandbox resumes it first.
     pub auto_resume: bool,
+    /// Where its packets may go.
+    pub network: NetworkPolicy,
     /// The guest's host name.
     pub hostname: Option<String>,
     /// The caller's own labels.
@@ -47,13 +53,23 @@ pub enum Wait {
     Accepted,
 }
 
+/// A sandbox after its creation, or at its beginning.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Created {
+    /// As it is now.
+    pub sandbox: Sandbox,
+    /// How long the wait for its turn and each step took; empty while it is pending.
+    pub steps: Vec<StepTime>,
+}
+
 impl Sandboxes {
     /// Makes a sandbox. Answers with it running, or pending when the caller did not want to wait.
     ///
     /// # Errors
     /// `invalid_request` beyond the host's size, `not_found` without the template, both without a trace; `unavailable`
-    /// without the agent, likewise; else what became of it is in its row.
-    pub async fn create(&self, new: NewSandbox, wait: Wait) -> Result<Sandbox, Fault> {
+    /// without the agent, likewise; `host_busy`, without a trace where the caller waits for it; else what became of it is
+    /// in its row.
+    pub async fn create(&self, new: NewSandbox, wait: Wait) -> Result<Created, Fault> {
         self.core.open_for_work()?;
         let envs = new.envs.clone();
         let row = self.plan(new).await?;
@@ -71,7 +87,10 @@ impl Sandboxes {
             .start(row.clone(), request, gone.clone(), flight);
         let task = self.core.tasks.spawn(work);
         match wait {
-            Wait::Accepted => Ok(row),
+            Wait::Accepted => Ok(Created {
+                sandbox: row,
+                steps: Vec::new(),
+            }),
             Wait::Running => {
                 // Dropped with this future when the caller hangs up.
                 let _caller = gone.drop_guard();
@@ -122,6 +141,7 @@ impl Sandboxes {
             on_timeout: new.on_timeout,
             auto_resume: new.auto_resume,
             hostname: new.hostname.unwrap_or_else(|| "sandbox".to_owned()),
+            network: new.network,
             metadata: new.metadata,
             status: Status::Pending,
             transition: Some(Transition::Starting),
@@ -147,7 +167,7 @@ impl Sandboxes {
         request: rpc::CreateSandboxRequest,
         gone: CancellationToken,
         _flight: Flight,
-    ) -> Result<Sandbox, Fault> {
+    ) -> Result<Created, Fault> {
         let detached = request.detached;
         let outcome = tokio::select! {
             outcome = self.core.agent.create(request) => outcome,
@@ -156,9 +176,12 @@ impl Sandboxes {
             }
         };
         match outcome {
-            Ok(seen) => self.started(row, &seen).await,
+            Ok((seen, times)) => Ok(Created {
+                sandbox: self.started(row, &seen).await?,
+                steps: steps(times),
+            }),
             Err(fault) => {
-                self.failed(row, &fault).await?;
+                self.failed(row, &fault, detached).await?;
                 Err(fault)
             }
         }
@@ -191,17 +214,12 @@ impl Sandboxes {
         }
     }
 
-    async fn failed(&self, row: Sandbox, fault: &Fault) -> Result<(), Fault> {
+    async fn failed(&self, row: Sandbox, fault: &Fault, detached: bool) -> Result<(), Fault> {
         tracing::info!(sandbox = %row.id, %fault, "not created");
         match fault.kind {
-            // The request was wrong: nothing was begun.
-            ErrorKind::NotFound | ErrorKind::InvalidRequest => {
-                self.core
-                    .store
-                    .remove(&row)
-                    .await
-                    .map_err(|error| store_fault(&error))?;
-            }
+            // Nothing was begun, and whoever waits hears of it.
+            ErrorKind::NotFound | ErrorKind::InvalidRequest => self.forget(&row).await?,
+            ErrorKind::HostBusy if !detached => self.forget(&row).await?,
             // Nobody knows how far it came.
             ErrorKind::Unavailable | ErrorKind::Timeout => {
                 let told = self.unwind(row, &fault.message).await;
@@ -220,8 +238,13 @@ impl Sandboxes {
         Ok(())
     }
 
+    async fn forget(&self, row: &Sandbox) -> Result<(), Fault> {
+        let removed = self.core.store.remove(row).await;
+        removed.map(drop).map_err(|error| store_fault(&error))
+    }
+
     /// Sees to it that nothing is left. What cannot be done now, the reconciler does: the row says so.
-    async fn unwind(&self, mut row: Sandbox, reason: &str) -> Result<Sandbox, Fault> {
+    async fn unwind(&self, mut row: Sandbox, reason: &str) -> Result<Created, Fault> {
         row.transition = Some(Transition::Stopping);
         row.status_reason = reason.to_owned();
         row.last_updated_ms = now_ms();
@@ -273,6 +296,7 @@ fn request(row: &Sandbox, envs: BTreeMap<String, String>, wait: Wait) -> rpc::Cr
         owner_id: row.owner_id.clone(),
         on_timeout: row.on_timeout.as_str().to_owned(),
         auto_resume: row.auto_resume,
+        network: policy_message(&row.network).into(),
         ..Default::default()
     }
 }

@@ -227,7 +227,7 @@ fn refusal(row: &Sandbox, transition: Transition) -> Fault {
     }
 }
 
-fn steps(steps: Vec<rpc::StepTime>) -> Vec<StepTime> {
+pub(super) fn steps(steps: Vec<rpc::StepTime>) -> Vec<StepTime> {
     let one = |step: rpc::StepTime| StepTime {
         step: step.step,
         micros: step.micros,

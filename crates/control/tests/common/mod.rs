@@ -38,6 +38,7 @@ impl Bench {
             .create(NewSandbox::default(), Wait::Running)
             .await
             .unwrap()
+            .sandbox
     }
 
     pub(crate) async fn get(&self, id: &SandboxId) -> Sandbox {

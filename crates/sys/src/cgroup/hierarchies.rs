@@ -64,6 +64,12 @@ impl Hierarchies {
         found
     }
 
+    /// Whether every controller that limits need is v2's.
+    #[must_use]
+    pub fn is_unified(&self) -> bool {
+        self.legacy.is_empty()
+    }
+
     pub(super) fn legacy_of(&self, controller: &str) -> Option<&Path> {
         let (_, root) = self.legacy.iter().find(|(name, _)| *name == controller)?;
         Some(root)
@@ -83,6 +89,25 @@ impl Hierarchies {
             parent: parent.to_owned(),
             name: name.to_owned(),
         }
+    }
+
+    /// How much memory that is no file's all groups below a parent have together, in bytes; 0 when there is no such parent.
+    pub fn anonymous(&self, parent: &str) -> Result<u64, Error> {
+        let (root, field) = match (self.legacy_of("memory"), &self.unified) {
+            (Some(root), _) => (root, "total_rss "),
+            (None, Some(root)) => (root.as_path(), "anon "),
+            (None, None) => return Ok(0),
+        };
+        let text = match read(&root.join(parent).join("memory.stat")) {
+            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                return Ok(0);
+            }
+            other => other?,
+        };
+        let told = text.lines().find_map(|line| line.strip_prefix(field));
+        Ok(told
+            .and_then(|bytes| bytes.trim().parse().ok())
+            .unwrap_or(0))
     }
 
     /// The names of all groups below a parent, also of those that are half made.

@@ -5,11 +5,11 @@ use anyhow::{Context, Result};
 use nix::unistd::User;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
-use wrenn_agent::{Agent, Config, DataDir, Host, Limits, ServerSocket, Store};
+use wrenn_agent::{Agent, Config, DataDir, Host, ServerSocket, Store};
 
 use super::signals::Signals;
 use crate::agent_rpc::AgentRpc;
-use crate::cli::{AgentArgs, Globals};
+use crate::cli::{AgentArgs, Globals, GuestArgs};
 use crate::install;
 use crate::progress::Told;
 use crate::report::Advised;
@@ -27,7 +27,7 @@ pub(crate) async fn run(globals: &Globals, args: &AgentArgs) -> Result<()> {
     let data = install::data_dir(globals)?;
     let dir = data.path().to_owned();
     let agent = tokio::select! {
-        agent = start(data, globals, args.guests.limits()) => agent?,
+        agent = start(data, globals, &args.guests) => agent?,
         () = signals.wait() => return Ok(()),
     };
     let shutdown = CancellationToken::new();
@@ -60,7 +60,7 @@ pub(crate) async fn run(globals: &Globals, args: &AgentArgs) -> Result<()> {
 }
 
 /// All that a sandbox needs is there when this returns; what is missing is made.
-pub(super) async fn start(data: DataDir, globals: &Globals, limits: Limits) -> Result<Agent> {
+pub(super) async fn start(data: DataDir, globals: &Globals, guests: &GuestArgs) -> Result<Agent> {
     install::spare_agent();
     let progress = Told::new();
     let store = Store::open(data, &globals.cache).await?;
@@ -70,7 +70,8 @@ pub(super) async fn start(data: DataDir, globals: &Globals, limits: Limits) -> R
         return Err(error);
     }
     let config = Config {
-        limits,
+        limits: guests.limits(),
+        network: guests.network(),
         ..install::agent_config(globals)?
     };
     let host = Host::open(store, &config, &progress).await?;

@@ -40,7 +40,7 @@ pub(crate) async fn run(globals: &Globals, args: &UpArgs) -> Result<ExitCode> {
     // Whoever serves learns the key from the file; a file that holds none is told before long work.
     plane::key(&dir.join(plane::API_KEY))?;
     let agent = tokio::select! {
-        agent = commands::agent::start(data, globals, args.guests.limits()) => agent?,
+        agent = commands::agent::start(data, globals, &args.guests) => agent?,
         () = signals.wait() => return Ok(ExitCode::SUCCESS),
     };
 

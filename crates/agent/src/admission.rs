@@ -1,0 +1,330 @@
+//! Who may have a virtual machine: by what the host really has, and in turn.
+//!
+//! ```text
+//!   resources   what the host has this moment, and what of it may be promised
+//!   Admission   what is promised: memory, disk, slots; a Place gives its share back once, by being dropped
+//!   turns       so many starts at a time; queue: all others wait, fair between owners
+//! ```
+//!
+//! A place is promised before anybody waits for a turn: who waits will be served, and who can not be is told at once.
+
+mod overcommit;
+mod pace;
+mod queue;
+mod resources;
+mod turns;
+
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use wrenn_disk::Volume;
+use wrenn_model::{ErrorKind, Fault, InstanceId, MiB, SandboxSpec};
+use wrenn_network::SlotIndexes;
+use wrenn_sys::cgroup::Hierarchies;
+
+pub use overcommit::{InvalidOvercommit, MemoryOvercommit};
+pub(crate) use queue::Purpose;
+pub use resources::Limits;
+pub(crate) use turns::{Turn, Waiting};
+
+use pace::{Pace, seconds};
+use resources::{Demand, Promised, Room, Seen, Short};
+use turns::Turns;
+
+/// How soon a place becomes free where nobody has seen one become free yet.
+const UNKNOWN_RELEASE: Duration = Duration::from_secs(10);
+/// The most seconds that anybody is sent away for want of a place.
+const LONGEST_RETRY_SEC: u32 = 60;
+/// For want of disk: somebody has to make room.
+const DISK_RETRY_SEC: u32 = 60;
+/// How many starts there are at a time for each processor. A start waits a part of its time, for the disk and for the kernel.
+const STARTS_PER_CPU: u32 = 2;
+
+/// What is promised on this host, and whose turn it is to start.
+#[derive(Debug)]
+pub(crate) struct Admission {
+    limits: Limits,
+    hierarchies: Hierarchies,
+    /// The cgroup that all of this instance's virtual machines are in.
+    group: String,
+    /// What a virtual machine may take beside its guest's memory, in bytes.
+    overhead: u64,
+    ledger: Mutex<Ledger>,
+    turns: Arc<Turns>,
+}
+
+#[derive(Debug)]
+struct Ledger {
+    slots: SlotIndexes,
+    promised: Promised,
+    /// How often a place becomes free.
+    releases: Pace,
+    last_release: Instant,
+    /// Nobody gets a place any more.
+    closed: bool,
+}
+
+/// Memory, disk and a slot, promised to a virtual machine. Dropping it gives all of it back.
+#[derive(Debug)]
+pub(crate) struct Place {
+    admission: Arc<Admission>,
+    demand: Demand,
+    pub(crate) slot_index: u16,
+}
+
+impl Admission {
+    /// Nothing is promised yet. `overhead` is what a virtual machine may take beside its guest's memory, in bytes.
+    pub(crate) fn new(
+        limits: Limits,
+        instance: &InstanceId,
+        overhead: u64,
+        cpus: u32,
+    ) -> Result<Self, wrenn_sys::cgroup::Error> {
+        resources::raise_descriptors();
+        let at_once = usize::try_from(cpus.max(1) * STARTS_PER_CPU).unwrap_or(usize::MAX);
+        Ok(Self {
+            limits,
+            hierarchies: Hierarchies::find()?,
+            group: wrenn_vmm::cgroup_of(instance),
+            overhead,
+            ledger: Mutex::new(Ledger {
+                slots: SlotIndexes::new([]),
+                promised: Promised::default(),
+                releases: Pace::default(),
+                last_release: Instant::now(),
+                closed: false,
+            }),
+            turns: Arc::new(Turns::new(at_once)),
+        })
+    }
+
+    /// The memory of the largest guest that could ever be admitted.
+    pub(crate) fn largest(&self) -> io::Result<MiB> {
+        let most = resources::largest(&self.limits)?.saturating_sub(self.overhead);
+        Ok(MiB(u32::try_from(most >> 20).unwrap_or(u32::MAX)))
+    }
+
+    /// Takes a place for a virtual machine to come. It looks at the host, which may block.
+    ///
+    /// # Errors
+    /// `host_busy` while others have what it needs, `host_full` when the disk has no room, `unavailable` at the end.
+    pub(crate) fn admit(
+        self: &Arc<Self>,
+        volume: &Volume,
+        spec: &SandboxSpec,
+    ) -> Result<Place, Fault> {
+        let seen = Seen::now(volume, &self.hierarchies, &self.group).map_err(|error| {
+            Fault::new(
+                ErrorKind::Internal,
+                format!("what the host has left cannot be seen: {error}"),
+                "see the agent's log",
+            )
+        })?;
+        self.promise(&seen.room(&self.limits), self.demand(spec))
+    }
+
+    fn promise(self: &Arc<Self>, room: &Room, demand: Demand) -> Result<Place, Fault> {
+        let mut ledger = self.lock();
+        if ledger.closed {
+            return Err(Fault::new(
+                ErrorKind::Unavailable,
+                "the host agent is being taken down",
+                "start Wrenn again: what is paused is there then",
+            ));
+        }
+        if let Err(short) = room.check(&ledger.promised, demand) {
+            return Err(ledger.refusal(short, room, demand));
+        }
+        let Some(slot_index) = ledger.slots.allocate() else {
+            return Err(ledger.refusal(Short::Machines, room, demand));
+        };
+        ledger.promised.add(demand);
+        drop(ledger);
+        Ok(Place {
+            admission: self.clone(),
+            demand,
+            slot_index,
+        })
+    }
+
+    /// The place of a virtual machine that runs already, whatever the host has left.
+    pub(crate) fn reclaim(self: &Arc<Self>, spec: &SandboxSpec, slot_index: u16) -> Place {
+        let demand = self.demand(spec);
+        self.lock().promised.add(demand);
+        Place {
+            admission: self.clone(),
+            demand,
+            slot_index,
+        }
+    }
+
+    /// Begins anew with these slots in use. Before anything else happens.
+    pub(crate) fn occupy(&self, slots: impl IntoIterator<Item = u16>) {
+        self.lock().slots = SlotIndexes::new(slots);
+    }
+
+    /// From now on nobody gets a place, or (with `false`) everybody again.
+    pub(crate) fn close(&self, closed: bool) {
+        self.lock().closed = closed;
+    }
+
+    /// Takes a place in the queue of those who are to start.
+    ///
+    /// # Errors
+    /// `host_busy` when the queue is full.
+    pub(crate) fn queue(&self, spec: &SandboxSpec, purpose: Purpose) -> Result<Waiting, Fault> {
+        self.turns.enter(&spec.owner_id, purpose)
+    }
+
+    fn demand(&self, spec: &SandboxSpec) -> Demand {
+        Demand {
+            memory: spec.memory.bytes() + self.overhead,
+            disk: spec.memory.bytes(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Ledger {
+    /// What to tell, and when to come back.
+    fn refusal(&self, short: Short, room: &Room, demand: Demand) -> Fault {
+        let mib = |bytes: u64| bytes >> 20;
+        let busy = |message: String, remedy: &str| {
+            let wait = self.releases.mean(UNKNOWN_RELEASE);
+            Fault::new(ErrorKind::HostBusy, message, remedy)
+                .retry_after(seconds(wait, LONGEST_RETRY_SEC))
+        };
+        match short {
+            Short::Memory => busy(
+                format!(
+                    "the host has no memory left for this sandbox: it may take {} MiB with what runs it, and {} of {} MiB are promised",
+                    mib(demand.memory),
+                    mib(self.promised.memory),
+                    mib(room.memory)
+                ),
+                "pause or destroy sandboxes, ask for less memory, or try again later",
+            ),
+            Short::Available => busy(
+                format!(
+                    "the host has no memory left for this sandbox: it may take {} MiB with what runs it, and {} MiB are free",
+                    mib(demand.memory),
+                    mib(room.available)
+                ),
+                "pause or destroy sandboxes, ask for less memory, or try again later",
+            ),
+            Short::Machines => busy(
+                format!(
+                    "all places of the host are taken: {} sandboxes run",
+                    self.promised.machines
+                ),
+                "pause or destroy sandboxes, or try again later",
+            ),
+            Short::Disk => Fault::new(
+                ErrorKind::HostFull,
+                format!(
+                    "the host's disk has no room for this sandbox: its pause may take {} MiB, and {} of {} MiB are promised",
+                    mib(demand.disk),
+                    mib(self.promised.disk),
+                    mib(room.disk)
+                ),
+                "free disk space on the host, or destroy sandboxes",
+            )
+            .retry_after(DISK_RETRY_SEC),
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut ledger = self.admission.lock();
+        ledger.slots.release(self.slot_index);
+        ledger.promised.give_back(self.demand);
+        let since = ledger.last_release.elapsed();
+        ledger.releases.note(since);
+        ledger.last_release = Instant::now();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn admission() -> Arc<Admission> {
+        let instance = InstanceId::random();
+        Arc::new(Admission::new(Limits::default(), &instance, 0, 1).unwrap())
+    }
+
+    fn demand(memory: u64) -> Demand {
+        Demand { memory, disk: 1 }
+    }
+
+    const ROOM: Room = Room {
+        memory: 100,
+        available: 100,
+        disk: 3,
+        machines: 10,
+    };
+
+    #[test]
+    fn what_is_promised_comes_back_once() {
+        let admission = admission();
+        let first = admission.promise(&ROOM, demand(60)).unwrap();
+        let busy = admission.promise(&ROOM, demand(60)).unwrap_err();
+        assert_eq!(busy.kind, ErrorKind::HostBusy);
+        assert_eq!(busy.retry_after_sec, Some(10));
+        drop(first);
+        let second = admission.promise(&ROOM, demand(60)).unwrap();
+        assert_eq!(admission.lock().promised.memory, 60);
+        drop(second);
+        assert_eq!(admission.lock().promised, Promised::default());
+        // Places became free at once, and nobody is sent away for long.
+        let all = admission.promise(&ROOM, demand(100)).unwrap();
+        let busy = admission.promise(&ROOM, demand(1)).unwrap_err();
+        assert_eq!(busy.retry_after_sec, Some(1));
+        drop(all);
+    }
+
+    #[test]
+    fn a_full_disk_is_another_error_than_a_busy_host() {
+        let admission = admission();
+        let places: Vec<_> = (0..3)
+            .map(|_| admission.promise(&ROOM, demand(1)).unwrap())
+            .collect();
+        let full = admission.promise(&ROOM, demand(1)).unwrap_err();
+        assert_eq!(full.kind, ErrorKind::HostFull);
+        assert_eq!(full.retry_after_sec, Some(DISK_RETRY_SEC));
+        let slots: std::collections::HashSet<u16> =
+            places.iter().map(|place| place.slot_index).collect();
+        assert_eq!(slots.len(), 3);
+    }
+
+    #[test]
+    fn once_closed_nobody_gets_in() {
+        let admission = admission();
+        admission.close(true);
+        let fault = admission.promise(&ROOM, demand(1)).unwrap_err();
+        assert_eq!(fault.kind, ErrorKind::Unavailable);
+        admission.close(false);
+        admission.promise(&ROOM, demand(1)).unwrap();
+    }
+
+    #[test]
+    fn places_taken_and_dropped_from_many_threads_add_up() {
+        let admission = admission();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..500 {
+                        drop(admission.promise(&ROOM, demand(40)));
+                        assert!(admission.lock().promised.memory <= ROOM.memory);
+                    }
+                });
+            }
+        });
+        assert_eq!(admission.lock().promised, Promised::default());
+    }
+}
