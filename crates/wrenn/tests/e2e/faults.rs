@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use wrenn_agent::{CREATE, Step};
+use wrenn_agent::{CREATE, OPERATIONS, Step};
 use wrenn_client::api::CreateSandbox;
 use wrenn_client::{Client, Error};
 use wrenn_testkit::leaks::Snapshot;
@@ -87,6 +87,32 @@ async fn a_death_at_every_step_is_recovered_from() {
         before.assert_nothing_new(&scope);
         let now = uptime(&client, &neighbour).await;
         assert!(now > last, "the neighbour was disturbed at {step:?}");
+        last = now;
+    }
+}
+
+#[tokio::test]
+async fn a_death_at_every_step_of_a_destruction_is_finished() {
+    let mut server = Server::start();
+    let neighbour = TestSandbox::create(&server.client()).await;
+    let mut last = uptime(&server.client(), &neighbour).await;
+    let scope = scope(&server);
+    let before = Snapshot::take(&scope);
+    let destroy = OPERATIONS.iter().find(|known| known.name == "destroy");
+
+    for point in destroy.unwrap().points() {
+        server.terminate();
+        server.resume_with(&format!("{point}=abort"));
+        let sandbox = TestSandbox::create(&server.client()).await;
+        let broken = sandbox.client.delete_sandbox(&sandbox.id).await;
+        assert!(broken.is_err(), "{point}");
+        server.dies();
+        server.resume();
+        let client = server.client();
+        settled(&client, &neighbour).await;
+        before.assert_nothing_new(&scope);
+        let now = uptime(&client, &neighbour).await;
+        assert!(now > last, "the neighbour was disturbed at {point}");
         last = now;
     }
 }
