@@ -1,10 +1,11 @@
 //! Commands in a guest: followed to their end, with a limit in time and in what is kept of their output.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use wrenn_envd_client::{EnvdClient, ProcessEvent, ProcessStream, Spool, Start};
 use wrenn_model::{ErrorKind, Fault};
@@ -13,7 +14,11 @@ use crate::guest;
 use crate::steps::Guest;
 
 /// What is kept of each stream of a collected command; beyond it, half is the head and half the tail.
-pub(crate) const CAP: usize = 8 << 20;
+const CAP: usize = 8 << 20;
+/// How many collected commands of one sandbox may keep as much at once.
+const LARGE_OUTPUTS: usize = 4;
+/// What is kept of each stream of any further one. The whole stands in the guest, as ever.
+const SMALL_CAP: usize = 512 << 10;
 /// The exit code of a command that was ended by its limit, as a shell tells SIGKILL.
 const KILLED: i32 = 128 + SIGKILL;
 const SIGKILL: i32 = 9;
@@ -33,6 +38,25 @@ pub(crate) struct Command {
     pub(crate) cwd: String,
     pub(crate) user: String,
     pub(crate) limit: Option<Duration>,
+}
+
+/// What one sandbox's collected commands may keep on the host, all together. Clones share it.
+#[derive(Debug, Clone)]
+pub(crate) struct Outputs(Arc<Semaphore>);
+
+impl Default for Outputs {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(LARGE_OUTPUTS)))
+    }
+}
+
+impl Outputs {
+    /// How much a command may keep of each stream, for as long as the guard lives.
+    fn cap(&self) -> (usize, Option<OwnedSemaphorePermit>) {
+        let large = Arc::clone(&self.0).try_acquire_owned().ok();
+        let cap = if large.is_some() { CAP } else { SMALL_CAP };
+        (cap, large)
+    }
 }
 
 /// What a collected command left.
@@ -282,6 +306,7 @@ pub(crate) async fn collect(
 ) -> Result<Collected, Fault> {
     let began = Instant::now();
     let spool = spool_prefix();
+    let (cap, _large) = guest.outputs.cap();
     let mut followed = follow(
         guest.clone(),
         command,
@@ -289,11 +314,11 @@ pub(crate) async fn collect(
         false,
         Some(Spool {
             prefix: spool.clone().into(),
-            after: CAP as u64,
+            after: cap as u64,
         }),
     )
     .await?;
-    let (mut stdout, mut stderr) = (Kept::default(), Kept::default());
+    let (mut stdout, mut stderr) = (Kept::new(cap), Kept::new(cap));
     let mut input = stdin;
     let mut feeding: Option<DropGuard> = None;
     while let Some(progress) = followed.next().await {
@@ -361,27 +386,40 @@ fn spool_prefix() -> String {
 }
 
 /// Head and tail of a stream.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Kept {
+    /// Of both together, in bytes.
+    cap: usize,
     head: Vec<u8>,
     tail: VecDeque<u8>,
     total: u64,
 }
 
 impl Kept {
+    fn new(cap: usize) -> Self {
+        Self {
+            cap,
+            head: Vec::new(),
+            tail: VecDeque::new(),
+            total: 0,
+        }
+    }
+
     fn push(&mut self, data: &[u8]) {
         self.total += data.len() as u64;
-        let room = (CAP / 2).saturating_sub(self.head.len()).min(data.len());
+        let room = (self.cap / 2)
+            .saturating_sub(self.head.len())
+            .min(data.len());
         let (head, rest) = data.split_at(room);
         self.head.extend_from_slice(head);
         self.tail.extend(rest);
-        let excess = self.tail.len().saturating_sub(CAP / 2);
+        let excess = self.tail.len().saturating_sub(self.cap / 2);
         self.tail.drain(..excess);
     }
 
     /// Whether something between head and tail is missing.
     pub(crate) fn truncated(&self) -> bool {
-        self.total > CAP as u64
+        self.total > self.cap as u64
     }
 
     pub(crate) fn into_bytes(self) -> Vec<u8> {
@@ -398,7 +436,7 @@ mod tests {
 
     #[test]
     fn a_long_stream_keeps_head_and_tail() {
-        let mut kept = Kept::default();
+        let mut kept = Kept::new(CAP);
         // Four bytes each: twice the cap.
         const COUNT: u32 = 4 << 20;
         for n in 0..COUNT {
@@ -411,10 +449,20 @@ mod tests {
         assert_eq!(bytes[CAP - 4..], (COUNT - 1).to_le_bytes());
     }
 
+    #[test]
+    fn a_sandbox_keeps_a_few_large_outputs_and_any_number_of_small_ones() {
+        let outputs = Outputs::default();
+        let mut large: Vec<_> = (0..LARGE_OUTPUTS).map(|_| outputs.cap()).collect();
+        assert!(large.iter().all(|(cap, _)| *cap == CAP));
+        assert_eq!(outputs.clone().cap().0, SMALL_CAP);
+        large.pop();
+        assert_eq!(outputs.cap().0, CAP);
+    }
+
     proptest! {
         #[test]
         fn below_the_cap_everything_is_kept(pieces in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..100), 0..50)) {
-            let mut kept = Kept::default();
+            let mut kept = Kept::new(CAP);
             for piece in &pieces {
                 kept.push(piece);
             }

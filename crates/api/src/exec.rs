@@ -56,7 +56,7 @@ pub enum Encoding {
     /// As text.
     #[serde(rename = "utf-8")]
     Utf8,
-    /// As base64, since at least one of them is no UTF-8.
+    /// As base64, since at least one of them is no UTF-8, or so full of control characters that JSON would be longer.
     #[serde(rename = "base64")]
     Base64,
 }

@@ -9,8 +9,8 @@ use serde::Deserialize;
 use crate::error::Error;
 use crate::transport::Refusal;
 
-/// The longest message of a stream. Ours carry 64 KiB of output at most.
-const MAX_MESSAGE: usize = 1 << 20;
+/// The longest message of a stream. Ours carry 64 KiB of output, or a little more. Some of them wait for a slow reader.
+const MAX_MESSAGE: usize = 256 << 10;
 
 /// The longest last message: its JSON may take many times its own length when it is read.
 const MAX_END: usize = 64 << 10;

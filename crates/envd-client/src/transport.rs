@@ -134,10 +134,12 @@ impl Refusal {
         } else {
             code
         };
-        Error::Refused {
-            code,
-            message: printable(&self.message),
-        }
+        let message = if self.message.is_empty() {
+            format!("it says no more than {status}")
+        } else {
+            printable(&self.message)
+        };
+        Error::Refused { code, message }
     }
 }
 

@@ -76,7 +76,7 @@ async fn no_answer_fills_the_memory() {
         ),
         (
             "a frame of nothings",
-            stream(&frame(0, &empty_elements[..1 << 20])),
+            stream(&frame(0, &empty_elements[..200 << 10])),
             Vec::new(),
         ),
         (

@@ -206,11 +206,17 @@ async fn refusals_keep_their_code_and_lose_their_teeth() {
     );
     assert_eq!(
         refused(500, r#"{"code":"made_up"}"#).await,
-        (RefusedCode::Internal, String::new())
+        (
+            RefusedCode::Internal,
+            "it says no more than 500 Internal Server Error".to_owned()
+        )
     );
     assert_eq!(
         refused(404, "<html>").await,
-        (RefusedCode::NotFound, String::new())
+        (
+            RefusedCode::NotFound,
+            "it says no more than 404 Not Found".to_owned()
+        )
     );
     let (_, message) = refused(
         400,

@@ -1,18 +1,17 @@
 //! From the kernel's first instruction in user space to a guest that serves, and back to power off.
 
+mod limits;
 mod modules;
 mod mounts;
 mod network;
 mod shutdown;
 
 use std::error::Error;
-use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::stat::{Mode, umask};
-use tokio::net::TcpListener;
 use wrenn_envd_api::guest;
 
 use crate::console;
@@ -43,8 +42,7 @@ pub(crate) fn run() -> Result<(), Box<dyn Error>> {
     let runtime = runtime()?;
     let end = runtime.block_on(async {
         let mut signals = shutdown::Signals::new()?;
-        let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, guest::PORT));
-        let listener = TcpListener::bind(address).await?;
+        let listener = network::listen()?;
         console::log(format_args!(
             "serving {} ms after the kernel's start of init",
             start.elapsed().as_millis()
@@ -57,12 +55,13 @@ pub(crate) fn run() -> Result<(), Box<dyn Error>> {
     Err(shutdown::end(end).into())
 }
 
-/// Names the guest and connects it. One that lacks something here can still be used and looked into.
+/// Names the guest, connects it, and bounds its commands. One that lacks something here can still be used and looked into.
 fn configure() {
     let steps = [
         ("host name", machine::set_hostname(guest::HOSTNAME)),
         ("network", network::configure()),
         ("resolver", network::write_resolver()),
+        ("limits", limits::bound_commands(Path::new(COMMANDS))),
     ];
     for (name, result) in steps {
         if let Err(error) = result {

@@ -55,13 +55,13 @@ const EARLY: [Mount; 3] = [
     },
 ];
 
-/// What programs expect beside.
+/// What programs expect beside. What lies in memory can't be reclaimed by ending its owner: together less than the guest has.
 const LATE: [Mount; 4] = [
     Mount {
         kind: "tmpfs",
         target: "/run",
         flags: SAFE,
-        options: "mode=0755",
+        options: "mode=0755,size=20%",
     },
     Mount {
         kind: "devpts",
@@ -73,7 +73,7 @@ const LATE: [Mount; 4] = [
         kind: "tmpfs",
         target: "/dev/shm",
         flags: SAFE,
-        options: "mode=1777",
+        options: "mode=1777,size=40%",
     },
     Mount {
         kind: "cgroup2",

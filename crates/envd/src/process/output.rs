@@ -163,7 +163,7 @@ impl Watch {
         for channel in [Channel::Stdout, Channel::Stderr] {
             let mut left = self.source(channel).capacity();
             while left > 0 {
-                let Some(data) = self.source(channel).read_now(left) else {
+                let Some(data) = self.source(channel).read_now(left.min(PIECE)) else {
                     break;
                 };
                 left -= data.len();

@@ -71,6 +71,7 @@ async fn connection(stream: TcpStream, router: Router) {
     drop(set_up(&stream));
     let mut server = auto::Builder::new(TokioExecutor::new());
     // No time limit for a request's header: it would also close idle connections, which the host keeps for its next call.
+    // In a guest nobody but the host can connect.
     server
         .http1()
         .header_read_timeout(None)

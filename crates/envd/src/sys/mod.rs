@@ -2,5 +2,6 @@
 //! generator. Everything else goes through safe wrappers.
 
 pub(crate) mod entropy;
+pub(crate) mod filter;
 pub(crate) mod interface;
 pub(crate) mod spawn;

@@ -1,7 +1,10 @@
 //! What every test stands on: a `wrenn up` of its own or a shared one, sandboxes that end with the test, plain HTTP.
 
+mod attack;
 mod http;
 mod leaks;
+mod memory;
+mod neighbour;
 mod sandbox;
 mod server;
 mod shared;
@@ -9,8 +12,11 @@ mod small_disk;
 mod vmm;
 mod witness;
 
+pub(crate) use attack::{Attack, python};
 pub(crate) use http::{Answer, request};
 pub(crate) use leaks::{kernel_scope, scope};
+pub(crate) use memory::Memory;
+pub(crate) use neighbour::assert_undisturbed;
 pub(crate) use sandbox::{TestSandbox, assert_invalid_state, shell, start};
 pub(crate) use server::{Server, signal, wrenn};
 pub(crate) use shared::shared;

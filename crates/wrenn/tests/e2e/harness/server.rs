@@ -72,6 +72,11 @@ impl Server {
         &self.running.as_ref().expect("the server runs").url
     }
 
+    /// The process that is control plane and agent.
+    pub(crate) fn pid(&self) -> u32 {
+        self.running.as_ref().expect("the server runs").child.id()
+    }
+
     pub(crate) fn key(&self) -> String {
         std::fs::read_to_string(self.data().join("api-key"))
             .unwrap()

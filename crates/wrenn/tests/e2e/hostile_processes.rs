@@ -1,0 +1,149 @@
+//! A guest that takes all that it has: processes, memory, disk, its agent's port. And one that goes for its agent.
+
+use std::time::{Duration, Instant};
+
+use wrenn_client::api::ExecRequest;
+
+use crate::harness::{Attack, TestSandbox, assert_undisturbed, python, shared, shell, until};
+
+/// How long a guest may take to come to itself after an attack.
+const RECOVERY: Duration = Duration::from_secs(30);
+
+const FORK_BOMB: &str = "f() { f | f & }; f; sleep 600";
+
+/// As root this ends the guest, since its machine is its own; how it ends is defined.
+const REBOOT: &str = "import ctypes; ctypes.CDLL(None).reboot(0x01234567)";
+
+#[tokio::test]
+async fn a_guest_that_takes_all_it_has_answers_again() {
+    let server = shared();
+    let client = server.client();
+    let (attacked, neighbour) =
+        tokio::join!(TestSandbox::create(&client), TestSandbox::create(&client));
+
+    let begin = || Attack::begin(&attacked, FORK_BOMB);
+    assert_undisturbed("a fork bomb", &neighbour, begin, Attack::end).await;
+    recovers(&attacked).await;
+
+    let mut threads = Attack::begin_python(&attacked, include_str!("attacks/threads.py")).await;
+    assert_eq!(threads.ready().await, "full\n");
+    let refused = attacked.exec(&shell(":")).await.unwrap_err();
+    let told = refused
+        .api()
+        .expect("an answer, and not a broken connection");
+    assert!(told.message.contains("process"), "{refused}");
+    threads.end().await;
+    recovers(&attacked).await;
+
+    let eaten = attacked
+        .exec(&ExecRequest {
+            timeout_sec: Some(60),
+            ..python("held = []\nwhile True: held.append(bytearray(1 << 20))")
+        })
+        .await
+        .unwrap();
+    assert_eq!(eaten.exit_code, 137, "{eaten:?}");
+    recovers(&attacked).await;
+    let full = "head -c 1G /dev/zero > /dev/shm/a; head -c 1G /dev/zero > /run/b; echo full";
+    assert_eq!(attacked.sh(full).await, "full\n");
+    assert_eq!(
+        attacked.sh("rm /dev/shm/a /run/b; echo well").await,
+        "well\n"
+    );
+
+    fills_its_disk(&attacked).await;
+    attacked.delete().await;
+    neighbour.delete().await;
+}
+
+/// A disk is as large as its sandbox was promised, to the guest and to the host.
+async fn fills_its_disk(sandbox: &TestSandbox) {
+    let full = "fallocate -l 64G /root/all 2>/dev/null; while fallocate -l 64M /root/more$i 2>/dev/null; do i=${i}x; done; \
+                head -c 1M /dev/zero > /root/last || echo full";
+    let said = sandbox
+        .exec(&ExecRequest {
+            timeout_sec: Some(120),
+            ..shell(full)
+        })
+        .await
+        .unwrap();
+    assert_eq!(said.stdout, "full\n", "{}", said.stderr);
+    // Beyond its end there is nothing to write to.
+    let beyond = "import os; disk = os.open('/dev/vda', os.O_WRONLY); size = os.lseek(disk, 0, os.SEEK_END)\n\
+                  os.pwrite(disk, b'x' * 4096, size)";
+    let refused = sandbox.exec(&python(beyond)).await.unwrap();
+    assert!(refused.stderr.contains("No space left"), "{refused:?}");
+    assert_eq!(
+        sandbox
+            .sh("rm -f /root/all /root/more* /root/last; echo well")
+            .await,
+        "well\n"
+    );
+}
+
+#[tokio::test]
+async fn a_guest_that_goes_for_its_agent_harms_itself_alone() {
+    let server = shared();
+    let client = server.client();
+    let (attacked, neighbour) =
+        tokio::join!(TestSandbox::create(&client), TestSandbox::create(&client));
+
+    attacked
+        .sh("for signal in KILL STOP SEGV ABRT HUP QUIT TSTP; do kill -$signal 1; done; sleep 0.3")
+        .await;
+    assert_eq!(attacked.sh("echo well").await, "well\n");
+
+    // Nothing inside is let in, so that nothing keeps the host out.
+    let connections = include_str!("attacks/connections.py");
+    let mut connections = Attack::begin_python(&attacked, connections).await;
+    assert_eq!(connections.ready().await, "10000 0\n");
+    let mut half_open = Attack::begin_python(&attacked, include_str!("attacks/half_open.py")).await;
+    assert_eq!(half_open.ready().await, "begun\n");
+    for _ in 0..5 {
+        // Each on a connection of its own: the kept ones would do without a new one.
+        let (one, other) = tokio::join!(attacked.sh("echo well"), attacked.sh("echo well"));
+        assert_eq!((one.as_str(), other.as_str()), ("well\n", "well\n"));
+    }
+    half_open.end().await;
+    connections.end().await;
+
+    let mut trace = Attack::begin_python(&attacked, include_str!("attacks/trace.py")).await;
+    assert_eq!(trace.ready().await, "seized\n");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let begun = Instant::now();
+    assert_eq!(attacked.sh("echo well").await, "well\n");
+    eprintln!("beside a tracer a command took {:?}", begun.elapsed());
+
+    drop(attacked.exec(&python(REBOOT)).await);
+    let ended = attacked.becomes("stopped", Duration::from_secs(60)).await;
+    assert!(ended.status_reason.is_some());
+    assert_eq!(neighbour.sh("echo well").await, "well\n");
+    attacked.delete().await;
+    neighbour.delete().await;
+}
+
+#[tokio::test]
+async fn a_guest_that_stands_still_is_destroyed() {
+    let server = shared();
+    let sandbox = TestSandbox::create(&server.client()).await;
+    // Its processors stop for ever; nobody is told.
+    let halt = "import ctypes; ctypes.CDLL(None).reboot(0xcdef0123)";
+    let halted = tokio::time::timeout(Duration::from_secs(3), sandbox.exec(&python(halt))).await;
+    assert!(halted.is_err(), "{halted:?}");
+    let begun = Instant::now();
+    sandbox.delete().await;
+    assert!(
+        begun.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        begun.elapsed()
+    );
+}
+
+/// Waits until the sandbox does what it is told.
+async fn recovers(sandbox: &TestSandbox) {
+    until("a guest that answers again", RECOVERY, || async {
+        let said = sandbox.exec(&shell("echo well")).await.ok()?;
+        (said.stdout == "well\n").then_some(())
+    })
+    .await;
+}
