@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use crate::harness::{Server, shared, signal, wrenn};
 
 /// What a start says that ends by itself, and not well.
-fn refused(mut command: Command) -> String {
+pub(crate) fn refused(mut command: Command) -> String {
     let mut child = command
         .stderr(Stdio::piped())
         .stdout(Stdio::null())
@@ -36,7 +36,7 @@ fn refused(mut command: Command) -> String {
 }
 
 /// `wrenn up` on a port that is free.
-fn up(data: &std::path::Path, address: &str) -> Command {
+pub(crate) fn up(data: &std::path::Path, address: &str) -> Command {
     let mut command = wrenn(data);
     command.args(["up", "--addr", address]);
     command

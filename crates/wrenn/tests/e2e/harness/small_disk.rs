@@ -17,11 +17,24 @@ pub(crate) struct SmallDisk {
 
 impl SmallDisk {
     pub(crate) fn new(bytes: u64) -> Self {
+        Self::made_with(bytes, &[])
+    }
+
+    /// One for files by the ten thousand at the most.
+    pub(crate) fn with_few_inodes(bytes: u64) -> Self {
+        Self::made_with(bytes, &["-i", "size=2048,maxpct=1"])
+    }
+
+    fn made_with(bytes: u64, options: &[&str]) -> Self {
         let dir = TempDir::with_prefix("wrenn-e2e-disk-").unwrap();
         let disk = Self { dir };
         File::create(disk.image()).unwrap().set_len(bytes).unwrap();
         std::fs::create_dir(disk.path()).unwrap();
-        run("mkfs.xfs", &["-q".as_ref(), disk.image().as_ref()]);
+        let image = disk.image();
+        let mut arguments = vec![Path::new("-q")];
+        arguments.extend(options.iter().map(Path::new));
+        arguments.push(&image);
+        run("mkfs.xfs", &arguments);
         run(
             "mount",
             &[

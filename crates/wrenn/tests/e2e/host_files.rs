@@ -1,0 +1,124 @@
+//! Files of the data directory that are damaged or gone: refused in words, or made good; never begun anew in silence.
+
+use std::path::Path;
+
+use nix::mount::{MsFlags, mount, umount};
+use wrenn_client::api::CreateSandbox;
+
+use crate::harness::{Server, TestSandbox};
+use crate::start::{refused, up};
+
+/// Puts something else in a file's place.
+type Change = fn(&Path);
+
+fn garbage(path: &Path) {
+    std::fs::write(path, "garbage ".repeat(1000)).unwrap();
+}
+
+fn truncated(path: &Path) {
+    std::fs::write(path, "").unwrap();
+}
+
+fn gone(path: &Path) {
+    std::fs::remove_file(path).unwrap();
+}
+
+/// What a start must say of each damage, beside the file's name.
+const DAMAGES: [(&str, Change, &str); 11] = [
+    ("instance", garbage, "bring the file `instance` back"),
+    ("instance", truncated, "bring the file `instance` back"),
+    ("instance", gone, "bring the file `instance` back"),
+    ("journal", garbage, "bring it back from a copy"),
+    ("journal", truncated, "bring it back from a copy"),
+    ("journal", gone, "bring the journal back from a copy"),
+    (
+        "api-key",
+        garbage,
+        "remove it, and the next start makes a new one",
+    ),
+    (
+        "api-key",
+        truncated,
+        "remove it, and the next start makes a new one",
+    ),
+    ("server/wrenn.db", garbage, "bring it back from a copy"),
+    ("server/wrenn.db", truncated, "bring it back from a copy"),
+    ("server/wrenn.db-wal", garbage, "bring it back from a copy"),
+];
+
+#[tokio::test]
+async fn damage_is_refused_with_a_remedy_and_what_runs_runs_on() {
+    let mut server = Server::start();
+    let request = CreateSandbox {
+        metadata: [("purpose".to_owned(), "test".to_owned())].into(),
+        hostname: Some("kept".to_owned()),
+        ..CreateSandbox::default()
+    };
+    let sandbox = TestSandbox::create_with(&server.client(), request).await;
+    let before = sandbox.now().await;
+    server.kill();
+    let data = server.data();
+    let copy = data.with_extension("copy");
+    for (name, damage, remedy) in DAMAGES {
+        let path = data.join(name);
+        // A server that ended well left no log.
+        let there = std::fs::copy(&path, &copy).is_ok();
+        damage(&path);
+        let damaged = std::fs::read(&path).ok();
+        let said = refused(up(&data, "127.0.0.1:0"));
+        assert!(
+            said.contains(name) && said.contains(remedy),
+            "{name}: {said}"
+        );
+        assert_eq!(std::fs::read(&path).ok(), damaged, "{name} was written");
+        std::fs::copy(&copy, &path).unwrap();
+        std::fs::set_permissions(&path, mode).unwrap();
+    }
+    server.resume();
+    let sandbox = TestSandbox::of(&server.client(), (*sandbox).clone());
+    assert_eq!(sandbox.sh("hostname").await, "kept\n");
+
+    // A lost database is made anew from what the agent has; the key in its file is let in again.
+    server.kill();
+    std::fs::remove_dir_all(data.join("server")).unwrap();
+    server.resume();
+    let sandbox = TestSandbox::of(&server.client(), (*sandbox).clone());
+    let adopted = sandbox
+        .becomes("running", std::time::Duration::from_secs(30))
+        .await;
+    assert_eq!(
+        (&adopted.metadata, &adopted.created_at),
+        (&before.metadata, &before.created_at)
+    );
+    assert_eq!(sandbox.sh("hostname").await, "kept\n");
+
+    // A lost key is made anew, and the one that was lost opens nothing any more.
+    let lost = server.key();
+    server.kill();
+    std::fs::remove_file(data.join("api-key")).unwrap();
+    server.resume();
+    assert_ne!(server.key(), lost);
+    let old = wrenn_client::Client::new(server.url(), Some(&lost)).unwrap();
+    assert_eq!(
+        old.sandboxes().await.unwrap_err().api().unwrap().code,
+        "unauthorized"
+    );
+    let sandbox = TestSandbox::of(&server.client(), (*sandbox).clone());
+    sandbox.delete().await;
+}
+
+#[test]
+fn a_database_that_cannot_be_written_is_named() {
+    let mut server = Server::start();
+    server.terminate();
+    let path = server.data().join("server/wrenn.db");
+    let bind = |flags| mount(Some(&path), &path, None::<&str>, flags, None::<&str>).unwrap();
+    bind(MsFlags::MS_BIND);
+    bind(MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY);
+    let said = refused(up(&server.data(), "127.0.0.1:0"));
+    umount(&path).unwrap();
+    assert!(
+        said.contains("wrenn.db cannot be written") && said.contains("what to do: "),
+        "{said}"
+    );
+}
