@@ -105,7 +105,8 @@ async fn a_death_at_every_step_of_a_destruction_is_finished() {
         server.resume_with(&format!("{point}=abort"));
         let sandbox = TestSandbox::create(&server.client()).await;
         let broken = sandbox.client.delete_sandbox(&sandbox.id).await;
-        assert!(broken.is_err(), "{point}");
+        // The control plane, which dies too, may just have time to say that it will be done.
+        assert!(!matches!(broken, Ok(true)), "{point}");
         server.dies();
         server.resume();
         let client = server.client();
