@@ -1,6 +1,6 @@
 //! This machine's installation: its data directory and what must stand in it.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use wrenn_agent::{Config, DataDir, DataDirError, GuestNetwork, Limits};
 use wrenn_guest_image::{Error, Images, Recipe, Reuse};
 use wrenn_model::TemplateName;
@@ -11,6 +11,8 @@ use crate::guest_agent;
 use crate::progress::Told;
 use crate::report::Advised;
 
+/// The program that runs, whatever has its name by now: a newer one, installed while this runs, must not become its helper.
+pub(crate) const SELF: &str = "/proc/self/exe";
 /// The template that a sandbox is made from when nobody names one.
 const DEFAULT_TEMPLATE: &str = "minimal";
 
@@ -49,14 +51,14 @@ pub(crate) fn data_dir(globals: &Globals) -> Result<DataDir> {
 }
 
 /// How the agent of this installation is set up.
-pub(crate) fn agent_config(globals: &Globals) -> Result<Config> {
-    Ok(Config {
-        helper: std::env::current_exe().context("this program cannot find its own file")?,
+pub(crate) fn agent_config(globals: &Globals) -> Config {
+    Config {
+        helper: SELF.into(),
         envd: guest_agent::BINARY,
         cache: globals.cache.clone(),
         network: GuestNetwork::default(),
         limits: Limits::default(),
-    })
+    }
 }
 
 /// The agent's score: what else runs on the host is ended before it, and its sandboxes long before that.

@@ -72,7 +72,7 @@ pub(super) async fn start(data: DataDir, globals: &Globals, guests: &GuestArgs) 
     let config = Config {
         limits: guests.limits(),
         network: guests.network(),
-        ..install::agent_config(globals)?
+        ..install::agent_config(globals)
     };
     let host = Host::open(store, &config, &progress).await?;
     progress.done();

@@ -44,7 +44,7 @@ pub(crate) async fn run(globals: &Globals) -> Result<()> {
 async fn here(data: DataDir, globals: &Globals) -> Result<TakenDown> {
     let progress = Told::new();
     let store = Store::open(data, &globals.cache).await?;
-    let host = Host::open(store, &install::agent_config(globals)?, &progress).await?;
+    let host = Host::open(store, &install::agent_config(globals), &progress).await?;
     progress.done();
     Ok(Agent::start(host)?.take_down().await?)
 }

@@ -56,15 +56,23 @@ impl Facts {
     }
 
     pub(super) fn judge(&self) -> Vec<Finding> {
-        let store = self.reflinks.map(|shared| {
+        let mut findings = vec![self.judge_state()];
+        if let State::There { .. } = self.state {
+            let found = match self.served_by {
+                Some(pid) => format!("by process {pid}"),
+                None => "by nobody now".to_owned(),
+            };
+            findings.push(Finding::ok("in use", found));
+        }
+        findings.extend(self.reflinks.map(|shared| {
             let found = if shared {
                 "files there share blocks"
             } else {
                 "files there can't share blocks: the store is an XFS image, store.img"
             };
             Finding::ok("store", found)
-        });
-        std::iter::once(self.judge_state()).chain(store).collect()
+        }));
+        findings
     }
 
     fn judge_state(&self) -> Finding {
@@ -108,10 +116,7 @@ impl Facts {
                 format!("`chmod 0700 {dir}`"),
             );
         }
-        match self.served_by {
-            Some(pid) => Finding::ok(CHECK, format!("{dir}, served by process {pid}")),
-            None => Finding::ok(CHECK, format!("{dir}, served by nobody now")),
-        }
+        Finding::ok(CHECK, format!("{dir}, root's alone"))
     }
 }
 
@@ -215,8 +220,15 @@ mod tests {
 
     #[test]
     fn it_says_who_serves_it() {
-        let found = Facts::usual().judge_state().found;
-        assert_eq!(found, "/var/lib/wrenn, served by process 708");
+        let found: Vec<_> = Facts::usual()
+            .judge()
+            .into_iter()
+            .map(|f| f.found)
+            .collect();
+        assert_eq!(
+            found[..2],
+            ["/var/lib/wrenn, root's alone", "by process 708"]
+        );
         assert!(Facts::absent().is_new() && !Facts::usual().is_new());
     }
 
