@@ -274,17 +274,20 @@ pub fn spawn_helper(
 }
 
 /// Starts a service of our own, to be watched and ended by us: its standard output is ours to read, its log is ours, and what
-/// a terminal sends to us it does not get. It inherits `stdin` and nothing else. Dropping the handle ends it.
+/// a terminal sends to us it does not get. It inherits `stdin` and nothing else, and
+/// is told that it is called `name`. Dropping the handle ends it.
 #[expect(
     clippy::disallowed_methods,
     reason = "a program of the host runs to its end, a service runs until it is told"
 )]
 pub fn spawn_service(
     program: &Path,
+    name: &str,
     args: impl IntoIterator<Item = impl AsRef<OsStr>>,
     stdin: OwnedFd,
 ) -> io::Result<Child> {
     Command::new(program)
+        .arg0(name)
         .args(args)
         .env_clear()
         .current_dir("/")

@@ -25,6 +25,7 @@ mod hostile_output;
 mod hostile_processes;
 mod lifecycle;
 mod metrics;
+mod network_policy;
 mod pause_damage;
 mod pause_disk_full;
 mod pause_faults;

@@ -1,4 +1,4 @@
-//! How much memory the server grows by while something happens.
+//! How much memory control plane and agent grow by while something happens.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
-/// Watches the resident memory of the process that has a data directory.
+/// Watches the resident memory of the two processes that work on a data directory.
 #[derive(Debug)]
 pub(super) struct Watch {
     before: u64,
@@ -18,14 +18,18 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Begins; `None` where that process cannot be found or looked at.
+    /// Begins; `None` where they cannot be found or looked at.
     pub(super) fn begin(data: &Path) -> Option<Self> {
-        let pid = owner(&data.join("lock"))?;
-        let before = resident(pid)?;
+        let (agent, server) = (
+            owner(&data.join("lock"))?,
+            owner(&data.join("server/lock"))?,
+        );
+        let both = move || Some(resident(agent)? + resident(server)?);
+        let before = both()?;
         let peak = Arc::new(AtomicU64::new(before));
         let seen = peak.clone();
         let watching = tokio::spawn(async move {
-            while let Some(now) = resident(pid) {
+            while let Some(now) = both() {
                 seen.fetch_max(now, Ordering::Relaxed);
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }

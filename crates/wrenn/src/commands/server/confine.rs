@@ -68,7 +68,10 @@ impl Confinement<'_> {
             MountPropagationFlags::REC | MountPropagationFlags::PRIVATE,
         )?;
         let folders = [self.state, self.agent];
-        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+        // With what is mounted in them, such as a file that somebody made read-only.
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE
+            | OpenTreeFlags::OPEN_TREE_CLOEXEC
+            | OpenTreeFlags::AT_RECURSIVE;
         let trees = folders
             .map(|folder| open_tree(CWD, folder, flags))
             .into_iter()

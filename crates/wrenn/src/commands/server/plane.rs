@@ -28,7 +28,17 @@ pub(super) async fn open(state: &Path, agent: &Path, first: &ApiKey) -> Result<C
             )
             .because(error)
         })?;
-    plane.keys().register("first", first).await?;
+    plane
+        .keys()
+        .register("first", first)
+        .await
+        .map_err(|error| {
+            Advised::new(
+                format!("the database {} cannot be written", database.display()),
+                "see that its file system is writable and has room",
+            )
+            .because(error)
+        })?;
     Ok(plane)
 }
 

@@ -141,6 +141,5 @@ fn server(
     ] {
         given.extend([flag.into(), value]);
     }
-    let program = std::env::current_exe().context("this program cannot find its own file")?;
-    Ok(Service::new(program, given, listener))
+    Ok(Service::new(install::SELF.into(), given, listener))
 }

@@ -80,7 +80,7 @@ impl Service {
 
     async fn run_once(&mut self) -> Result<std::process::ExitStatus> {
         let listener = OwnedFd::from(self.listener.try_clone()?);
-        let child = spawn_service(&self.program, &self.args, listener)
+        let child = spawn_service(&self.program, "wrenn", &self.args, listener)
             .with_context(|| format!("{} cannot be started", self.program.display()))?;
         let child = self.child.insert(child);
         let mut said = child.stdout.take();

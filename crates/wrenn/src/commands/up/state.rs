@@ -4,23 +4,25 @@ use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _, lchown};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _, lchown};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use wrenn_sys::durable;
 
 use crate::commands::server::plane::DATABASE;
+use crate::report::Advised;
 
 /// Makes it where it is missing, moves a database there that lies where it was kept formerly, and gives all of it to the
 /// user, who was another one if the instance had another address range.
 pub(super) fn prepare(data: &Path, uid: u32) -> Result<PathBuf> {
     let state = data.join("server");
-    prepare_in(data, &state, uid).with_context(|| {
-        format!(
-            "the control plane's folder {} cannot be made",
-            state.display()
+    prepare_in(data, &state, uid).map_err(|error| {
+        Advised::new(
+            format!("the control plane's folder {} cannot be made", state.display()),
+            "see that its file system is writable and has room, and that what is in it is in nobody's way",
         )
+        .because(error)
     })?;
     Ok(state)
 }
@@ -32,10 +34,19 @@ fn prepare_in(data: &Path, state: &Path, uid: u32) -> io::Result<()> {
         .create(state)?;
     take_over(data, state, uid)?;
     for entry in fs::read_dir(state)? {
-        lchown(entry?.path(), Some(uid), Some(uid))?;
+        give(&entry?.path(), uid)?;
     }
     fs::set_permissions(state, Permissions::from_mode(0o700))?;
-    lchown(state, Some(uid), Some(uid))
+    give(state, uid)
+}
+
+/// Follows no link, and writes nothing where nothing is to change.
+fn give(path: &Path, uid: u32) -> io::Result<()> {
+    let meta = fs::symlink_metadata(path)?;
+    if (meta.uid(), meta.gid()) == (uid, uid) {
+        return Ok(());
+    }
+    lchown(path, Some(uid), Some(uid))
 }
 
 /// The database itself goes last: as long as it lies at the old place, what is beside it belongs to it.
@@ -56,7 +67,7 @@ fn take_over(data: &Path, state: &Path, uid: u32) -> io::Result<()> {
     for name in beside.iter().map(OsStr::new).chain([OsStr::new(DATABASE)]) {
         let from = data.join(name);
         // Given away while it still lies where nobody can exchange it.
-        lchown(&from, Some(uid), Some(uid))?;
+        give(&from, uid)?;
         fs::rename(&from, state.join(name))?;
         durable::sync_dir(state)?;
     }
@@ -74,7 +85,6 @@ fn is_beside(name: &OsStr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::MetadataExt as _;
 
     const UID: u32 = 1_234_567;
 

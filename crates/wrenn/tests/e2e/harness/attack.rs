@@ -24,10 +24,14 @@ impl Attack {
 
     /// Starts a script of Python.
     pub(crate) async fn begin_python(sandbox: &TestSandbox, script: &str) -> Self {
-        let ExecRequest { cmd, args, .. } = python(script);
+        Self::begin_request(sandbox, &python(script)).await
+    }
+
+    /// Starts what a request would run.
+    pub(crate) async fn begin_request(sandbox: &TestSandbox, request: &ExecRequest) -> Self {
         let command = StartCommand {
-            cmd,
-            args,
+            cmd: request.cmd.clone(),
+            args: request.args.clone(),
             ..Default::default()
         };
         Self::run(sandbox, &command).await

@@ -1,5 +1,6 @@
 //! What every test stands on: a `wrenn up` of its own or a shared one, sandboxes that end with the test, plain HTTP.
 
+mod apart;
 mod attack;
 mod http;
 mod leaks;
@@ -12,6 +13,7 @@ mod small_disk;
 mod vmm;
 mod witness;
 
+pub(crate) use apart::Apart;
 pub(crate) use attack::{Attack, python};
 pub(crate) use http::{Answer, request};
 pub(crate) use leaks::{kernel_scope, scope};

@@ -13,6 +13,8 @@ use super::leaks;
 /// A server with a data directory of its own. Dropping it ends its sandboxes and checks that nothing is left.
 pub(crate) struct Server {
     dir: TempDir,
+    /// What `wrenn up` finds in its environment.
+    env: Vec<(&'static str, PathBuf)>,
     running: Option<Running>,
 }
 
@@ -31,16 +33,33 @@ impl Server {
     pub(crate) fn start_in(folder: &Path) -> Self {
         assert_inside_the_world();
         let dir = TempDir::with_prefix_in("wrenn-e2e-", folder).unwrap();
-        let mut server = Self { dir, running: None };
+        let mut server = Self::in_dir(dir);
         server.resume();
         server
+    }
+
+    /// A new installation whose `wrenn up` finds this in its environment.
+    pub(crate) fn start_with_env(env: &[(&'static str, PathBuf)]) -> Self {
+        assert_inside_the_world();
+        let mut server = Self::in_dir(TempDir::with_prefix("wrenn-e2e-").unwrap());
+        server.env = env.to_vec();
+        server.resume();
+        server
+    }
+
+    fn in_dir(dir: TempDir) -> Self {
+        Self {
+            dir,
+            env: Vec::new(),
+            running: None,
+        }
     }
 
     /// A new installation whose store alone is a folder elsewhere.
     pub(crate) fn start_with_store(store: &Path) -> Self {
         assert_inside_the_world();
         let dir = TempDir::with_prefix("wrenn-e2e-").unwrap();
-        let mut server = Self { dir, running: None };
+        let mut server = Self::in_dir(dir);
         std::fs::create_dir(server.data()).unwrap();
         std::os::unix::fs::symlink(store, server.data().join("store")).unwrap();
         server.resume();
@@ -55,7 +74,7 @@ impl Server {
     /// The same with faults armed, as `WRENN_FAILPOINTS` takes them.
     pub(crate) fn resume_with(&mut self, failpoints: &str) {
         assert!(self.running.is_none());
-        self.running = Some(Running::start(&self.data(), failpoints));
+        self.running = Some(Running::start(&self.data(), failpoints, &self.env));
     }
 
     /// Waits for its end; a server that aborts by an armed fault.
@@ -72,9 +91,14 @@ impl Server {
         &self.running.as_ref().expect("the server runs").url
     }
 
-    /// The process that is control plane and agent.
+    /// The agent's process, which is `wrenn up` itself.
     pub(crate) fn pid(&self) -> u32 {
         self.running.as_ref().expect("the server runs").child.id()
+    }
+
+    /// The control plane's process, a child of the agent's.
+    pub(crate) fn control_plane(&self) -> u32 {
+        control_plane(self.pid()).expect("the control plane runs")
     }
 
     pub(crate) fn key(&self) -> String {
@@ -148,7 +172,7 @@ impl Drop for Server {
 }
 
 impl Running {
-    fn start(data: &Path, failpoints: &str) -> Self {
+    fn start(data: &Path, failpoints: &str, env: &[(&str, PathBuf)]) -> Self {
         std::fs::create_dir_all(data).unwrap();
         let log = std::fs::File::create(log(data)).unwrap();
         let mut child = wrenn(data)
@@ -161,6 +185,7 @@ impl Running {
                 "info,wrenn=debug",
             ])
             .env("WRENN_FAILPOINTS", failpoints)
+            .envs(env.iter().cloned())
             .stdout(Stdio::piped())
             .stderr(log)
             .spawn()
@@ -199,6 +224,20 @@ impl Running {
             .unwrap();
         (self.child.wait().unwrap(), said)
     }
+}
+
+/// The child of a `wrenn up` that runs as `wrenn server`. The helpers of VMMs are children too.
+fn control_plane(up: u32) -> Option<u32> {
+    let mut processes = std::fs::read_dir("/proc").unwrap();
+    processes.find_map(|entry| {
+        let pid: u32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
+        let words = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).ok()?;
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let (_, fields) = stat.rsplit_once(") ")?;
+        let parent = fields.split(' ').nth(1)?;
+        // One that has ended has no words.
+        (parent == up.to_string() && words.contains("\0server\0")).then_some(pid)
+    })
 }
 
 fn assert_inside_the_world() {

@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicU16, Ordering};
 
 use anyhow::{Context, Result};
 use wrenn_guest_image::{Cache, Images, Kernel, Reuse, Silent, Template};
-use wrenn_model::{InstanceId, MiB, VmId};
-use wrenn_network::{Network, Slot};
+use wrenn_model::{InstanceId, MiB, NetworkPolicy, VmId};
+use wrenn_network::{Limits, Network, Slot};
 use wrenn_sys::durable;
 
 use crate::agent_rpc::AgentRpc;
@@ -85,6 +85,8 @@ impl Hand {
             ranges: None,
             resolvers: Vec::new(),
             uplink: None,
+            opened: Vec::new(),
+            limits: Limits::default(),
         };
         Ok(Self {
             network: Network::open(config)
@@ -106,7 +108,10 @@ impl Hand {
         let plan = self
             .network
             .plan(self.next_slot.fetch_add(1, Ordering::Relaxed), &vm);
-        let mut slot = self.network.create(&plan).await?;
+        let mut slot = self
+            .network
+            .create(&plan, &NetworkPolicy::default())
+            .await?;
         let tap = slot.take_tap().context("the slot has no TAP")?;
         let folder = self.dir.join(vm.as_str());
         std::fs::create_dir(&folder)?;

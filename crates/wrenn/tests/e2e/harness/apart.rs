@@ -1,0 +1,159 @@
+//! `wrenn agent` and `wrenn server` as two children, the second without any right.
+
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use tempfile::TempDir;
+use wrenn_client::Client;
+
+use super::{leaks, server, signal};
+
+/// The control plane's user: one that nobody is.
+const USER: u32 = 2_000_123_456;
+
+/// An installation in two halves, each of which runs or not. Dropping it ends its sandboxes and checks that nothing is left.
+pub(crate) struct Apart {
+    dir: TempDir,
+    agent: Option<Child>,
+    server: Option<Child>,
+    url: String,
+}
+
+impl Apart {
+    /// An installation of which nothing runs yet.
+    pub(crate) fn new() -> Self {
+        let dir = TempDir::with_prefix("wrenn-e2e-").unwrap();
+        // The other user comes as far as its own folder; the agent's is root's.
+        std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755)).unwrap();
+        let state = dir.path().join("state");
+        std::fs::create_dir(&state).unwrap();
+        chown(&state, Some(USER), Some(USER)).unwrap();
+        // It may not be able to reach this one.
+        std::fs::copy(env!("CARGO_BIN_EXE_wrenn"), dir.path().join("wrenn")).unwrap();
+        Self {
+            dir,
+            agent: None,
+            server: None,
+            url: String::new(),
+        }
+    }
+
+    pub(crate) fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.dir.path().join("rpc/agent.sock")
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        let key = std::fs::read_to_string(self.dir.path().join("state/api-key")).unwrap();
+        Client::new(&self.url, Some(key.trim())).unwrap()
+    }
+
+    /// Starts the agent and waits until it answers.
+    pub(crate) fn start_agent(&mut self) {
+        assert!(self.agent.is_none());
+        std::fs::create_dir_all(self.data()).unwrap();
+        let mut command = server::wrenn(&self.data());
+        command.args(["agent", "--json", "--log", "info,wrenn=debug"]);
+        command.args(["--server-user", &USER.to_string(), "--server-socket"]);
+        command.arg(self.socket());
+        self.agent = Some(self.spawn(command, "agent").0);
+    }
+
+    /// Starts the control plane and waits until it serves.
+    pub(crate) fn start_server(&mut self) {
+        assert!(self.server.is_none());
+        let user = USER.to_string();
+        #[expect(clippy::disallowed_methods, reason = "as a service manager would")]
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--reuid", &user, "--regid", &user, "--clear-groups"])
+            .args(["--bounding-set", "-all", "--inh-caps", "-all"])
+            .arg(self.dir.path().join("wrenn"))
+            .args(["server", "--json", "--addr", "127.0.0.1:0", "--agent"])
+            .arg(format!("unix:{}", self.socket().display()))
+            .arg("--state")
+            .arg(self.dir.path().join("state"))
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .stdin(Stdio::null());
+        let (child, told) = self.spawn(command, "server");
+        self.server = Some(child);
+        self.url = told["url"].as_str().unwrap().to_owned();
+    }
+
+    /// SIGKILL.
+    pub(crate) fn kill_agent(&mut self) {
+        kill(self.agent.take().unwrap());
+    }
+
+    /// SIGKILL.
+    pub(crate) fn kill_server(&mut self) {
+        kill(self.server.take().unwrap());
+    }
+
+    /// SIGTERM; it ends well.
+    pub(crate) fn stop_server(&mut self) {
+        let mut child = self.server.take().unwrap();
+        signal(&child, "TERM");
+        assert!(child.wait().unwrap().success());
+    }
+
+    /// Waits for the first thing that it says.
+    fn spawn(&self, mut command: Command, name: &str) -> (Child, serde_json::Value) {
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.log(name))
+            .unwrap();
+        let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
+        let mut text = String::new();
+        for line in BufReader::new(child.stdout.as_mut().unwrap()).lines() {
+            text.push_str(&line.unwrap());
+            if let Ok(told) = serde_json::from_str(&text) {
+                return (child, told);
+            }
+        }
+        let status = child.wait().unwrap();
+        let log = std::fs::read_to_string(self.log(name)).unwrap();
+        panic!("`wrenn {name}` ended before it served: {status}\n{text}\n{log}");
+    }
+
+    fn log(&self, name: &str) -> PathBuf {
+        self.dir.path().join(Path::new(name).with_extension("log"))
+    }
+}
+
+fn kill(mut child: Child) {
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+impl Drop for Apart {
+    fn drop(&mut self) {
+        let down = server::wrenn(&self.data())
+            .args(["down", "--json"])
+            .output();
+        for child in [self.server.take(), self.agent.take()]
+            .into_iter()
+            .flatten()
+        {
+            kill(child);
+        }
+        if std::thread::panicking() {
+            for name in ["agent", "server"] {
+                let log = std::fs::read_to_string(self.log(name)).unwrap_or_default();
+                eprintln!("the {name}'s log:\n{log}");
+            }
+            return;
+        }
+        let down = down.unwrap();
+        let said = String::from_utf8_lossy(&down.stderr);
+        assert!(down.status.success(), "{said}");
+        leaks::check(&self.data());
+    }
+}
