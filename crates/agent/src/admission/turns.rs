@@ -193,6 +193,11 @@ mod tests {
         Arc::new(Turns::with_bounds(at_once, most, Duration::from_secs(60)))
     }
 
+    fn free_and_waiting(turns: &Turns) -> (usize, usize) {
+        let inner = turns.lock();
+        (inner.free, inner.queue.len())
+    }
+
     #[tokio::test(start_paused = true)]
     async fn so_many_at_a_time_and_the_rest_in_turn() {
         let turns = turns(2, 8);
@@ -228,7 +233,7 @@ mod tests {
         drop(called);
         let (turn, _) = next.turn().await.unwrap();
         drop(turn);
-        assert_eq!((turns.lock().free, turns.lock().queue.len()), (1, 0));
+        assert_eq!(free_and_waiting(&turns), (1, 0));
     }
 
     #[tokio::test(start_paused = true)]
@@ -283,6 +288,6 @@ mod tests {
             ended.unwrap();
         }
         assert!(most.load(Ordering::SeqCst) <= 3);
-        assert_eq!((turns.lock().free, turns.lock().queue.len()), (3, 0));
+        assert_eq!(free_and_waiting(&turns), (3, 0));
     }
 }
