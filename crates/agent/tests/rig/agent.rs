@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
-use wrenn_agent::{Agent, Boot, DataDir, Failpoints, Host, Store};
+use wrenn_agent::{Agent, Boot, DataDir, Failpoints, Host, Limits, Store};
 use wrenn_testkit::vmm::FakeVmm;
 
 /// How an argument begins that makes this program an agent; nothing else on the machine has it in its command line.
@@ -59,6 +59,11 @@ async fn serve(dir: &Path) -> Result<(), Box<dyn Error>> {
         initrd: "no-initrd".into(),
     };
     let host = Host::with_vmm(store, Arc::new(vmm), boot, Default::default()).await?;
+    // Its guests take nothing of what they are promised.
+    let host = host.limited(Limits {
+        memory_overcommit: "16".parse()?,
+        ..Limits::default()
+    })?;
     let failpoints = host.failpoints();
     thread::spawn(move || obey(&failpoints));
     let agent = Agent::start(host)?;
