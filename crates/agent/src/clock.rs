@@ -87,7 +87,7 @@ impl Agent {
     async fn set_clocks(&self) {
         let all = futures::stream::iter(self.table.all());
         all.for_each_concurrent(AT_ONCE, async |handle: Arc<Handle>| {
-            handle.set_clock().await
+            handle.set_clock().await;
         })
         .await;
     }

@@ -118,11 +118,18 @@ impl Volume {
         if let Some(image) = Image::open(&path)? {
             return Ok(Some(image));
         }
-        if reflink::supports_reflink(root).map_err(Error::io("write in", root))? {
-            return Ok(None);
-        }
         let mut entries = fs::read_dir(root).map_err(Error::io("list", root))?;
-        if entries.next().is_some() {
+        let occupied = entries.next().is_some();
+        match reflink::supports_reflink(root) {
+            Ok(true) => return Ok(None),
+            Ok(false) => {}
+            // What stands in a full file system was put there when it could be tried.
+            Err(error) if occupied && error.kind() == io::ErrorKind::StorageFull => {
+                return Ok(None);
+            }
+            Err(error) => return Err(Error::io("write in", root)(error)),
+        }
+        if occupied {
             return Err(Error::Occupied {
                 root: root.to_owned(),
             });
@@ -157,7 +164,7 @@ impl Volume {
     pub fn room(&self) -> io::Result<u64> {
         let mut free = self.free()?.free;
         if matches!(self.kind, Kind::Image(_)) {
-            let around = rustix::fs::statvfs(&self.root.with_extension("img"))?;
+            let around = rustix::fs::statvfs(self.root.with_extension("img"))?;
             free = free.saturating_add(around.f_bavail * around.f_frsize);
         }
         Ok(free.saturating_sub(self.config.headroom))

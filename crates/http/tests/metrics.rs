@@ -1,7 +1,5 @@
 //! What is counted: of a sandbox, of requests, and of the agent beside them.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on says so")]
-
 mod common;
 
 use common::Bench;

@@ -141,7 +141,7 @@ fn take_folder(state: &Path) -> Result<File> {
         match lock.try_lock() {
             Ok(()) => return Ok(lock),
             Err(TryLockError::WouldBlock) if begun.elapsed() < PATIENCE => {
-                std::thread::sleep(PAUSE)
+                std::thread::sleep(PAUSE);
             }
             Err(TryLockError::WouldBlock) => {
                 let message = format!("another control plane works in {}", state.display());
