@@ -79,7 +79,10 @@ pub(crate) async fn claim(
     if let Some(old) = recorded.filter(|old| *old != ranges) {
         release(links, instance, &old).await?;
     }
-    write(&path, &ranges)?;
+    // What is written already needs no room on the disk.
+    if recorded != Some(ranges) {
+        write(&path, &ranges)?;
+    }
     for range in [ranges.veth, ranges.reachable] {
         links
             .add_unreachable(range.subnet(), metric(instance))
@@ -103,6 +106,11 @@ pub(crate) async fn preview(
         Some(Ok(recorded)) => Ok(recorded),
         _ => taken.first_free(),
     }
+}
+
+/// The ranges that were recorded; none when nothing is yet.
+pub(crate) fn recorded(state_dir: &Path) -> Result<Option<Ranges>, Error> {
+    read(&state_dir.join(RECORD))
 }
 
 /// Takes the claim back.

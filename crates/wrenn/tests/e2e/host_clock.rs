@@ -97,7 +97,7 @@ async fn a_clock_that_is_set_ends_no_sandbox_and_guests_follow_it() {
     let server = Server::start_with_env(&clock.environment());
     let client = server.client();
     let request = CreateSandbox {
-        timeout_sec: Some(20),
+        timeout_sec: Some(15),
         on_timeout: Some("pause".to_owned()),
         ..CreateSandbox::default()
     };

@@ -1,11 +1,12 @@
 //! Files of the data directory that are damaged or gone: refused in words, or made good; never begun anew in silence.
 
 use std::path::Path;
+use std::time::Duration;
 
 use nix::mount::{MsFlags, mount, umount};
 use wrenn_client::api::CreateSandbox;
 
-use crate::harness::{Server, TestSandbox};
+use crate::harness::{Server, TestSandbox, until};
 use crate::start::{refused, up};
 
 /// Puts something else in a file's place.
@@ -88,9 +89,10 @@ async fn damage_is_refused_with_a_remedy_and_what_runs_runs_on() {
     std::fs::remove_dir_all(data.join("server")).unwrap();
     server.resume();
     let sandbox = TestSandbox::of(&server.client(), (*sandbox).clone());
-    let adopted = sandbox
-        .becomes("running", std::time::Duration::from_secs(30))
-        .await;
+    let adopted = until("its adoption", Duration::from_secs(30), || async {
+        sandbox.client.sandbox(&sandbox.id).await.ok()
+    })
+    .await;
     assert_eq!(adopted.metadata, before.metadata);
     // The agent's own word for it, which came a moment later.
     let apart = adopted.created_at.unix_ms() - before.created_at.unix_ms();

@@ -29,7 +29,10 @@ async fn start_counting(client: &Client, sandbox: &TestSandbox) {
 }
 
 async fn count(sandbox: &TestSandbox, client: &Client) -> Option<u64> {
-    let request = crate::harness::shell("cat /run/count");
+    // It is empty for a moment each time that it is written.
+    let request = crate::harness::shell(
+        "until count=$(cat /run/count) && [ \"$count\" ]; do :; done; echo $count",
+    );
     let done = client.exec(&sandbox.id, &request).await.unwrap();
     done.stdout.trim().parse().ok()
 }

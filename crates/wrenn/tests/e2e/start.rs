@@ -56,6 +56,22 @@ async fn a_data_directory_has_one_wrenn() {
     );
 }
 
+/// It is the one thing that is done beside a server: the template appears whole in the store that the server has mounted.
+#[tokio::test]
+async fn a_template_is_built_beside_a_server() {
+    let server = shared();
+    let built = server.cli().args(["template", "build", "minimal"]).output();
+    let built = built.unwrap();
+    let said = String::from_utf8_lossy(&built.stderr);
+    assert!(built.status.success(), "{said}");
+    let store = server.data().join("store");
+    assert!(store.join("templates/minimal").exists(), "{said}");
+    assert!(
+        server.client().sandboxes().await.is_ok(),
+        "the first one goes on"
+    );
+}
+
 #[tokio::test]
 async fn a_port_that_is_taken_is_named() {
     let server = shared();
