@@ -2,13 +2,15 @@
 //! arrive, and what is allowed does.
 
 use std::net::{Ipv4Addr, TcpListener};
+use std::time::{Duration, Instant};
 
 use wrenn_client::api::ExecRequest;
+use wrenn_network::limits;
 use wrenn_testkit::world::{
     HOST, INTERNET, LAN_NEIGHBOUR, METADATA, OTHER_INTERNET, RESOLVER, ROUTER, Service, Tape,
 };
 
-use crate::harness::{TestSandbox, python, shared};
+use crate::harness::{Attack, TestSandbox, assert_undisturbed, python, shared};
 
 /// The ports of what commonly runs on a host, beside the test's own and the server's.
 const WELL_KNOWN: [u16; 14] = [
@@ -104,11 +106,13 @@ async fn no_frame_speaks_for_another() {
     let (one, neighbour) = tokio::join!(TestSandbox::create(&client), TestSandbox::create(&client));
     let tape = Tape::start().unwrap();
     let _outside = Service::tcp_echo(PORT + 10).unwrap();
-    let mut args = vec![PORT.to_string(), INTERNET.to_string()];
+    let good = PORT + 20;
+    let mut args = vec![PORT.to_string(), good.to_string(), INTERNET.to_string()];
     args.extend(forbidden(&neighbour).iter().map(Ipv4Addr::to_string));
     let frames = script(include_str!("attacks/frames.py"), &args);
     let said = one.exec(&frames).await.unwrap();
-    assert!(said.stdout.ends_with("sent\n"), "{said:?}");
+    assert_eq!(said.stdout, "sent\n", "{}", said.stderr);
+    assert!(tape.sees(|packet| packet.port == good && packet.source == HOST));
 
     // It can still speak as itself, and so can its neighbour: nobody believed it.
     let knock = script(
@@ -127,4 +131,82 @@ async fn no_frame_speaks_for_another() {
     assert!(foreign.is_empty(), "{foreign:?}");
     one.delete().await;
     neighbour.delete().await;
+}
+
+/// How many things a limit lets by in a time: what it gathered in silence, and what it gives since. A busy machine counts
+/// a little later than it should.
+fn let_by(at_once: u32, per_sec: u32, time: Duration) -> usize {
+    let seconds = u32::try_from(time.as_secs()).unwrap() + 2;
+    (at_once + per_sec * seconds) as usize
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_packets_is_its_own_trouble() {
+    const DATAGRAMS: u16 = 4041;
+    const CONNECTIONS: u16 = 4042;
+    const ECHO: u16 = 4043;
+    let server = shared();
+    let client = server.client();
+    let (one, neighbour) = tokio::join!(TestSandbox::create(&client), TestSandbox::create(&client));
+    let tape = Tape::start().unwrap();
+    let _outside = Service::tcp_echo(ECHO).unwrap();
+    let args = [
+        INTERNET.to_string(),
+        DATAGRAMS.to_string(),
+        CONNECTIONS.to_string(),
+    ];
+    let flood = script(include_str!("attacks/packets.py"), &args);
+    let knock = script(
+        include_str!("attacks/probe.py"),
+        &[ECHO.to_string(), INTERNET.to_string()],
+    );
+    let begun = Instant::now();
+    let begin = || async { Attack::begin_request(&one, &flood).await };
+    assert_undisturbed("a flood of packets", &neighbour, begin, Attack::end).await;
+    let flood = begin().await;
+    let said = neighbour.exec(&knock).await.unwrap();
+    assert_eq!(said.stdout, format!("{INTERNET}:{ECHO}\n"));
+    flood.end().await;
+    let knocks = tape
+        .packets()
+        .into_iter()
+        .filter(|packet| packet.protocol == 6 && packet.port == CONNECTIONS)
+        .count();
+    // A knock that is not answered comes again; whatever is sent of it, none begins a connection beyond the limit.
+    let rate = limits::NEW_CONNECTIONS_PER_SEC;
+    let most = let_by(2 * rate, rate, begun.elapsed());
+    assert!((1..=most).contains(&knocks), "{knocks} of {most}");
+    assert_eq!(one.sh("echo well").await, "well\n");
+    one.delete().await;
+    neighbour.delete().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_carry_little_out() {
+    let server = shared();
+    let one = TestSandbox::create(&server.client()).await;
+    let _resolver = Service::dns(INTERNET).unwrap();
+    let tape = Tape::start().unwrap();
+    let begun = Instant::now();
+    let tunnel = script(include_str!("attacks/tunnel.py"), &[]);
+    let asked: usize = one
+        .exec(&tunnel)
+        .await
+        .unwrap()
+        .stdout
+        .trim()
+        .parse()
+        .unwrap();
+    let taken = begun.elapsed();
+    let heard = tape.count_to(RESOLVER);
+    let rate = limits::QUESTIONS_PER_SEC;
+    let most = let_by(2 * rate, rate, taken);
+    eprintln!("{heard} of {asked} questions came through in {taken:?}");
+    assert!((10..=most).contains(&heard), "{heard} of {most}");
+    assert!(asked > 2 * heard, "{asked} were asked");
+    let said = one
+        .sh("sleep 3; getent ahostsv4 name.example | head -1")
+        .await;
+    assert!(said.starts_with(&INTERNET.to_string()), "{said}");
+    one.delete().await;
 }

@@ -1,8 +1,9 @@
-# Puts frames on the wire that no stack of this guest would send. Arguments: the port that marks them, then an address of
-# the internet, the gateway's hardware address, and addresses of others to speak as or to.
-import socket, struct, sys
+# Puts frames on the wire that no stack of this guest would send, and one that it would. Arguments: the port that marks
+# those, the port of the good one, an address of the internet, and addresses of others to speak as or to.
+import socket, struct, subprocess, sys
 
-mark, internet, *others = int(sys.argv[1]), sys.argv[2], *sys.argv[3:]
+mark, good, internet, others = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4:]
+subprocess.run("ip link set eth0 mtu 9000".split(), check=True)
 wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
 wire.bind(("eth0", 0))
 ME = bytes.fromhex("02fc00000005")
@@ -25,8 +26,8 @@ def checksum(data):
     return ~total & 0xFFFF
 
 
-def packet(source, to, payload=b"", offset=0, more=False, protocol=17, whole=True):
-    body = struct.pack(">HHHH", 4000, mark, 8 + len(payload), 0) + payload if whole else payload
+def packet(source, to, payload=b"", offset=0, more=False, protocol=17, whole=True, port=mark):
+    body = struct.pack(">HHHH", 4000, port, 8 + len(payload), 0) + payload if whole else payload
     flags = offset // 8 | (0x2000 if more else 0)
     head = struct.pack(">BBHHHBBH4s4s", 0x45, 0, 20 + len(body), 7, flags, 64, protocol, 0, address(source), address(to))
     return head[:10] + struct.pack(">H", checksum(head)) + head[12:] + body
@@ -62,6 +63,7 @@ for other in others:
     send(packet(OWN, other, b"x" * 1400, more=True))
     send(packet(OWN, other, b"x" * 1400, offset=1408, whole=False))
     send(packet(OWN, other, b"\x0f\xa0", more=True, whole=False))
+    send(packet(OWN, other, b"x" * 8000))
     send(packet(OWN, other, protocol=1))
 # In other clothes: tagged, twice, by other protocols, within another packet.
 send(struct.pack(">HH", 7, 0x0800) + packet(OWN, internet), 0x8100)
@@ -76,4 +78,5 @@ for sender in (GATEWAY, *others):
     arp(2, ME, sender, ROUTER, GATEWAY, to=ROUTER)
     arp(2, STRANGER, OWN, ROUTER, GATEWAY, to=ROUTER)
     arp(2, STRANGER, sender, ROUTER, GATEWAY, frame_from=STRANGER, to=ROUTER)
+send(packet(OWN, internet, port=good))
 print("sent", flush=True)

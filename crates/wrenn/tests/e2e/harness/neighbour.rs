@@ -9,7 +9,7 @@ use super::TestSandbox;
 const CALLS: usize = 15;
 
 /// How often it is tried: a machine that does something else for a moment is no attack.
-const ROUNDS: u32 = 4;
+const ROUNDS: u32 = 8;
 
 /// How long an attack goes on before its effect is measured.
 const WARM_UP: Duration = Duration::from_secs(1);
