@@ -17,6 +17,11 @@ use crate::message::{Messages, decode};
 /// How long the rest of an answer may take after a command's end, before its connection is given up.
 const DRAIN: Duration = Duration::from_secs(5);
 
+/// How many signs of life may come in a row, and how many more in each second: an honest agent gives one a minute or so. They
+/// cost whoever follows a command, and are told to nobody.
+const SIGNS_AT_ONCE: u64 = 100;
+const SIGNS_PER_SEC: u64 = 10;
+
 /// A command to start.
 #[derive(Debug, Clone, Default)]
 pub struct Start {
@@ -103,6 +108,7 @@ pub struct ProcessStream {
     /// The first event, which was waited for to know that the call was not refused.
     ahead: Option<ProcessEvent>,
     messages: Option<Messages>,
+    signs: Signs,
     until: Option<Instant>,
 }
 
@@ -114,6 +120,7 @@ impl ProcessStream {
         let mut stream = Self {
             ahead: None,
             messages: Some(messages),
+            signs: Signs::default(),
             until,
         };
         stream.ahead = stream.next().await?;
@@ -131,7 +138,7 @@ impl ProcessStream {
         let Some(messages) = &mut self.messages else {
             return Ok(None);
         };
-        let next = next_event(messages);
+        let next = next_event(messages, &mut self.signs);
         let result = match self.until {
             Some(until) => timeout_at(until, next)
                 .await
@@ -154,7 +161,36 @@ impl ProcessStream {
     }
 }
 
-async fn next_event(messages: &mut Messages) -> Result<Option<ProcessEvent>, Error> {
+/// The messages since the last event that were none.
+#[derive(Debug)]
+struct Signs {
+    since: Instant,
+    seen: u64,
+}
+
+impl Default for Signs {
+    fn default() -> Self {
+        Self {
+            since: Instant::now(),
+            seen: 0,
+        }
+    }
+}
+
+impl Signs {
+    fn count(&mut self) -> Result<(), Error> {
+        self.seen += 1;
+        if self.seen > SIGNS_AT_ONCE + SIGNS_PER_SEC * self.since.elapsed().as_secs() {
+            return Err(Error::protocol("too many messages that say nothing"));
+        }
+        Ok(())
+    }
+}
+
+async fn next_event(
+    messages: &mut Messages,
+    signs: &mut Signs,
+) -> Result<Option<ProcessEvent>, Error> {
     loop {
         let Some(message) = messages.next().await? else {
             return Err(Error::protocol("the stream ended before the process"));
@@ -163,8 +199,10 @@ async fn next_event(messages: &mut Messages) -> Result<Option<ProcessEvent>, Err
         let response: StartResponse = decode(&message)?;
         let event = response.event.into_option().and_then(|event| event.event);
         if let Some(event) = event.and_then(told) {
+            *signs = Signs::default();
             return Ok(Some(event));
         }
+        signs.count()?;
     }
 }
 

@@ -113,8 +113,8 @@ async fn silence_ends_in_time() {
 
 #[tokio::test]
 async fn a_time_limit_holds_against_an_agent_that_ignores_it() {
-    let ping = frame(0, &[0x0a, 0x02, 0x22, 0x00]);
-    let guest = Guest::answering([STREAM.as_bytes(), &started()].concat(), ping).await;
+    let output = frame(0, &[0x0a, 0x06, 0x12, 0x04, 0x0a, 0x02, b'x', b'x']);
+    let guest = Guest::answering([STREAM.as_bytes(), &started()].concat(), output).await;
     let start = Start {
         timeout: Some(Duration::from_secs(30)),
         ..true_()
@@ -123,7 +123,11 @@ async fn a_time_limit_holds_against_an_agent_that_ignores_it() {
     stream.next().await.unwrap();
     tokio::time::pause();
     tokio::time::advance(Duration::from_secs(46)).await;
-    assert!(matches!(stream.next().await, Err(Error::TimedOut)));
+    let mut last = stream.next().await;
+    while let Ok(Some(_)) = last {
+        last = stream.next().await;
+    }
+    assert!(matches!(last, Err(Error::TimedOut)), "{last:?}");
 }
 
 #[tokio::test]
@@ -159,24 +163,32 @@ async fn streams_are_looked_at_message_by_message() {
 
 #[tokio::test]
 async fn an_endless_stream_is_taken_only_as_fast_as_it_is_read() {
-    let ping = frame(0, &[0x0a, 0x02, 0x22, 0x00]).repeat(1_000);
-    let guest = Guest::answering([STREAM.as_bytes(), &started()].concat(), ping).await;
+    // `StartResponse { event { data { stdout: "xx" } } }`.
+    let output = frame(0, &[0x0a, 0x06, 0x12, 0x04, 0x0a, 0x02, b'x', b'x']).repeat(1_000);
+    let guest = Guest::answering([STREAM.as_bytes(), &started()].concat(), output).await;
     let mut stream = guest.client().start(true_()).await.unwrap();
-    assert_eq!(
-        stream.next().await.unwrap(),
-        Some(ProcessEvent::Start { pid: 7 })
-    );
-    // Signs of life are no events, and reading them does not starve others.
-    assert!(
-        tokio::time::timeout(Duration::from_millis(300), stream.next())
-            .await
-            .is_err()
-    );
+    let first = stream.next().await.unwrap();
+    assert_eq!(first, Some(ProcessEvent::Start { pid: 7 }));
+    for _ in 0..5_000 {
+        let event = stream.next().await.unwrap();
+        assert_eq!(event, Some(ProcessEvent::Stdout("xx".into())));
+    }
     // Half of what loopback may have in flight; then nobody reads.
     tokio::time::sleep(Duration::from_millis(300)).await;
     let before = guest.sent();
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert_eq!(guest.sent(), before, "unread data is not taken");
+}
+
+#[tokio::test]
+async fn a_stream_that_says_nothing_without_end_is_given_up() {
+    let sign = frame(0, &[0x0a, 0x02, 0x22, 0x00]);
+    for nothing in [sign, frame(0, &[]), frame(0, &[0x0a, 0x00])] {
+        let answer = [STREAM.as_bytes(), &started()].concat();
+        let guest = Guest::answering(answer, nothing.repeat(1_000)).await;
+        let error = follow(&guest).await;
+        assert!(matches!(error, Error::Protocol(_)), "{error:?}");
+    }
 }
 
 #[tokio::test]
