@@ -574,3 +574,28 @@ async fn an_agent_that_was_started_anew_is_found_by_idle_connections() {
         sandboxes.ping(&made.id).await.unwrap();
     }
 }
+
+#[tokio::test]
+async fn an_agent_of_another_release_says_whom_to_upgrade() {
+    let bench = Bench::new().await;
+    let sandboxes = bench.plane.sandboxes();
+    let made = bench.create().await;
+    let speaks = |version: &str| {
+        let version = version.parse().unwrap();
+        bench.agent.set(|knobs| knobs.speaks = Some(version));
+    };
+    for (version, older) in [("0.9", "`wrenn agent`"), ("2.0", "`wrenn server`")] {
+        speaks(version);
+        let unary = sandboxes.ping(&made.id).await.unwrap_err();
+        let streaming = sandboxes.read_file(&made.id, "/zeros/1", None).await;
+        for fault in [unary, streaming.unwrap_err()] {
+            assert_eq!(fault.kind, ErrorKind::NotSupported);
+            assert!(fault.message.contains(version), "{fault}");
+            assert!(fault.remedy.contains(older), "{}", fault.remedy);
+        }
+    }
+    // It takes neither long nor a restart to notice the upgrade.
+    speaks("1.7");
+    sandboxes.ping(&made.id).await.unwrap();
+    assert_eq!(bench.get(&made.id).await.status, Status::Running);
+}

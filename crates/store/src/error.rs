@@ -66,6 +66,18 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether the database refused for want of room on its disk: SQLITE_FULL.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        const FULL: i64 = 13;
+        let Self::Sql(error) = self else {
+            return false;
+        };
+        let code = error.as_database_error().and_then(|error| error.code());
+        code.and_then(|code| code.parse::<i64>().ok())
+            .is_some_and(|code| code & 0xff == FULL)
+    }
+
     pub(crate) fn damaged(path: &Path, detail: impl Into<String>) -> Self {
         Self::Damaged {
             path: path.to_owned(),

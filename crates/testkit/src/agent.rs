@@ -28,6 +28,10 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use axum::body::Body;
+use axum::extract::Request;
+use axum::middleware::{self, Next};
+use axum::response::Response;
 use bytes::Bytes;
 use connectrpc::{ConnectError, ConnectRpcService, ErrorCode, Limits};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -36,6 +40,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::UnixListener;
 use tokio::task::{JoinHandle, JoinSet};
 use wrenn_hostagent_api as rpc;
+use wrenn_hostagent_api::protocol::{self, Protocol};
 use wrenn_model::{ErrorKind, Fault};
 
 use process::Process;
@@ -72,6 +77,8 @@ struct State {
 /// What can be made to go wrong.
 #[derive(Debug, Clone, Default)]
 pub struct Knobs {
+    /// The version of the contract that it speaks, where it is not this one.
+    pub speaks: Option<Protocol>,
     /// Not recovered yet: no list, no create.
     pub recovering: bool,
     /// How long a create takes.
@@ -84,6 +91,8 @@ pub struct Knobs {
     pub pause_takes: Duration,
     /// How a pause fails at its end; the sandbox runs on.
     pub pause_fails: Option<Fault>,
+    /// How a change of a network policy fails; the sandbox keeps the one that it has.
+    pub network_fails: Option<Fault>,
     /// How long a resume takes.
     pub resume_takes: Duration,
     /// How a resume fails at its end, unless it is cold; the sandbox stays as it is.
@@ -198,6 +207,12 @@ fn serve(socket: &Path, state: &Arc<State>) -> std::io::Result<JoinHandle<()>> {
         .with_max_request_body_size(32 << 20)
         .with_max_message_size(32 << 20);
     let service = ConnectRpcService::new(router).with_limits(limits);
+    let state = Arc::clone(state);
+    let versioned =
+        middleware::from_fn(move |request, next| speak(Arc::clone(&state), request, next));
+    let service = axum::Router::new()
+        .fallback_service(service)
+        .layer(versioned);
     Ok(tokio::spawn(async move {
         let mut connections = JoinSet::new();
         while let Ok((socket, _)) = listener.accept().await {
@@ -213,6 +228,17 @@ fn serve(socket: &Path, state: &Arc<State>) -> std::io::Result<JoinHandle<()>> {
             while connections.try_join_next().is_some() {}
         }
     }))
+}
+
+/// Answers callers of the major version that it speaks.
+async fn speak(state: Arc<State>, request: Request, next: Next) -> Response {
+    let version = state.knobs().speaks.unwrap_or(protocol::CURRENT);
+    match version.check(request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err(mismatch) => ConnectError::from(mismatch)
+            .into_http_response(request.headers())
+            .map(Body::new),
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -330,6 +356,7 @@ async fn create(
         owner_id: request.owner_id,
         on_timeout: request.on_timeout,
         auto_resume: request.auto_resume,
+        network: request.network,
         created_at_unix_ms: now,
         isolation: "emulated".into(),
         vmm: "qemu".into(),

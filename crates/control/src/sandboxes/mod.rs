@@ -36,6 +36,13 @@ pub(crate) fn store_fault(error: &StoreError) -> Fault {
         error = error as &dyn std::error::Error,
         "the database failed"
     );
+    if error.is_full() {
+        return Fault::new(
+            ErrorKind::HostFull,
+            "the disk that the database is on is full",
+            "free space on the server's disk",
+        );
+    }
     Fault::new(
         ErrorKind::DbError,
         "the database did not answer",

@@ -16,7 +16,7 @@ use rustix::mount::{
     mount_change, mount_remount, move_mount, open_tree, unmount,
 };
 use rustix::process::{Resource, Rlimit, Signal};
-use wrenn_sys::{jail, oom};
+use wrenn_sys::jail;
 
 /// Of the root file system, which holds mount points alone.
 const ROOT_OPTIONS: &std::ffi::CStr = c"size=64k,nr_inodes=64,mode=0755";
@@ -37,8 +37,6 @@ pub(super) struct Confinement<'a> {
 impl Confinement<'_> {
     /// Gives everything else up, for good. For a process with one thread.
     pub(super) fn enter(&self) -> io::Result<()> {
-        // The agent, which started this, is spared when memory ends; this can be started again.
-        oom::set_score(std::process::id(), 0)?;
         unshare(
             CloneFlags::CLONE_NEWNS
                 | CloneFlags::CLONE_NEWNET

@@ -12,6 +12,7 @@ use rustix::process::{Pid, Signal};
 use tokio::io::AsyncReadExt;
 use tokio::process::Child;
 use tokio::sync::watch;
+use wrenn_sys::oom;
 use wrenn_sys::process::spawn_service;
 
 /// After its first end it is started again at once, and then after pauses that double up to the longest.
@@ -83,6 +84,12 @@ impl Service {
         let child = spawn_service(&self.program, "wrenn", &self.args, listener)
             .with_context(|| format!("{} cannot be started", self.program.display()))?;
         let child = self.child.insert(child);
+        // It is started anew when it ends; sandboxes do not feel it.
+        if let Some(pid) = child.id()
+            && let Err(error) = oom::do_not_spare(pid)
+        {
+            tracing::warn!(%error, "the control plane is spared with the agent when memory ends");
+        }
         let mut said = child.stdout.take();
         let serves = &self.serves;
         let first_word = async move {
