@@ -20,6 +20,14 @@ pub fn set_score(pid: u32, score: Score) -> io::Result<()> {
     fs::write(path(pid), score.to_string())
 }
 
+/// Takes from a child what it has from us, where we are one that the kernel spares: it does not go for what we start.
+pub fn do_not_spare(child: u32) -> io::Result<()> {
+    if score(std::process::id())? < 0 {
+        set_score(child, 0)?;
+    }
+    Ok(())
+}
+
 fn path(pid: u32) -> PathBuf {
     PathBuf::from(format!("/proc/{pid}/oom_score_adj"))
 }

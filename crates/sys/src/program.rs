@@ -125,7 +125,11 @@ impl Program {
             source,
         };
         let mut child = self.command().spawn().map_err(start)?;
-        forgo_protection(&child);
+        if let Some(pid) = child.id()
+            && let Err(error) = oom::do_not_spare(pid)
+        {
+            tracing::debug!(%error, program, "a program is spared with us");
+        }
         let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
             return Err(start(std::io::Error::other("no pipes")));
         };
@@ -178,16 +182,6 @@ impl Program {
             command.current_dir(dir);
         }
         command
-    }
-}
-
-/// Whoever runs this may be one that the kernel spares when memory ends; a program that it runs is not.
-fn forgo_protection(child: &tokio::process::Child) {
-    if oom::score(std::process::id()).is_ok_and(|own| own < 0)
-        && let Some(pid) = child.id()
-        && let Err(error) = oom::set_score(pid, 0)
-    {
-        tracing::debug!(%error, "a program stays protected");
     }
 }
 

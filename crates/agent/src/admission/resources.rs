@@ -18,8 +18,8 @@ use super::overcommit::MemoryOvercommit;
 
 /// What the host keeps for itself beside what its other programs use already, in bytes.
 const HOST_RESERVE: u64 = 512 << 20;
-/// Descriptors that the agent has open for each running sandbox: the namespace, the TAP's slot, the VMM's socket and
-/// process, its log, and connections of a few calls at once. 6 were counted in `/proc/PID/fd` for one at rest.
+/// Descriptors that the agent has open for each running sandbox, connections of a few calls at once among them. At rest
+/// 3 were counted in `/proc/PID/fd`.
 const DESCRIPTORS_EACH: u64 = 16;
 /// Descriptors that the agent and the control plane beside it have of their own, callers' connections among them.
 const DESCRIPTORS_OWN: u64 = 512;
