@@ -19,7 +19,7 @@ pub struct Network {
     #[schema(default = true)]
     pub internet: bool,
     /// IPv4 ranges, or addresses, that are reached without `internet` too: at most 64, without names.
-    #[schema(example = json!(["192.0.2.0/24", "198.51.100.7"]), max_items = 64)]
+    #[schema(example = json!(["1.1.1.0/24", "8.8.8.8"]), max_items = 64)]
     pub allow: Vec<String>,
     /// IPv4 ranges, or addresses, that are never reached, also where `allow` has them: at most 64.
     #[schema(max_items = 64)]
@@ -67,7 +67,7 @@ fn ranges(list: &str, texts: &[String]) -> Result<Vec<Subnet>, Fault> {
     let wrong = |error: InvalidSubnet| {
         refuse(
             format!("network.{list}: {error}"),
-            "give IPv4 ranges such as 192.0.2.0/24, or addresses",
+            "give IPv4 ranges such as 1.1.1.0/24, or addresses",
         )
     };
     texts
