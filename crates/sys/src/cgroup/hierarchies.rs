@@ -70,6 +70,13 @@ impl Hierarchies {
         self.legacy.is_empty()
     }
 
+    /// Whether groups can be made by this process: in a container the hierarchies are often mounted read-only.
+    #[must_use]
+    pub fn is_writable(&self) -> bool {
+        let may = |root: &Path| rustix::fs::access(root, rustix::fs::Access::WRITE_OK).is_ok();
+        self.roots().into_iter().all(may)
+    }
+
     pub(super) fn legacy_of(&self, controller: &str) -> Option<&Path> {
         let (_, root) = self.legacy.iter().find(|(name, _)| *name == controller)?;
         Some(root)

@@ -1,7 +1,8 @@
-//! What the kernel has to offer.
+//! What the kernel has to offer, and what of it this process is granted.
 
 use std::path::Path;
 
+use rustix::thread::CapabilitySet;
 use wrenn_sys::cgroup::Hierarchies;
 use wrenn_sys::extents::Extent;
 use wrenn_sys::pagemap;
@@ -14,12 +15,27 @@ const NEEDED: (u32, u32) = (5, 9);
 /// What Debian 12 has, and the oldest that Wrenn is tested with.
 const TESTED: (u32, u32) = (6, 1);
 
+/// What root needs of its rights, by their names in capabilities(7).
+const RIGHTS: [(CapabilitySet, &str); 9] = [
+    (CapabilitySet::CHOWN, "CAP_CHOWN"),
+    (CapabilitySet::DAC_OVERRIDE, "CAP_DAC_OVERRIDE"),
+    (CapabilitySet::KILL, "CAP_KILL"),
+    (CapabilitySet::MKNOD, "CAP_MKNOD"),
+    (CapabilitySet::NET_ADMIN, "CAP_NET_ADMIN"),
+    (CapabilitySet::SETGID, "CAP_SETGID"),
+    (CapabilitySet::SETPCAP, "CAP_SETPCAP"),
+    (CapabilitySet::SETUID, "CAP_SETUID"),
+    (CapabilitySet::SYS_ADMIN, "CAP_SYS_ADMIN"),
+];
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Facts {
     release: String,
     /// How groups of processes are bounded, or why they can't be.
     cgroups: Result<&'static str, String>,
+    /// What root lacks, as in a container; `None` for who is not root.
+    lacking: Option<Vec<&'static str>>,
     /// Whether a pause asks the kernel for written pages at once.
     page_scan: bool,
     seccomp: bool,
@@ -31,12 +47,15 @@ pub(super) struct Facts {
 impl Facts {
     pub(super) fn look() -> Self {
         let release = told("/proc/sys/kernel/osrelease").unwrap_or_default();
+        let root = rustix::process::geteuid().is_root();
         Self {
             cgroups: match Hierarchies::find() {
+                Ok(found) if root && !found.is_writable() => Err("they can't be written".into()),
                 Ok(found) if found.is_unified() => Ok("v2"),
                 Ok(_) => Ok("v1"),
                 Err(error) => Err(error.to_string()),
             },
+            lacking: root.then(lacking),
             page_scan: page_scan(),
             seccomp: Path::new("/proc/sys/kernel/seccomp/actions_avail").exists(),
             tun: Path::new("/dev/net/tun").exists(),
@@ -50,6 +69,7 @@ impl Facts {
 
     pub(super) fn judge(&self) -> Vec<Finding> {
         let mut findings = vec![self.judge_release(), self.judge_cgroups()];
+        findings.extend(self.judge_rights());
         let devices = [
             (
                 self.seccomp,
@@ -100,6 +120,23 @@ impl Facts {
         }
     }
 
+    /// Nothing to say of a root that is one.
+    fn judge_rights(&self) -> Option<Finding> {
+        const CHECK: &str = "rights";
+        match self.lacking.as_deref() {
+            None => Some(Finding::hidden(
+                CHECK,
+                "Wrenn needs root; this is another user",
+            )),
+            Some([]) => None,
+            Some(lacking) => Some(Finding::problem(
+                CHECK,
+                format!("this root lacks {}", lacking.join(", ")),
+                "run Wrenn on the host itself, or in a container that is privileged",
+            )),
+        }
+    }
+
     fn judge_cgroups(&self) -> Finding {
         match &self.cgroups {
             Ok(version) => Finding::ok("cgroups", format!("{version}, with memory, cpu and pids")),
@@ -110,6 +147,15 @@ impl Facts {
             ),
         }
     }
+}
+
+fn lacking() -> Vec<&'static str> {
+    let Ok(sets) = rustix::thread::capabilities(None) else {
+        return Vec::new();
+    };
+    let lacks = |right: &CapabilitySet| !sets.effective.contains(*right);
+    let lacking = RIGHTS.iter().filter(|(right, _)| lacks(right));
+    lacking.map(|(_, name)| *name).collect()
 }
 
 fn version(release: &str) -> Option<(u32, u32)> {
@@ -147,6 +193,7 @@ mod tests {
         Facts {
             release: release.into(),
             cgroups: Ok("v2"),
+            lacking: Some(Vec::new()),
             page_scan: true,
             seccomp: true,
             tun: true,
@@ -172,10 +219,12 @@ mod tests {
         poor.tun = false;
         poor.xfs = false;
         poor.cgroups = Err("no controller".into());
+        poor.lacking = Some(vec!["CAP_SYS_ADMIN"]);
         let verdicts: Vec<_> = poor.judge().iter().map(|f| (f.check, f.verdict)).collect();
         let expected = [
             ("version", Verdict::Ok),
             ("cgroups", Verdict::Problem),
+            ("rights", Verdict::Problem),
             ("TAP", Verdict::Problem),
             ("store", Verdict::Warning),
         ];
