@@ -143,9 +143,10 @@ impl Agent {
                 "use a new id",
             )
         };
-        if self.table.get(&id).is_some() {
+        // Until it has a record, this alone says that what is unpacked belongs to somebody.
+        let Some(_claim) = self.table.claim(&id) else {
             return Err(there());
-        }
+        };
         let folder = self.host.sandboxes().join(id.as_str());
         let made = self.unpack(&id, owner_id, pieces).await;
         let outcome = match made {

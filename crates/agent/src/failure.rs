@@ -42,6 +42,11 @@ pub(crate) struct Failed {
 }
 
 impl Failed {
+    /// A step that came to a fault of its own.
+    pub(crate) fn from_fault(fault: Fault) -> Self {
+        Self::of(fault.kind, fault.message)
+    }
+
     pub(crate) fn of(kind: ErrorKind, reason: impl Into<String>) -> Self {
         Self {
             kind,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use wrenn_model::lifecycle::{Reason, State};
-use wrenn_model::{ErrorKind, Fault, NetworkPolicy, SandboxSpec, Status};
+use wrenn_model::{ErrorKind, Fault, NetworkPolicy, SandboxSpec, Status, VmId};
 
 use crate::activity::Activity;
 use crate::pause::Report;
@@ -33,6 +33,8 @@ pub(crate) struct View {
     pub(crate) host_ip: String,
     /// The size of its disk, in bytes.
     pub(crate) disk_size: u64,
+    /// Its VM, from before anything of that is made, and the user that its VMM runs as.
+    pub(crate) vm: Option<(VmId, u32)>,
     /// Its VM's disk layer.
     pub(crate) layer: Option<PathBuf>,
     /// The policy that it is under.

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 use wrenn_disk::{Layer, Volume, VolumeConfig};
 use wrenn_guest_image::{Cache, Images, Progress, Reuse};
 use wrenn_model::{ErrorKind, Fault, Isolation, MiB, SandboxSpec, Subnet, VmId};
-use wrenn_network::Network;
+use wrenn_network::{Network, Ranges};
 use wrenn_snapshot::Root;
 use wrenn_vmm::{Qemu, QemuConfig, Vmm};
 
@@ -237,7 +237,7 @@ impl Host {
         let failpoints = Failpoints::from_env().map_err(cannot("a test switch is wrong"))?;
         Ok(Self {
             admission: admission(&data, &boot, Limits::default())?,
-            base_uid: base_uid(&network),
+            base_uid: vmm_users(network.ranges()).start,
             base_roots: BaseRoots::default(),
             data,
             volume,
@@ -412,9 +412,11 @@ fn tempfile_in(folder: &Path) -> std::io::Result<PathBuf> {
 }
 
 /// User ids follow from the instance's address range, which no other instance on the machine has.
-fn base_uid(network: &Network) -> u32 {
-    let [a, b, ..] = network.ranges().veth.subnet().address().octets();
-    0x4000_0000 + (u32::from(a) << 8 | u32::from(b)) * 0x8000
+pub(crate) fn vmm_users(ranges: &Ranges) -> std::ops::Range<u32> {
+    const EACH: u32 = 0x8000;
+    let [a, b, ..] = ranges.veth.subnet().address().octets();
+    let first = 0x4000_0000 + (u32::from(a) << 8 | u32::from(b)) * EACH;
+    first..first + EACH
 }
 
 fn cpus() -> u32 {

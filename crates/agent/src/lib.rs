@@ -11,6 +11,7 @@
 //!   pause     how it gives one up without losing anything
 //!   archive   generations out of this host and into it; scrub reads those that lie here
 //!   recovery  the same after a restart, from the journal
+//!   sweep     what nobody owns any more goes
 //!   clock     guests' clocks follow the host's when that is set
 //! ```
 
@@ -39,6 +40,7 @@ mod scrub;
 mod service;
 mod socket;
 mod steps;
+mod sweep;
 mod table;
 mod tidy;
 mod time;
@@ -46,7 +48,8 @@ mod usage;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -65,6 +68,7 @@ pub use pause::{PAUSE, PauseStep};
 pub use sandbox::NETWORK;
 pub use socket::{ServerSocket, Sockets};
 pub use steps::{CREATE, Plan, RESUME, Step};
+pub use sweep::{Outcome, Swept, sweep_dead};
 
 use admission::Purpose;
 use handle::Handle;
@@ -95,6 +99,10 @@ pub struct Agent {
     journal: Journal,
     table: Arc<Table>,
     tasks: TaskTracker,
+    /// Files older than this were made by a former agent.
+    began: SystemTime,
+    /// Some record of the journal cannot be read: what no other one knows may be its.
+    doubtful: Arc<AtomicBool>,
     /// Recovery has ended.
     ready: watch::Sender<bool>,
     /// The store is about to be given back: whoever reads in it stops.
@@ -114,6 +122,8 @@ impl Agent {
             journal,
             table,
             tasks: TaskTracker::new(),
+            began: SystemTime::now(),
+            doubtful: Arc::default(),
             ready: watch::Sender::new(false),
             closing: CancellationToken::new(),
             down: CancellationToken::new(),
@@ -227,6 +237,11 @@ impl Agent {
             .map_err(|error| failed("the store could not be unmounted", &error))?;
         self.down.cancel();
         Ok(taken)
+    }
+
+    /// Whether every record of the journal was understood.
+    fn whole(&self) -> bool {
+        !self.doubtful.load(Ordering::Relaxed)
     }
 
     fn check_ready(&self) -> Result<(), Fault> {

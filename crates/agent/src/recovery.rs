@@ -1,13 +1,13 @@
 //! After a start: every sandbox of the journal gets its task back. What runs goes on, what was half made is unmade, what
 //! was being unmade is finished, and what belongs to this instance without being known is swept.
 
-use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use wrenn_model::ErrorKind;
 use wrenn_model::lifecycle::{Event, Reason, State};
-use wrenn_model::{ErrorKind, SandboxId, VmId};
 use wrenn_snapshot::Generation;
 use wrenn_vmm::{Identity, Machine, RunState};
 
@@ -17,7 +17,7 @@ use crate::handle::Handle;
 use crate::journal::Replay;
 use crate::record::{Record, Vm};
 use crate::sandbox::{Sandbox, Start, keep_pause};
-use crate::steps::{Parts, blocking};
+use crate::steps::Parts;
 use wrenn_model::chain;
 
 /// How long everybody waits for those whose virtual machines do not answer.
@@ -48,11 +48,10 @@ impl Agent {
         if replay.damaged > 0 {
             tracing::error!(damaged = replay.damaged, "the journal has damaged records");
         }
-        let known: HashSet<VmId> = vms(&records).map(|vm| vm.id.clone()).collect();
-        let folders: HashSet<SandboxId> = records
-            .iter()
-            .map(|record| record.spec.id.clone())
-            .collect();
+        if foreign || replay.damaged > 0 {
+            tracing::error!("little is swept, since not every record is understood");
+            self.doubtful.store(true, Ordering::Relaxed);
+        }
         self.host
             .admission
             .occupy(records.iter().filter_map(living).map(|vm| vm.slot.index));
@@ -63,16 +62,9 @@ impl Agent {
         if all.await.is_err() {
             tracing::warn!("some virtual machines do not answer: nobody else waits for them");
         }
-        if foreign || replay.damaged > 0 {
-            tracing::error!("nothing is swept, since not every record is understood");
-        } else {
-            let sweep = async {
-                self.sweep(&known, &folders).await;
-                Ok(())
-            };
-            if let Err(error) = stepping(&self.host, SWEEP, SWEEP, None, None, sweep).await {
-                tracing::error!(%error, "leftovers stay until the next start");
-            }
+        let sweep = async { self.sweep(false).await.map_err(Failed::from_fault) };
+        if let Err(error) = stepping(&self.host, SWEEP, SWEEP, None, None, sweep).await {
+            tracing::error!(%error, "leftovers stay until the next start");
         }
         self.ready.send_replace(true);
         if let Err(error) = self.host.vmm.collect_builds().await {
@@ -234,58 +226,6 @@ impl Agent {
         let (done, _) = stepping(&self.host, point, point, None, limit, work()).await?;
         Ok(done)
     }
-
-    /// Removes what has this instance's name and is in no record.
-    async fn sweep(&self, known: &HashSet<VmId>, folders: &HashSet<SandboxId>) {
-        match self.host.vmm.leftovers().await {
-            Ok(vms) => {
-                for vm in vms.iter().filter(|vm| !known.contains(*vm)) {
-                    tracing::warn!(%vm, "sweeping a virtual machine that no record knows");
-                    let nowhere = self.host.sandboxes().join("none").join(vm.as_str());
-                    if let Err(error) = self.host.vmm.remove(vm, &nowhere).await {
-                        tracing::error!(%vm, error = chain(&error), "it could not be swept");
-                    }
-                }
-            }
-            Err(error) => {
-                tracing::error!(error = chain(&error), "leftover machines cannot be listed");
-            }
-        }
-        let keep: Vec<VmId> = known.iter().cloned().collect();
-        if let Err(error) = self.host.network.sweep(&keep).await {
-            tracing::error!(error = chain(&error), "leftover slots cannot be swept");
-        }
-        if let Err(error) = self.sweep_folders(folders.clone()).await {
-            tracing::error!(%error, "leftover folders cannot be swept");
-        }
-    }
-
-    async fn sweep_folders(&self, keep: HashSet<SandboxId>) -> std::io::Result<()> {
-        let folder = self.host.sandboxes();
-        blocking(move || {
-            for entry in std::fs::read_dir(&folder)? {
-                let entry = entry?;
-                let name = entry.file_name();
-                // What has no sandbox's name was made by somebody else.
-                let Some(id) = name
-                    .to_str()
-                    .and_then(|name| name.parse::<SandboxId>().ok())
-                else {
-                    continue;
-                };
-                if !keep.contains(&id) {
-                    tracing::warn!(%id, "sweeping a folder that no record knows");
-                    wrenn_sys::durable::remove(&entry.path())?;
-                }
-            }
-            Ok(())
-        })
-        .await
-    }
-}
-
-fn vms(records: &[Record]) -> impl Iterator<Item = &Vm> {
-    records.iter().filter_map(|record| record.vm.as_ref())
 }
 
 /// The VM of a sandbox that has a place on this host; one that ended in an error has given it back.
@@ -304,7 +244,7 @@ fn lost_vm(record: &Record, reason: Reason) -> Event {
 }
 
 /// The records that can be read, and whether there were others.
-fn understood(replay: &Replay) -> (Vec<Record>, bool) {
+pub(crate) fn understood(replay: &Replay) -> (Vec<Record>, bool) {
     let mut foreign = false;
     let mut records = Vec::new();
     for (id, value) in &replay.records {

@@ -463,6 +463,7 @@ fn view(record: &Record) -> View {
         lost_since_ms: record.lost_since_ms,
         network: record.spec.network.clone(),
         disk_size: record.home.virtual_size,
+        vm: record.vm.as_ref().map(|vm| (vm.id.clone(), vm.uid)),
         layer: record.vm.as_ref().map(|vm| vm.layer.overlay.clone()),
         host_ip: record
             .vm

@@ -9,10 +9,12 @@ mod changes;
 mod error;
 mod image;
 mod layer;
+mod leftovers;
 pub mod qcow2;
 mod volume;
 
 pub use changes::changed;
 pub use error::Error;
 pub use layer::{Disk, Layer, Qcow2, create_overlay, usage};
+pub use leftovers::leftovers;
 pub use volume::{Grown, Space, Volume, VolumeConfig};

@@ -311,7 +311,7 @@ impl Mounted {
 }
 
 /// Unmounts the volume. A program that is being started has each descriptor of ours for a moment: busy is tried again.
-async fn unmount(root: &Path) -> Result<(), Error> {
+pub(crate) async fn unmount(root: &Path) -> Result<(), Error> {
     let deadline = Instant::now() + CLOSE_LIMIT;
     loop {
         match rustix::mount::unmount(root, UnmountFlags::NOFOLLOW) {

@@ -4,6 +4,7 @@
 mod chain;
 mod error;
 mod id;
+pub mod leftover;
 pub mod lifecycle;
 mod platform;
 mod policy;
@@ -13,6 +14,7 @@ mod subnet;
 pub use chain::chain;
 pub use error::{ErrorKind, Fault};
 pub use id::{HostId, InstanceId, InvalidName, SandboxId, TemplateName, VmId};
+pub use leftover::Leftover;
 pub use lifecycle::{Status, Transition};
 pub use platform::{Mismatch, Platform};
 pub use policy::{NetworkPolicy, TooManyRanges};

@@ -18,6 +18,7 @@ mod error;
 mod forwarding;
 mod host_rules;
 mod indexes;
+mod leftovers;
 pub mod limits;
 mod links;
 mod network;
@@ -35,6 +36,7 @@ mod traffic;
 
 pub use error::{Error, Refused};
 pub use indexes::{LAST as LAST_INDEX, SlotIndexes};
+pub use leftovers::{leftovers, recorded};
 pub use limits::Limits;
 pub use network::{Config, Network, Warning};
 pub use plan::{

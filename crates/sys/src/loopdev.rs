@@ -77,6 +77,32 @@ impl LoopDevice {
         Ok(None)
     }
 
+    /// Every device that has a file, with the name by which the kernel knows the file. A device that ends meanwhile is left
+    /// out, and so is one that somebody else has to himself.
+    ///
+    /// # Errors
+    /// The list of devices cannot be read.
+    pub fn all() -> io::Result<Vec<(Self, PathBuf)>> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir("/sys/block")? {
+            let entry = entry?;
+            let file = fs::read_to_string(entry.path().join("loop/backing_file"));
+            if let Some(number) = number(&entry.file_name().to_string_lossy())
+                && let Ok(file) = file
+                && let Ok(device) = open(&path(number))
+            {
+                found.push((Self { number, device }, file.trim_end_matches('\n').into()));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Its number: that of `/dev/loop7` is 7.
+    #[must_use]
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+
     /// The path of the device's node.
     #[must_use]
     pub fn path(&self) -> PathBuf {

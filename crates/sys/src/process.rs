@@ -9,7 +9,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
@@ -249,6 +249,21 @@ pub(crate) fn kill_if(pid: i32, still: impl FnOnce() -> bool) -> io::Result<bool
         Err(Errno::SRCH) => Ok(false),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Ends the process of this number if it is still the one that was born then, and waits until it is gone; `false` when it
+/// does not go within `limit`.
+pub async fn end(pid: i32, born: &Birth, limit: Duration) -> io::Result<bool> {
+    let same = || birth(pid).is_ok_and(|now| now.as_ref() == Some(born));
+    kill_if(pid, same)?;
+    let until = Instant::now() + limit;
+    while same() {
+        if Instant::now() > until {
+            return Ok(false);
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    Ok(true)
 }
 
 /// Starts a helper of our own that talks to us over `stdin`, a socket. Its other output goes to `log`; it inherits

@@ -10,6 +10,7 @@
 mod error;
 mod identity;
 pub mod jail;
+mod leftovers;
 pub mod qemu;
 
 use std::fmt::Debug;
@@ -26,6 +27,7 @@ use wrenn_sys::extents::Piece;
 
 pub use error::Error;
 pub use identity::{GuestMemory, Identity};
+pub use leftovers::leftovers;
 pub use qemu::{Accel, Qemu, QemuConfig, cgroup_of, own_memory};
 
 /// What a virtual machine is made of.

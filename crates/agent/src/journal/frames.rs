@@ -74,8 +74,9 @@ fn replay_frames(frames: &[u8]) -> Replay {
         match change {
             Some((id, Some(record))) => drop(replay.records.insert(id, record)),
             Some((id, None)) => drop(replay.records.remove(&id)),
-            // The last frame of all may be torn; one before others is damage.
-            None if is_end(after) => return replay,
+            // The last frame of all may be torn, and what was not written of it is zeros, which no text has. One before
+            // others is damaged, and so is one that was written as a whole.
+            None if is_end(after) && payload.contains(&0) => return replay,
             None => replay.damaged += 1,
         }
         rest = after;
