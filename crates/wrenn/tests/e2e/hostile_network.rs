@@ -10,19 +10,19 @@ use wrenn_testkit::world::{
     HOST, INTERNET, LAN_NEIGHBOUR, METADATA, OTHER_INTERNET, RESOLVER, ROUTER, Service, Tape,
 };
 
-use crate::harness::{Attack, TestSandbox, assert_undisturbed, python, shared};
+use crate::harness::{Attack, TestSandbox, assert_undisturbed, python_with, shared};
 
 /// The ports of what commonly runs on a host, beside the test's own and the server's.
 const WELL_KNOWN: [u16; 14] = [
     22, 25, 53, 80, 111, 443, 2049, 2375, 3128, 5432, 6379, 6443, 9090, 49_983,
 ];
 
-/// A script of Python with arguments.
+/// A script that has a minute.
 fn script(script: &str, args: &[String]) -> ExecRequest {
-    let mut request = python(script);
-    request.args.extend_from_slice(args);
-    request.timeout_sec = Some(60);
-    request
+    ExecRequest {
+        timeout_sec: Some(60),
+        ..python_with(script, args)
+    }
 }
 
 /// Addresses that are none of a guest's business: the host's, its LAN's, a cloud's, and another guest's.

@@ -4,10 +4,15 @@ use std::time::{Duration, Instant};
 
 use wrenn_client::api::ExecRequest;
 
-use crate::harness::{Attack, TestSandbox, assert_undisturbed, python, shared, shell, until};
+use crate::harness::{
+    Attack, TestSandbox, assert_undisturbed, python, python_with, shared, shell, until,
+};
 
 /// How long a guest may take to come to itself after an attack.
 const RECOVERY: Duration = Duration::from_secs(30);
+
+/// Stops process 1 for as many seconds as it is told.
+const TRACE: &str = include_str!("attacks/trace.py");
 
 const FORK_BOMB: &str = "f() { f | f & }; f; sleep 600";
 
@@ -107,7 +112,8 @@ async fn a_guest_that_goes_for_its_agent_harms_itself_alone() {
     half_open.end().await;
     connections.end().await;
 
-    let mut trace = Attack::begin_python(&attacked, include_str!("attacks/trace.py")).await;
+    let trace = python_with(TRACE, &["4".to_owned()]);
+    let mut trace = Attack::begin_request(&attacked, &trace).await;
     assert_eq!(trace.ready().await, "seized\n");
     tokio::time::sleep(Duration::from_secs(1)).await;
     let begun = Instant::now();
@@ -134,6 +140,29 @@ async fn a_guest_that_stands_still_is_destroyed() {
     sandbox.delete().await;
     assert!(
         begun.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        begun.elapsed()
+    );
+}
+
+#[tokio::test]
+#[ignore = "long: make test-long"]
+async fn an_agent_that_was_stopped_for_ever_is_told_and_destroyed() {
+    let server = shared();
+    let sandbox = TestSandbox::create(&server.client()).await;
+    let trace = python_with(TRACE, &["600".to_owned()]);
+    let mut trace = Attack::begin_request(&sandbox, &trace).await;
+    assert_eq!(trace.ready().await, "seized\n");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let begun = Instant::now();
+    let error = sandbox.exec(&shell("echo well")).await.unwrap_err();
+    assert_eq!(error.api().unwrap().code, "timeout", "{error}");
+    assert!(begun.elapsed() < Duration::from_secs(90), "{error}");
+    drop(trace);
+    let begun = Instant::now();
+    sandbox.delete().await;
+    assert!(
+        begun.elapsed() < Duration::from_secs(15),
         "{:?}",
         begun.elapsed()
     );

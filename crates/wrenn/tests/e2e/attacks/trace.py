@@ -1,5 +1,5 @@
-# Stops process 1 by tracing it, for four seconds.
-import ctypes, time
+# Stops process 1 by tracing it, for so many seconds.
+import ctypes, sys, time
 
 SEIZE, INTERRUPT = 0x4206, 0x4207
 libc = ctypes.CDLL(None, use_errno=True)
@@ -9,4 +9,4 @@ print("seized" if seized else f"error {ctypes.get_errno()}", flush=True)
 time.sleep(0.5)
 libc.ptrace(INTERRUPT, 1, None, None)
 # The kernel lets go of it with this process.
-time.sleep(4)
+time.sleep(int(sys.argv[1]))

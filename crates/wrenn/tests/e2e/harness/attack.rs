@@ -72,3 +72,10 @@ pub(crate) fn python(script: &str) -> ExecRequest {
         ..Default::default()
     }
 }
+
+/// The same with arguments.
+pub(crate) fn python_with(script: &str, args: &[String]) -> ExecRequest {
+    let mut request = python(script);
+    request.args.extend_from_slice(args);
+    request
+}

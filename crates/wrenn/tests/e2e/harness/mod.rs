@@ -14,7 +14,7 @@ mod vmm;
 mod witness;
 
 pub(crate) use apart::Apart;
-pub(crate) use attack::{Attack, python};
+pub(crate) use attack::{Attack, python, python_with};
 pub(crate) use http::{Answer, request};
 pub(crate) use leaks::{kernel_scope, scope};
 pub(crate) use memory::Memory;
