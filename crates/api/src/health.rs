@@ -13,6 +13,8 @@ pub enum AgentHealth {
     Recovering,
     /// It does not answer.
     Unreachable,
+    /// It is of another release, and one of the two has to be upgraded.
+    Incompatible,
 }
 
 /// The answer of `/healthz`.

@@ -49,6 +49,8 @@ pub enum AgentState {
     Recovering,
     /// It does not answer.
     Unreachable,
+    /// It speaks another major version of the contract than we do.
+    Incompatible,
 }
 
 impl ControlPlane {
@@ -107,6 +109,7 @@ impl ControlPlane {
         Ok(match health {
             Ok(Ok(health)) if health.ready => AgentState::Ready,
             Ok(Ok(_)) => AgentState::Recovering,
+            Ok(Err(fault)) if fault.kind == ErrorKind::NotSupported => AgentState::Incompatible,
             Ok(Err(_)) | Err(_) => AgentState::Unreachable,
         })
     }

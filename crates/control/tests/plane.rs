@@ -5,7 +5,7 @@ mod common;
 use std::time::Duration;
 
 use common::{Bench, command, open};
-use wrenn_control::{CommandEvent, Deleted, Filter, Input, NewSandbox, Wait};
+use wrenn_control::{AgentState, CommandEvent, Deleted, Filter, Input, NewSandbox, Wait};
 use wrenn_model::{ErrorKind, Fault, MiB, SandboxId, Status, Transition};
 
 #[tokio::test]
@@ -593,9 +593,12 @@ async fn an_agent_of_another_release_says_whom_to_upgrade() {
             assert!(fault.message.contains(version), "{fault}");
             assert!(fault.remedy.contains(older), "{}", fault.remedy);
         }
+        let state = bench.plane.check().await.unwrap();
+        assert_eq!(state, AgentState::Incompatible);
     }
     // It takes neither long nor a restart to notice the upgrade.
     speaks("1.7");
+    assert_eq!(bench.plane.check().await.unwrap(), AgentState::Ready);
     sandboxes.ping(&made.id).await.unwrap();
     assert_eq!(bench.get(&made.id).await.status, Status::Running);
 }

@@ -21,6 +21,7 @@ async fn healthz(State(app): State<App>) -> Answer<Json<Health>> {
         AgentState::Ready => AgentHealth::Ready,
         AgentState::Recovering => AgentHealth::Recovering,
         AgentState::Unreachable => AgentHealth::Unreachable,
+        AgentState::Incompatible => AgentHealth::Incompatible,
     };
     Ok(Json(Health {
         status: "ok".into(),
