@@ -172,8 +172,8 @@ impl Network {
         made
     }
 
-    /// Takes up a slot that stands, after a restart, and writes its rules anew: it may have been made under others, and
-    /// another policy. Its connections go on where that lets them. Its TAP is the VMM's.
+    /// Takes up a slot that stands, after a restart, and writes its rules anew where others stand: it may have been made
+    /// under others, and another policy. Its connections go on where that lets them. Its TAP is the VMM's.
     ///
     /// # Errors
     /// [`Error::Gone`] when its namespace or its interface does not stand; else what the kernel said.
@@ -187,7 +187,7 @@ impl Network {
             Some(link) if link.alias.as_deref() == Some(&plan.label) => {}
             _ => return Err(gone("its interface")),
         }
-        slot::write_rules(plan, self.rules(plan, policy).rewrite()).await?;
+        slot::ensure_rules(plan, self.rules(plan, policy)).await?;
         Ok(Slot::adopted(plan.clone()))
     }
 

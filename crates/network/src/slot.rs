@@ -13,7 +13,7 @@ use crate::error::{Doing, Error};
 use crate::links::Links;
 use crate::nft::Batch;
 use crate::plan::{GATEWAY_ADDRESS, GATEWAY_MAC, GUEST_ADDRESS, GUEST_MAC, GUEST_PREFIX, SlotPlan};
-use crate::slot_rules::{SlotRules, TAP, UPLINK};
+use crate::slot_rules::{self, SlotRules, TAP, UPLINK};
 use crate::sysctl;
 use wrenn_model::Subnet;
 
@@ -119,6 +119,22 @@ async fn make_namespace(plan: &SlotPlan, rules: Batch) -> Result<(OwnedFd, Links
     });
     made.await
         .doing(|| format!("making the namespace {}", plan.label))
+}
+
+/// Writes all rules inside a slot that stands, unless they stand there already: the kernel takes 20 ms to take the old ones
+/// apart, and does so for one slot after the other.
+pub(crate) async fn ensure_rules(plan: &SlotPlan, rules: SlotRules<'_>) -> Result<(), Error> {
+    let doing = || format!("writing the rules of {}", plan.label);
+    let (sum, rewrite) = (rules.sum(), rules.rewrite());
+    let namespace = netns::open(&plan.label).doing(doing)?;
+    netns::enter(namespace, move || {
+        if slot_rules::stand(&sum)? {
+            return Ok(());
+        }
+        rewrite.commit()
+    })
+    .await
+    .doing(doing)
 }
 
 /// Writes rules inside a slot that stands.

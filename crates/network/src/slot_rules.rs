@@ -15,11 +15,16 @@
 //! ones. (Sets would be faster to search, but the kernel looks into a set as it is at that moment, while the chains of a
 //! packet are those of its beginning.) The counts of the limits stand in the other chains and survive a change.
 
+use std::io;
+
 use wrenn_model::{NetworkPolicy, Subnet};
 
 use crate::egress::Bounds;
 use crate::limits::{self, Limits, Rate};
-use crate::nft::{Batch, Direction, Family, Hook, Interface, Layer4, Policy, Rule, state};
+use crate::nft::{
+    Batch, Direction, Family, Hook, Interface, Layer4, Policy, Rule, TableName, chain_names, state,
+    tables,
+};
 use crate::plan::{ENVD_PORT, GATEWAY_ADDRESS, GUEST_ADDRESS, GUEST_MAC, SlotPlan};
 
 /// The guest's end.
@@ -29,6 +34,8 @@ pub(crate) const TAP: &str = "tap0";
 pub(crate) const UPLINK: &str = "eth0";
 
 const TABLE: &str = "wrenn";
+/// A chain without rules, where the policy was changed after the table was written.
+const CHANGED: &str = "changed";
 const IPV4: u16 = 0x0800;
 const ARP: u16 = 0x0806;
 const FROM_GUEST: Interface<'_> = Interface::Named(TAP);
@@ -48,12 +55,25 @@ pub(crate) struct SlotRules<'a> {
     pub(crate) policy: &'a NetworkPolicy,
 }
 
+/// Whether the rules with this sum stand in the namespace of the calling thread, just as they were written.
+///
+/// # Errors
+/// What the kernel said.
+pub(crate) fn stand(sum: &str) -> io::Result<bool> {
+    let ours = |table: TableName| table.name == TABLE && table.comment.as_deref() == Some(sum);
+    if !tables(Family::Ip)?.into_iter().any(ours) {
+        return Ok(false);
+    }
+    let chains = chain_names(Family::Ip, TABLE)?;
+    Ok(chains.iter().all(|name| name != CHANGED))
+}
+
 impl SlotRules<'_> {
     /// All rules, for a namespace that has none. The TAP must stand.
     pub(crate) fn batch(&self) -> Batch {
         let mut batch = Batch::default();
-        batch.table(Family::Netdev, TABLE);
-        batch.table(Family::Ip, TABLE);
+        batch.table(Family::Netdev, TABLE, None);
+        batch.table(Family::Ip, TABLE, Some(&self.sum()));
         self.fill(&mut batch);
         batch
     }
@@ -62,7 +82,7 @@ impl SlotRules<'_> {
     pub(crate) fn rewrite(&self) -> Batch {
         let mut batch = Batch::default();
         batch.replace_table(Family::Netdev, TABLE, None);
-        batch.replace_table(Family::Ip, TABLE, None);
+        batch.replace_table(Family::Ip, TABLE, Some(&self.sum()));
         self.fill(&mut batch);
         batch
     }
@@ -74,7 +94,16 @@ impl SlotRules<'_> {
             batch.flush_chain(Family::Ip, TABLE, name);
             batch.rules(Family::Ip, TABLE, name, rules);
         }
+        // From now on the table's sum says nothing.
+        batch.chain(Family::Ip, TABLE, CHANGED);
         batch
+    }
+
+    /// What tells these rules from all others. It stands as the table's comment.
+    pub(crate) fn sum(&self) -> String {
+        let mut rules = Batch::default();
+        self.fill(&mut rules);
+        format!("{:016x}", rules.sum())
     }
 
     fn fill(&self, batch: &mut Batch) {

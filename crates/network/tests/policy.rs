@@ -229,6 +229,46 @@ async fn an_adopted_slot_is_under_the_policy_that_is_said_then() {
     bed.close().await;
 }
 
+/// Two hundred slots are taken up in the time that the kernel needs to take the old rules of a few apart.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_adopted_slot_s_rules_are_written_anew_only_where_others_stand() {
+    let bed = Bed::make().await;
+    let one = bed.inhabited().await;
+    let (open, closed) = (NetworkPolicy::default(), policy(false, &[], &[]));
+    let made = tables(&one);
+    assert!(made.contains("handle"), "{made}");
+    bed.network.adopt(one.slot.plan(), &open).await.unwrap();
+    assert_eq!(tables(&one), made);
+
+    // As if the agent had died between its record and the rules, also when the record says what was written first.
+    change(&bed.network, &one, &closed).await;
+    bed.network.adopt(one.slot.plan(), &open).await.unwrap();
+    let anew = tables(&one);
+    assert_ne!(anew, made);
+    bed.network.adopt(one.slot.plan(), &open).await.unwrap();
+    assert_eq!(tables(&one), anew);
+    bed.network.adopt(one.slot.plan(), &closed).await.unwrap();
+    assert_ne!(tables(&one), anew);
+    drop(one);
+    bed.close().await;
+}
+
+/// The slot's tables, each with a number that no later one has.
+fn tables(one: &Inhabited) -> String {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "tests look at the kernel by other means than the product"
+    )]
+    let list = || {
+        std::process::Command::new("nft")
+            .args(["-a", "list", "ruleset"])
+            .output()
+    };
+    let rules = String::from_utf8(one.inside(list).unwrap().stdout).unwrap();
+    let tables = rules.lines().filter(|line| line.starts_with("table"));
+    tables.collect::<Vec<_>>().join(", ")
+}
+
 /// Floods an address that both policies forbid, and one that both allow, while they take turns.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_packet_slips_through_between_two_policies() {

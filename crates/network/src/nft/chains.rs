@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::Family;
 use super::attribute::{self, Attributes};
 use super::constants::{chain, data, expr, hook, immediate, list, rule, verdict};
 use super::socket::{dump, text};
@@ -56,6 +57,25 @@ pub(crate) fn forward_chains(own: Option<&str>) -> io::Result<Vec<ForwardChain>>
         }
     }
     Ok(chains)
+}
+
+/// How the chains of a table are called, in the namespace of the calling thread.
+///
+/// # Errors
+/// What the kernel said.
+pub(crate) fn chain_names(family: Family, table: &str) -> io::Result<Vec<String>> {
+    let all = &Attributes::default();
+    dump(libc::NFT_MSG_GETCHAIN, family.number(), all, |_, body| {
+        let (mut of, mut name) = (None, None);
+        for (kind, value) in attribute::parse(body) {
+            match kind {
+                chain::TABLE => of = Some(text(value)),
+                chain::NAME => name = Some(text(value)),
+                _ => {}
+            }
+        }
+        name.filter(|_| of.is_some_and(|of| of == table))
+    })
 }
 
 /// Families of tables that see packets of IPv4.

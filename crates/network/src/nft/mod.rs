@@ -11,7 +11,7 @@ mod socket;
 use attribute::Attributes;
 use constants::{chain, hook, table};
 
-pub(crate) use chains::{ForwardChain, Unmatched, forward_chains};
+pub(crate) use chains::{ForwardChain, Unmatched, chain_names, forward_chains};
 pub(crate) use rule::{Direction, Interface, Layer4, Rule, state};
 pub(crate) use socket::{TableName, tables};
 
@@ -96,8 +96,8 @@ struct Message {
 impl Batch {
     /// Makes a table. Where none can stand this is cheaper than [`Self::replace_table`]: closing a socket that deleted
     /// one waits until the kernel has taken it apart, 10 ms.
-    pub(crate) fn table(&mut self, family: Family, name: &str) {
-        self.table_message(libc::NFT_MSG_NEWTABLE, family, name, None);
+    pub(crate) fn table(&mut self, family: Family, name: &str, comment: Option<&str>) {
+        self.table_message(libc::NFT_MSG_NEWTABLE, family, name, comment);
     }
 
     /// Makes a table, emptied when it stands already.

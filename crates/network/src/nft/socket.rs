@@ -1,5 +1,6 @@
 //! The netlink socket: one send for a batch, then the answers that the kernel has queued by the time the send returns.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, IoSlice};
 use std::os::fd::{AsRawFd, OwnedFd};
 
@@ -43,6 +44,13 @@ impl Batch {
             return Ok(());
         }
         Err(io::Error::other("nf_tables did not answer"))
+    }
+
+    /// What tells this batch from others; another one with another version of this program.
+    pub(crate) fn sum(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.encode().hash(&mut hasher);
+        hasher.finish()
     }
 
     fn encode(&self) -> Vec<u8> {

@@ -16,7 +16,9 @@ use crate::pause_faults::{arm, revive, settles};
 
 const FAULTS: &[&str] = &["error", "panic", "hang", "abort"];
 /// Every undo runs twice, and a step that hangs does so for as long as a real one may take here.
-const ALWAYS: &str = "undo=twice,limit=20000";
+const ALWAYS: &str = "undo=twice,limit=45000";
+/// How long a start may take until a sandbox answers whose machine it could not reach at first.
+const REACH_LIMIT: Duration = Duration::from_secs(120);
 
 fn operation(name: &str) -> &'static Operation {
     let found = OPERATIONS.iter().find(|operation| operation.name == name);
@@ -209,6 +211,10 @@ async fn a_start_finds_what_ran_whatever_strikes() {
                 sandbox.client = bed.server.client();
             }
             settles(&sandbox, &["running"]).await;
+            until("an answer", REACH_LIMIT, || async {
+                sandbox.exec(&shell("true")).await.ok()
+            })
+            .await;
             witness.check(&sandbox).await;
             runs.assert_nothing_new(&kernel);
         }
