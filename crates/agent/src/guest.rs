@@ -259,7 +259,7 @@ fn refusal(code: RefusedCode, message: &str) -> Fault {
         RefusedCode::PermissionDenied => (ErrorKind::Forbidden, "act as another user"),
         RefusedCode::ResourceExhausted => (
             ErrorKind::HostFull,
-            "the guest's disk or memory is used up: free some inside it",
+            "the guest's disk, memory or processes are used up: free some inside it",
         ),
         RefusedCode::FailedPrecondition => (ErrorKind::Conflict, "look at what is there first"),
         RefusedCode::Unimplemented => (ErrorKind::NotSupported, "this version cannot do it"),
