@@ -137,8 +137,8 @@ impl Agent {
         std::fs::DirBuilder::new()
             .recursive(true)
             .create(&folder)
-            .map_err(|error| StartError(format!("{}: {error}", folder.display())))?;
-        let (agent, replay) = Self::new(host).map_err(|error| StartError(chain(&error)))?;
+            .map_err(StartError::because)?;
+        let (agent, replay) = Self::new(host).map_err(StartError::because)?;
         let recovering = agent.clone();
         agent
             .tasks
@@ -482,11 +482,15 @@ impl Drop for Caller {
 
 /// Why an agent cannot start.
 #[derive(Debug, thiserror::Error)]
-#[error("the host agent cannot start: {0}")]
-pub struct StartError(String);
+#[error("the host agent cannot start: {}", chain(source.as_ref()))]
+pub struct StartError {
+    source: Box<dyn std::error::Error + Send + Sync>,
+}
 
 impl StartError {
-    fn because(error: &dyn std::error::Error) -> Self {
-        Self(chain(error))
+    fn because(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self {
+            source: error.into(),
+        }
     }
 }

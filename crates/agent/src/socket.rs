@@ -53,16 +53,17 @@ impl Agent {
     /// # Errors
     /// When a socket cannot be made, or its folder is no place for it.
     pub fn listen(&self, server: Option<&ServerSocket>) -> Result<Sockets, StartError> {
-        let refused = |error: Error| StartError::because(&error);
         let mut sockets = Sockets {
             agent: self.clone(),
             listeners: Vec::new(),
         };
         let own = self.host.data.socket();
-        sockets.add(own, bind).map_err(refused)?;
+        sockets.add(own, bind).map_err(StartError::because)?;
         if let Some(server) = server {
             let path = server.path.clone();
-            sockets.add(path, |_| bind_for(server)).map_err(refused)?;
+            sockets
+                .add(path, |_| bind_for(server))
+                .map_err(StartError::because)?;
         }
         Ok(sockets)
     }
@@ -113,7 +114,7 @@ impl Sockets {
                     .await;
                 // A path that nobody listens on would only mislead.
                 drop(durable::remove(&path));
-                served.map_err(|source| StartError::because(&Error::Io { path, source }))
+                served.map_err(|source| StartError::because(Error::Io { path, source }))
             }
         });
         futures::future::try_join_all(served).await.map(drop)

@@ -101,7 +101,7 @@ pub(crate) async fn inventory(
     began: SystemTime,
 ) -> Result<Vec<Leftover>, StartError> {
     let failed = |what: &str, error: &(dyn std::error::Error + 'static)| {
-        StartError(format!("{what} cannot be listed: {}", chain(error)))
+        StartError::because(format!("{what} cannot be listed: {}", chain(error)))
     };
     let network = |error| failed("what stands of the network", &error);
     let ranges = wrenn_network::recorded(data).map_err(network)?;

@@ -20,6 +20,9 @@ pub(crate) fn start(filter: Option<&str>, default: &str, json: bool) -> anyhow::
     })?;
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        // They would be told where they happened, and a word that cannot be said there is a panic: the log may lie on a
+        // full disk.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr);
     if json {
         log.json().init();

@@ -113,12 +113,27 @@ fn causes(error: &anyhow::Error) -> Vec<String> {
 }
 
 fn remedy(error: &anyhow::Error) -> Option<String> {
-    error.chain().find_map(|cause| {
+    let told = error.chain().find_map(|cause| {
         if let Some(advised) = cause.downcast_ref::<Advised>() {
             return Some(advised.remedy.clone());
         }
         let client = cause.downcast_ref::<wrenn_client::Error>()?;
         client.remedy().map(str::to_owned)
+    });
+    told.or_else(|| {
+        is_full(error).then(|| {
+            "make room on the disk: `df -h` and `df -i` tell what is used up; sandboxes that run go on meanwhile"
+                .to_owned()
+        })
+    })
+}
+
+/// Whether a disk without room, or without inodes, is behind it.
+fn is_full(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|error| error.kind() == std::io::ErrorKind::StorageFull)
     })
 }
 

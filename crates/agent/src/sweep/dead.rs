@@ -16,7 +16,7 @@ use crate::{DataDir, StartError};
 /// # Errors
 /// When the journal or what stands cannot be read; nothing was touched then.
 pub async fn sweep(data: &DataDir, dry_run: bool) -> Result<Vec<Swept>, StartError> {
-    let failed = |error: &(dyn std::error::Error + 'static)| StartError(chain(error));
+    let failed = |error: &(dyn std::error::Error + 'static)| StartError::because(chain(error));
     let replay = journal::read(&data.path().join("journal")).map_err(|error| failed(&error))?;
     let (records, foreign) = understood(&replay);
     let known = Known::from_records(&records, !foreign && replay.damaged == 0);
