@@ -237,7 +237,7 @@ impl Host {
         let failpoints = Failpoints::from_env().map_err(cannot("a test switch is wrong"))?;
         Ok(Self {
             admission: admission(&data, &boot, Limits::default())?,
-            base_uid: vmm_users(network.ranges()).start,
+            base_uid: users(network.ranges()).start,
             base_roots: BaseRoots::default(),
             data,
             volume,
@@ -411,8 +411,14 @@ fn tempfile_in(folder: &Path) -> std::io::Result<PathBuf> {
     Ok(path)
 }
 
-/// User ids follow from the instance's address range, which no other instance on the machine has.
+/// The user ids of VMMs, by the numbers of their slots. No slot has the number 0: its user is the control plane.
 pub(crate) fn vmm_users(ranges: &Ranges) -> std::ops::Range<u32> {
+    let all = users(ranges);
+    all.start + 1..all.end
+}
+
+/// User ids follow from the instance's address range, which no other instance on the machine has.
+fn users(ranges: &Ranges) -> std::ops::Range<u32> {
     const EACH: u32 = 0x8000;
     let [a, b, ..] = ranges.veth.subnet().address().octets();
     let first = 0x4000_0000 + (u32::from(a) << 8 | u32::from(b)) * EACH;
