@@ -165,8 +165,10 @@ pub(crate) async fn introduce(
 
 /// Sets the clock of a guest that runs. One that does not answer within [`CLOCK_LIMIT`] is told [`Error::TimedOut`].
 pub(crate) async fn set_clock(client: &EnvdClient, key: &str) -> Result<(), Error> {
-    // As if it had no time at all: it is told the time once at least.
-    let set = set_clock_closely(client, key, Some(SystemTime::UNIX_EPOCH));
+    let set = async {
+        let told = tell_time(client, key).await?;
+        set_clock_closely(client, key, told).await
+    };
     tokio::time::timeout(CLOCK_LIMIT, set)
         .await
         .unwrap_or(Err(Error::TimedOut))
@@ -192,13 +194,18 @@ async fn set_clock_closely(
             }
             _ => break,
         }
-        let request = InitRequest {
-            timestamp: Some(now()),
-            ..InitRequest::default()
-        };
-        guest_time = client.init(&request, Some(key)).await?.guest_time;
+        guest_time = tell_time(client, key).await?;
     }
     Ok(())
+}
+
+/// Tells a guest the time. The answer is what its clock shows then.
+async fn tell_time(client: &EnvdClient, key: &str) -> Result<Option<SystemTime>, Error> {
+    let request = InitRequest {
+        timestamp: Some(now()),
+        ..InitRequest::default()
+    };
+    Ok(client.init(&request, Some(key)).await?.guest_time)
 }
 
 /// 32 hex digits that differ for each sandbox, as machine-id(5) wants them.
