@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use wrenn_model::{ErrorKind, Fault};
-use wrenn_vmm::Machine;
 
 use crate::Host;
+use crate::steps::Parts;
 use wrenn_model::chain;
 
 /// Why a step failed.
@@ -104,12 +104,13 @@ fn no_space(error: &(dyn std::error::Error + 'static)) -> bool {
 /// How long a failpoint may hold a step.
 const HELD: Duration = Duration::from_secs(60);
 
-/// Runs one step, for `limit` at the most, and says how long it took. `point` is its failpoint.
+/// Runs one step, for `limit` at the most, and says how long it took. `point` is its failpoint. Once somebody wants the
+/// sandbox of these parts gone, no step of it begins.
 pub(crate) async fn stepping<T>(
     host: &Host,
     step: &'static str,
     point: &str,
-    machine: Option<&Arc<dyn Machine>>,
+    parts: Option<&Parts>,
     limit: Option<Duration>,
     work: impl Future<Output = Result<T, Failed>>,
 ) -> Result<(T, Duration), StepError> {
@@ -117,8 +118,14 @@ pub(crate) async fn stepping<T>(
     let guarded = AssertUnwindSafe(async {
         let held = host.failpoints.limit().unwrap_or(HELD);
         within(Some(held), async {
-            let hit = host.failpoints.hit(point, machine.map(Arc::as_ref)).await;
-            hit.map_err(|reason| Failed::of(ErrorKind::AgentError, reason))
+            let machine = parts.and_then(|parts| parts.machine.get());
+            tokio::select! {
+                biased;
+                () = doomed(parts) => Err(Failed::of(ErrorKind::Conflict, "the sandbox is being destroyed")),
+                hit = host.failpoints.hit(point, machine.map(Arc::as_ref)) => {
+                    hit.map_err(|reason| Failed::of(ErrorKind::AgentError, reason))
+                }
+            }
         })
         .await?;
         within(limit, work).await
@@ -137,6 +144,13 @@ pub(crate) async fn stepping<T>(
         reason: failed.reason,
         remedy: failed.remedy,
     })
+}
+
+async fn doomed(parts: Option<&Parts>) {
+    match parts {
+        Some(parts) => parts.doomed.cancelled().await,
+        None => std::future::pending().await,
+    }
 }
 
 async fn within<T>(

@@ -220,9 +220,18 @@ impl Handle {
         self.shared.parts().cancel.cancel();
     }
 
-    /// Returns when nothing of it is left.
+    /// Returns when nothing of it is left. What is under way comes to its end first; it does not get far.
     pub(crate) async fn destroy(&self, reason: Reason) {
         self.abandon();
+        let parts = self.shared.parts();
+        parts.doomed.cancel();
+        // A VMM that is silent would hold up whoever talks to it. One that is not talked to ends in its turn.
+        if self.state().transition().is_some()
+            && let Some(machine) = parts.machine.get()
+            && let Err(error) = machine.kill().await
+        {
+            tracing::warn!(id = %self.spec.id, error = chain(&error), "a VMM does not end at once");
+        }
         let (done, gone) = oneshot::channel();
         // A task that has ended left nothing behind; neither channel can fail otherwise.
         if self

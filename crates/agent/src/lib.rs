@@ -68,7 +68,7 @@ pub use pause::{PAUSE, PauseStep};
 pub use sandbox::NETWORK;
 pub use socket::{ServerSocket, Sockets};
 pub use steps::{CREATE, Plan, RESUME, Step};
-pub use sweep::{Outcome, Swept, sweep_dead};
+pub use sweep::{Outcome, SweepError, Swept, sweep_dead};
 
 use admission::Purpose;
 use handle::Handle;

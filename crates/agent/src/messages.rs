@@ -5,12 +5,15 @@ use std::time::Duration;
 use connectrpc::{ConnectError, ErrorCode, ErrorDetail as Detail};
 use wrenn_hostagent_api as rpc;
 use wrenn_hostagent_api::__buffa::oneof::exec_stream_response::{Event, data::Output};
-use wrenn_model::{ErrorKind, Fault, MiB, OnTimeout, SandboxSpec};
+use wrenn_model::{
+    ErrorKind, Fault, InvalidSubnet, MiB, NetworkPolicy, OnTimeout, SandboxSpec, Subnet,
+};
 
 use crate::Agent;
 use crate::exec::Progress;
 use crate::handle::Handle;
 use crate::steps::Timings;
+use crate::sweep::{Outcome, Swept};
 
 /// Seconds without activity when none are asked for.
 const DEFAULT_TIMEOUT_SEC: u32 = 300;
@@ -74,6 +77,7 @@ pub(crate) fn to_spec(request: rpc::CreateSandboxRequest) -> Result<SandboxSpec,
             })?,
         },
         auto_resume: request.auto_resume,
+        network: to_policy(request.network.into_option())?,
     })
 }
 
@@ -111,8 +115,56 @@ pub(crate) fn to_message(agent: &Agent, handle: &Handle) -> rpc::Sandbox {
         last_active_at_unix_ms: last_active,
         on_timeout: handle.spec.on_timeout.as_str().to_owned(),
         auto_resume: handle.spec.auto_resume,
+        network: from_policy(&view.network).into(),
         paused_at_unix_ms: view.pause.map(|pause| pause.at_ms).unwrap_or_default(),
         lost_since_unix_ms: view.lost_since_ms.unwrap_or_default(),
+        ..Default::default()
+    }
+}
+
+/// A policy; without one, the default.
+pub(crate) fn to_policy(
+    message: Option<rpc::NetworkPolicy>,
+) -> Result<NetworkPolicy, ConnectError> {
+    let Some(message) = message else {
+        return Ok(NetworkPolicy::default());
+    };
+    let ranges = |texts: Vec<String>| -> Result<Vec<Subnet>, ConnectError> {
+        let wrong = |error: InvalidSubnet| invalid(error.to_string(), "correct the range");
+        let read = texts.iter().take(NetworkPolicy::MAX_ENTRIES + 1);
+        read.map(|text| text.parse().map_err(wrong)).collect()
+    };
+    let policy = NetworkPolicy {
+        internet: message.internet,
+        allow: ranges(message.allow)?,
+        deny: ranges(message.deny)?,
+    };
+    policy
+        .check()
+        .map_err(|error| invalid(error.to_string(), "write fewer and larger ranges"))?;
+    Ok(policy)
+}
+
+fn from_policy(policy: &NetworkPolicy) -> rpc::NetworkPolicy {
+    let texts = |ranges: &[Subnet]| ranges.iter().map(Subnet::to_string).collect();
+    rpc::NetworkPolicy {
+        internet: policy.internet,
+        allow: texts(&policy.allow),
+        deny: texts(&policy.deny),
+        ..Default::default()
+    }
+}
+
+pub(crate) fn to_swept(swept: Swept) -> rpc::SweptResource {
+    rpc::SweptResource {
+        outcome: swept.outcome.as_str().to_owned(),
+        kind: swept.kind,
+        name: swept.name,
+        why: swept.why,
+        failure: match swept.outcome {
+            Outcome::Failed(failure) => failure,
+            _ => String::new(),
+        },
         ..Default::default()
     }
 }

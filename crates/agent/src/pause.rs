@@ -153,7 +153,7 @@ async fn run(
         let limit = (*step != PauseStep::Publish).then(|| host.step_limit(record.spec.memory));
         let point = step.point();
         let work = pausing.step(*step);
-        let ((), took) = stepping(host, step.name(), &point, Some(machine), limit, work).await?;
+        let ((), took) = stepping(host, step.name(), &point, Some(parts), limit, work).await?;
         pausing.report.timings.push((step.name(), took));
     }
     let report = pausing.report;

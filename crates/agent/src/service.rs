@@ -21,7 +21,8 @@ use wrenn_hostagent_api::{HostAgentService, HostAgentServiceExt, protocol};
 use crate::exec::{self, Command, Followed};
 use crate::handle::Handle;
 use crate::messages::{
-    check_path, invalid, limit, refuse, to_event, to_message, to_policy, to_spec, to_times,
+    check_path, invalid, limit, refuse, to_event, to_message, to_policy, to_spec, to_swept,
+    to_times,
 };
 use crate::steps::Guest;
 use crate::{Agent, activity, guest};
@@ -605,6 +606,27 @@ impl HostAgentService for Agent {
             vmm: self.host.vmm.kind().as_str().to_owned(),
             cpus: self.host.cpus,
             memory_mb: self.largest().map_err(refuse)?.0.into(),
+            ..Default::default()
+        })
+    }
+
+    async fn sweep(
+        &self,
+        _: RequestContext,
+        request: ServiceRequest<'_, rpc::SweepRequest>,
+    ) -> ServiceResult<impl Encodable<rpc::SweepResponse> + Send + use<>> {
+        self.check_ready().map_err(refuse)?;
+        // A caller that hangs up does not stop it.
+        let (agent, dry_run) = (self.clone(), request.to_owned_message().dry_run);
+        let swept = self
+            .tasks
+            .spawn(async move { Self::sweep(&agent, dry_run).await })
+            .await;
+        let swept = swept
+            .map_err(|error| ConnectError::internal(error.to_string()))?
+            .map_err(refuse)?;
+        Response::ok(rpc::SweepResponse {
+            resources: swept.into_iter().map(to_swept).collect(),
             ..Default::default()
         })
     }

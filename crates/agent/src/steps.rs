@@ -138,6 +138,8 @@ impl Leave {
 pub(crate) struct Parts {
     /// Gives a creation or a resume up, between two steps or in the wait for the guest.
     pub(crate) cancel: CancellationToken,
+    /// Somebody wants the sandbox gone: no step of whatever is under way begins any more.
+    pub(crate) doomed: CancellationToken,
     generation: OnceLock<Generation>,
     pub(crate) slot: OnceLock<Slot>,
     tap: Mutex<Option<OwnedFd>>,
@@ -282,18 +284,36 @@ impl Making<'_> {
                 Step::Check => self.check().await,
                 Step::Slot => self.slot().await,
                 Step::Layer => self.layer().await,
-                Step::Machine => self.machine().await,
-                Step::Guest => tokio::select! {
-                    made = self.guest() => made,
-                    () = self.parts.cancel.cancelled() => Err(Failed::of(ErrorKind::Conflict, "nobody waits for it any more")),
-                },
+                // What a VMM half made is found by its name.
+                Step::Machine => self.unless_cancelled(self.machine()).await,
+                Step::Guest => self.unless_cancelled(self.guest()).await,
             }
         };
         let limit = Some(self.host.step_limit(self.record.spec.memory));
-        let machine = self.parts.machine.get();
         let point = plan.point(step);
-        let (_, took) = stepping(self.host, step.name(), &point, machine, limit, made).await?;
+        let (_, took) = stepping(
+            self.host,
+            step.name(),
+            &point,
+            Some(self.parts),
+            limit,
+            made,
+        )
+        .await?;
         Ok((step.name(), took))
+    }
+
+    /// For waits that may be long. What is done must leave nothing behind that its unmaking would miss.
+    async fn unless_cancelled(
+        &self,
+        work: impl Future<Output = Result<(), Failed>>,
+    ) -> Result<(), Failed> {
+        tokio::select! {
+            made = work => made,
+            () = self.parts.cancel.cancelled() => {
+                Err(Failed::of(ErrorKind::Conflict, "nobody waits for it any more"))
+            }
+        }
     }
 
     async fn folder(&self) -> Result<(), Failed> {

@@ -23,9 +23,9 @@ use serde::Serialize;
 use wrenn_model::leftover::{Kind, Leftover, Owner};
 use wrenn_model::{ErrorKind, Fault, InstanceId};
 
+use crate::Agent;
 use crate::host::vmm_users;
 use crate::table::Table;
-use crate::{Agent, StartError};
 use wrenn_model::chain;
 
 pub use dead::sweep as sweep_dead;
@@ -33,6 +33,24 @@ pub(crate) use known::{Known, Verdict};
 
 /// How many resources of a kind are taken away side by side.
 const AT_ONCE: usize = 16;
+
+/// Why nothing could be swept.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}: {}", chain(source.as_ref()))]
+pub struct SweepError {
+    what: &'static str,
+    source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+/// For `map_err`: what could not be done.
+fn cannot<E: Into<Box<dyn std::error::Error + Send + Sync>>>(
+    what: &'static str,
+) -> impl Fn(E) -> SweepError {
+    move |error| SweepError {
+        what,
+        source: error.into(),
+    }
+}
 
 /// What became of a resource.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -77,7 +95,7 @@ pub struct Swept {
 impl Agent {
     /// Takes away what nobody owns; with `dry_run` it only says what that is.
     pub(crate) async fn sweep(&self, dry_run: bool) -> Result<Vec<Swept>, Fault> {
-        let failed = |error: StartError| {
+        let failed = |error: SweepError| {
             Fault::new(
                 ErrorKind::AgentError,
                 error.to_string(),
@@ -99,29 +117,27 @@ pub(crate) async fn inventory(
     data: &Path,
     instance: &InstanceId,
     began: SystemTime,
-) -> Result<Vec<Leftover>, StartError> {
-    let failed = |what: &str, error: &(dyn std::error::Error + 'static)| {
-        StartError::because(format!("{what} cannot be listed: {}", chain(error)))
-    };
-    let network = |error| failed("what stands of the network", &error);
-    let ranges = wrenn_network::recorded(data).map_err(network)?;
+) -> Result<Vec<Leftover>, SweepError> {
+    let network = cannot("what stands of the network cannot be listed");
+    let ranges = wrenn_network::recorded(data).map_err(&network)?;
     let mut found = wrenn_network::leftovers(instance, ranges.as_ref())
         .await
-        .map_err(network)?;
+        .map_err(&network)?;
     let (data, instance) = (data.to_owned(), instance.clone());
-    let rest = tokio::task::spawn_blocking(move || -> Result<Vec<Leftover>, StartError> {
+    let rest = tokio::task::spawn_blocking(move || -> Result<Vec<Leftover>, SweepError> {
         let store = data.join("store");
         let store = std::fs::canonicalize(&store).unwrap_or(store);
         let users = ranges.as_ref().map(vmm_users);
         let vms = wrenn_vmm::leftovers(&instance, users, &store.join("sandboxes"));
-        let mut found = vms.map_err(|error| failed("what stands of virtual machines", &error))?;
+        let mut found = vms.map_err(cannot("what stands of virtual machines cannot be listed"))?;
         let disk = wrenn_disk::leftovers(&data);
-        found.extend(disk.map_err(|error| failed("what stands of the store", &error))?);
+        found.extend(disk.map_err(cannot("what stands of the store cannot be listed"))?);
         let files = files::leftovers(&data, &store, began);
-        found.extend(files.map_err(|error| failed("what lies in the data directory", &error))?);
+        found.extend(files.map_err(cannot("the data directory cannot be listed"))?);
         Ok(found)
     });
-    found.extend(rest.await.map_err(|error| failed("leftovers", &error))??);
+    let rest = rest.await.map_err(cannot("what stands cannot be listed"))?;
+    found.extend(rest?);
     Ok(found)
 }
 

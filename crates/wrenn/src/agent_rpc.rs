@@ -9,7 +9,7 @@ use connectrpc::client::{CallOptions, Http2Connection, SharedHttp2Connection};
 use futures::{Stream, stream};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::mpsc;
-use wrenn_agent::TakenDown;
+use wrenn_agent::{Outcome, Swept, TakenDown};
 use wrenn_hostagent_api as rpc;
 use wrenn_hostagent_api::__buffa::oneof::import_snapshot_request::Part;
 use wrenn_model::SandboxId;
@@ -173,6 +173,18 @@ impl AgentRpc {
         sandbox.ok_or_else(|| ConnectError::internal("it names no sandbox").into())
     }
 
+    /// Takes away what nobody owns any more, or with `dry_run` says what that is.
+    pub(crate) async fn sweep(&self, dry_run: bool) -> Result<Vec<Swept>, ConnectError> {
+        let request = rpc::SweepRequest {
+            dry_run,
+            ..Default::default()
+        };
+        let options = CallOptions::default().with_timeout(SHUTDOWN);
+        let answer = self.0.sweep_with_options(request, options).await?;
+        let resources = answer.into_owned().resources.into_iter();
+        Ok(resources.map(swept).collect())
+    }
+
     /// Ends every sandbox that lives, and then the agent.
     pub(crate) async fn shutdown(&self) -> Result<TakenDown, ConnectError> {
         let options = CallOptions::default().with_timeout(SHUTDOWN);
@@ -184,6 +196,20 @@ impl AgentRpc {
             destroyed, kept, ..
         } = answer.into_owned();
         Ok(TakenDown { destroyed, kept })
+    }
+}
+
+fn swept(resource: rpc::SweptResource) -> Swept {
+    Swept {
+        outcome: match resource.outcome.as_str() {
+            "removed" => Outcome::Removed,
+            "garbage" => Outcome::Garbage,
+            "failed" => Outcome::Failed(resource.failure),
+            _ => Outcome::Kept,
+        },
+        kind: resource.kind,
+        name: resource.name,
+        why: resource.why,
     }
 }
 

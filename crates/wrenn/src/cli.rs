@@ -76,6 +76,9 @@ pub(crate) enum Command {
     Server(ServerArgs),
     /// End every sandbox that lives and give the machine back what Wrenn took; paused ones stay on disk. Needs root.
     Down,
+    /// Take away what this installation has left in the kernel and on disk and nobody owns any more, after crashes that
+    /// nothing else cleaned up after. Works beside a running Wrenn and without one. Needs root.
+    Gc(GcArgs),
     /// Make, use and end sandboxes.
     #[command(subcommand, visible_alias = "sb")]
     Sandbox(SandboxCommand),
@@ -92,6 +95,16 @@ pub(crate) enum Command {
     /// Start a VMM inside its jail; the agent runs this.
     #[command(hide = true)]
     Jail,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GcArgs {
+    /// Take nothing away, only say what would be and why.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// List what is kept as well, and why.
+    #[arg(long)]
+    pub(crate) all: bool,
 }
 
 #[derive(Debug, Args)]

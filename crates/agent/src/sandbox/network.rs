@@ -69,8 +69,7 @@ impl Sandbox {
     ) -> Result<(), StepError> {
         let limit = Some(self.host.step_limit(self.record.spec.memory));
         let parts = self.end.shared.parts();
-        let machine = parts.machine.get();
-        stepping(&self.host, point, point, machine, limit, work).await?;
+        stepping(&self.host, point, point, Some(&parts), limit, work).await?;
         Ok(())
     }
 }

@@ -202,6 +202,14 @@ pub type OwnedHostMetricsRequestView = ::buffa::view::OwnedView<
 pub type OwnedHostMetricsResponseView = ::buffa::view::OwnedView<
     __buffa::view::HostMetricsResponseView<'static>,
 >;
+///Shorthand for `OwnedView<SweepRequestView<'static>>`.
+pub type OwnedSweepRequestView = ::buffa::view::OwnedView<
+    __buffa::view::SweepRequestView<'static>,
+>;
+///Shorthand for `OwnedView<SweepResponseView<'static>>`.
+pub type OwnedSweepResponseView = ::buffa::view::OwnedView<
+    __buffa::view::SweepResponseView<'static>,
+>;
 ///Shorthand for `OwnedView<ShutdownRequestView<'static>>`.
 pub type OwnedShutdownRequestView = ::buffa::view::OwnedView<
     __buffa::view::ShutdownRequestView<'static>,
@@ -1007,6 +1015,37 @@ for ::buffa::view::OwnedView<__buffa::view::HostMetricsResponseView<'static>> {
         )
     }
 }
+impl ::connectrpc::Encodable<SweepResponse> for __buffa::view::SweepResponseView<'_> {
+    fn encode(
+        &self,
+        codec: ::connectrpc::CodecFormat,
+    ) -> ::std::result::Result<::buffa::bytes::Bytes, ::connectrpc::ConnectError> {
+        ::connectrpc::__codegen::encode_view_body(self, codec)
+    }
+}
+impl ::connectrpc::Encodable<SweepResponse>
+for ::buffa::view::OwnedView<__buffa::view::SweepResponseView<'static>> {
+    fn encode(
+        &self,
+        codec: ::connectrpc::CodecFormat,
+    ) -> ::std::result::Result<::buffa::bytes::Bytes, ::connectrpc::ConnectError> {
+        ::connectrpc::__codegen::encode_view_body(self.reborrow(), codec)
+    }
+    /// An `OwnedView` still holds the buffer it was decoded from, so
+    /// its large fields can be handed to the response body by
+    /// reference count instead of copied. The bare view impl above
+    /// cannot do this: it has borrows but no buffer to name.
+    fn encode_segments(
+        &self,
+        codec: ::connectrpc::CodecFormat,
+    ) -> ::std::result::Result<::connectrpc::EncodedBody, ::connectrpc::ConnectError> {
+        ::connectrpc::__codegen::encode_view_body_segments(
+            self.reborrow(),
+            self.bytes(),
+            codec,
+        )
+    }
+}
 impl ::connectrpc::Encodable<ShutdownResponse>
 for __buffa::view::ShutdownResponseView<'_> {
     fn encode(
@@ -1194,6 +1233,12 @@ pub const HOST_AGENT_SERVICE_HEALTH_SPEC: ::connectrpc::Spec = ::connectrpc::Spe
 /// Static [`Spec`](::connectrpc::Spec) for the `HostMetrics` RPC, as seen by the server; the generated client passes it with [`origin`](::connectrpc::Spec::origin) `Client` (compare across sides with [`Spec::same_method`](::connectrpc::Spec::same_method)).
 pub const HOST_AGENT_SERVICE_HOST_METRICS_SPEC: ::connectrpc::Spec = ::connectrpc::Spec::server(
         "/hostagent.v1.HostAgentService/HostMetrics",
+        ::connectrpc::StreamType::Unary,
+    )
+    .with_idempotency_level(::connectrpc::IdempotencyLevel::Unknown);
+/// Static [`Spec`](::connectrpc::Spec) for the `Sweep` RPC, as seen by the server; the generated client passes it with [`origin`](::connectrpc::Spec::origin) `Client` (compare across sides with [`Spec::same_method`](::connectrpc::Spec::same_method)).
+pub const HOST_AGENT_SERVICE_SWEEP_SPEC: ::connectrpc::Spec = ::connectrpc::Spec::server(
+        "/hostagent.v1.HostAgentService/Sweep",
         ::connectrpc::StreamType::Unary,
     )
     .with_idempotency_level(::connectrpc::IdempotencyLevel::Unknown);
@@ -1718,6 +1763,24 @@ pub trait HostAgentService: Send + Sync + 'static {
     ) -> impl ::std::future::Future<
         Output = ::connectrpc::ServiceResult<
             impl ::connectrpc::Encodable<HostMetricsResponse> + Send + use<'a, Self>,
+        >,
+    > + Send;
+    /// Takes away what this instance has in the kernel and on disk that nobody owns any more.
+    ///
+    /// `'a` lets the response body borrow from `&self` (e.g. server-resident state).
+    ///
+    /// `request` is borrowed from the request body and is valid for the
+    /// duration of the call; message fields are read directly on it
+    /// (zero-copy). The response cannot borrow from `request` — use
+    /// `.to_owned_message()` (or copy the specific fields) for anything
+    /// returned, stored, or moved into `tokio::spawn`.
+    fn sweep<'a>(
+        &'a self,
+        ctx: ::connectrpc::RequestContext,
+        request: ::connectrpc::ServiceRequest<'_, SweepRequest>,
+    ) -> impl ::std::future::Future<
+        Output = ::connectrpc::ServiceResult<
+            impl ::connectrpc::Encodable<SweepResponse> + Send + use<'a, Self>,
         >,
     > + Send;
     /// Destroys every sandbox that has a virtual machine, and takes the host's network and store back. What is paused stays in
@@ -2409,6 +2472,29 @@ impl<S: HostAgentService> HostAgentServiceExt for S {
             .with_spec(HOST_AGENT_SERVICE_HOST_METRICS_SPEC)
             .route_view(
                 HOST_AGENT_SERVICE_SERVICE_NAME,
+                "Sweep",
+                {
+                    let svc = ::std::sync::Arc::clone(&self);
+                    ::connectrpc::view_handler_fn(move |
+                        ctx,
+                        req: ::buffa::view::OwnedView<
+                            __buffa::view::SweepRequestView<'static>,
+                        >,
+                        format|
+                    {
+                        let svc = ::std::sync::Arc::clone(&svc);
+                        async move {
+                            let sreq = ::connectrpc::ServiceRequest::<
+                                SweepRequest,
+                            >::from_parts(req.reborrow(), req.bytes());
+                            svc.sweep(ctx, sreq).await?.encode::<SweepResponse>(format)
+                        }
+                    })
+                },
+            )
+            .with_spec(HOST_AGENT_SERVICE_SWEEP_SPEC)
+            .route_view(
+                HOST_AGENT_SERVICE_SERVICE_NAME,
                 "Shutdown",
                 {
                     let svc = ::std::sync::Arc::clone(&self);
@@ -2640,6 +2726,12 @@ impl<T: HostAgentService> ::connectrpc::Dispatcher for HostAgentServiceServer<T>
                 Some(
                     ::connectrpc::dispatcher::codegen::MethodDescriptor::unary(false)
                         .with_spec(HOST_AGENT_SERVICE_HOST_METRICS_SPEC),
+                )
+            }
+            "Sweep" => {
+                Some(
+                    ::connectrpc::dispatcher::codegen::MethodDescriptor::unary(false)
+                        .with_spec(HOST_AGENT_SERVICE_SWEEP_SPEC),
                 )
             }
             "Shutdown" => {
@@ -2999,6 +3091,22 @@ impl<T: HostAgentService> ::connectrpc::Dispatcher for HostAgentServiceServer<T>
                     svc.host_metrics(ctx, req)
                         .await?
                         .encode::<HostMetricsResponse>(format)
+                })
+            }
+            "Sweep" => {
+                let svc = ::std::sync::Arc::clone(&self.inner);
+                Box::pin(async move {
+                    let body = ::connectrpc::dispatcher::codegen::request_proto_bytes::<
+                        SweepRequest,
+                    >(request.encoded()?, format)?;
+                    let req: __buffa::view::SweepRequestView<'_> = ::connectrpc::dispatcher::codegen::decode_borrowed_request_view(
+                        &body,
+                        ctx.decode_options(),
+                    )?;
+                    let req = ::connectrpc::ServiceRequest::<
+                        SweepRequest,
+                    >::from_parts(&req, &body);
+                    svc.sweep(ctx, req).await?.encode::<SweepResponse>(format)
                 })
             }
             "Shutdown" => {
@@ -4264,6 +4372,40 @@ where
                 &self.transport,
                 &self.config,
                 HOST_AGENT_SERVICE_HOST_METRICS_SPEC
+                    .with_origin(::connectrpc::SpecOrigin::Client),
+                request,
+                options,
+            )
+            .await
+    }
+    /// Call the Sweep RPC. Sends a request to /hostagent.v1.HostAgentService/Sweep.
+    pub async fn sweep(
+        &self,
+        request: SweepRequest,
+    ) -> Result<
+        ::connectrpc::client::UnaryResponse<
+            ::buffa::view::OwnedView<__buffa::view::SweepResponseView<'static>>,
+        >,
+        ::connectrpc::ConnectError,
+    > {
+        self.sweep_with_options(request, ::connectrpc::client::CallOptions::default())
+            .await
+    }
+    /// Call the Sweep RPC with explicit per-call options. Options override [`ClientConfig`](::connectrpc::client::ClientConfig) defaults.
+    pub async fn sweep_with_options(
+        &self,
+        request: SweepRequest,
+        options: ::connectrpc::client::CallOptions,
+    ) -> Result<
+        ::connectrpc::client::UnaryResponse<
+            ::buffa::view::OwnedView<__buffa::view::SweepResponseView<'static>>,
+        >,
+        ::connectrpc::ConnectError,
+    > {
+        ::connectrpc::client::call_unary(
+                &self.transport,
+                &self.config,
+                HOST_AGENT_SERVICE_SWEEP_SPEC
                     .with_origin(::connectrpc::SpecOrigin::Client),
                 request,
                 options,

@@ -94,6 +94,9 @@ pub mod __buffa {
         reg.register_json_any(super::__HEALTH_RESPONSE_JSON_ANY);
         reg.register_json_any(super::__HOST_METRICS_REQUEST_JSON_ANY);
         reg.register_json_any(super::__HOST_METRICS_RESPONSE_JSON_ANY);
+        reg.register_json_any(super::__SWEEP_REQUEST_JSON_ANY);
+        reg.register_json_any(super::__SWEEP_RESPONSE_JSON_ANY);
+        reg.register_json_any(super::__SWEPT_RESOURCE_JSON_ANY);
         reg.register_json_any(super::__SHUTDOWN_REQUEST_JSON_ANY);
         reg.register_json_any(super::__SHUTDOWN_RESPONSE_JSON_ANY);
     }
@@ -322,6 +325,18 @@ pub use self::__buffa::view::HostMetricsRequestOwnedView;
 pub use self::__buffa::view::HostMetricsResponseView;
 #[doc(inline)]
 pub use self::__buffa::view::HostMetricsResponseOwnedView;
+#[doc(inline)]
+pub use self::__buffa::view::SweepRequestView;
+#[doc(inline)]
+pub use self::__buffa::view::SweepRequestOwnedView;
+#[doc(inline)]
+pub use self::__buffa::view::SweepResponseView;
+#[doc(inline)]
+pub use self::__buffa::view::SweepResponseOwnedView;
+#[doc(inline)]
+pub use self::__buffa::view::SweptResourceView;
+#[doc(inline)]
+pub use self::__buffa::view::SweptResourceOwnedView;
 #[doc(inline)]
 pub use self::__buffa::view::ShutdownRequestView;
 #[doc(inline)]

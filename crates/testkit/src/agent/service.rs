@@ -447,6 +447,14 @@ impl HostAgentService for Service {
         })
     }
 
+    async fn sweep(
+        &self,
+        _: RequestContext,
+        _: ServiceRequest<'_, rpc::SweepRequest>,
+    ) -> ServiceResult<rpc::SweepResponse> {
+        Response::ok(rpc::SweepResponse::default())
+    }
+
     async fn shutdown(
         &self,
         _: RequestContext,

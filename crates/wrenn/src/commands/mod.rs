@@ -4,6 +4,7 @@ mod agent;
 mod bench;
 mod doctor;
 mod down;
+mod gc;
 mod sandbox;
 pub(crate) mod server;
 mod signals;
@@ -30,6 +31,7 @@ pub(crate) async fn run(cli: Cli, prepared: Option<server::Prepared>) -> Result<
             None => unreachable!("main prepares a control plane before there is a runtime"),
         },
         Command::Down => down::run(globals).await?,
+        Command::Gc(args) => gc::run(globals, &args).await?,
         Command::Sandbox(command) => return sandbox::run(globals, command).await,
         Command::Snapshot(command) => return snapshot::run(globals, command).await,
         Command::Template(command) => template::run(globals, command).await?,
