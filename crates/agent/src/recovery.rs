@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 use wrenn_model::ErrorKind;
 use wrenn_model::lifecycle::{Event, Reason, State};
 use wrenn_snapshot::Generation;
@@ -35,6 +35,9 @@ const THAW: &str = "recover.thaw";
 /// What no record knows goes.
 const SWEEP: &str = "recover.sweep";
 
+/// How many slots are taken up at once: it is the kernel that does the work, and what waits for its turn is not late.
+static SLOT_TURNS: Semaphore = Semaphore::const_new(8);
+
 /// How often a step is tried, and how long after its first failure again; then twice as long each time.
 const TRIES: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(100);
@@ -44,9 +47,10 @@ const TRY_LIMIT: Duration = Duration::from_secs(20);
 impl Agent {
     /// Takes up what the journal holds. Lists are refused until it has ended.
     pub(crate) async fn recover(&self, replay: Replay) {
-        let (records, foreign) = understood(&replay);
+        let (mut records, foreign) = understood(&replay);
         if replay.damaged > 0 {
             tracing::error!(damaged = replay.damaged, "the journal has damaged records");
+            records = self.salvage(records, &replay).await;
         }
         if foreign || replay.damaged > 0 {
             tracing::error!("little is swept, since not every record is understood");
@@ -157,7 +161,10 @@ impl Agent {
                 .adopt(&vm.slot, &record.spec.network)
                 .await?)
         };
+        // It is never closed.
+        let turn = SLOT_TURNS.acquire().await;
         let slot = self.insist(SLOT, adopt_slot).await.map_err(failed)?;
+        drop(turn);
         parts.adopt(slot, machine, &vm.keys.token);
         tracing::debug!(id = %record.spec.id, "adopted");
         Ok(())

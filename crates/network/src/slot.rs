@@ -124,17 +124,13 @@ async fn make_namespace(plan: &SlotPlan, rules: Batch) -> Result<(OwnedFd, Links
 /// Writes all rules inside a slot that stands, unless they stand there already: the kernel takes 20 ms to take the old ones
 /// apart, and does so for one slot after the other.
 pub(crate) async fn ensure_rules(plan: &SlotPlan, rules: SlotRules<'_>) -> Result<(), Error> {
-    let doing = || format!("writing the rules of {}", plan.label);
-    let (sum, rewrite) = (rules.sum(), rules.rewrite());
-    let namespace = netns::open(&plan.label).doing(doing)?;
-    netns::enter(namespace, move || {
-        if slot_rules::stand(&sum)? {
-            return Ok(());
-        }
-        rewrite.commit()
-    })
-    .await
-    .doing(doing)
+    let doing = || format!("looking at the rules of {}", plan.label);
+    let (sum, namespace) = (rules.sum(), netns::open(&plan.label).doing(doing)?);
+    let stand = netns::enter(namespace, move || slot_rules::stand(&sum)).await;
+    if stand.doing(doing)? {
+        return Ok(());
+    }
+    write_rules(plan, rules.rewrite()).await
 }
 
 /// Writes rules inside a slot that stands.

@@ -16,6 +16,9 @@ use wrenn_sys::{netns, tap};
 /// The header before each frame of a TAP: all zeros says that the frame is whole and its sums are right.
 const VNET_HEADER: usize = 10;
 
+/// How often the pump looks whether it is to end.
+const WAIT: Duration = Duration::from_millis(20);
+
 /// The guest's interface.
 const INTERFACE: &str = "eth0";
 
@@ -64,7 +67,7 @@ impl FakeGuest {
             let (mut slot, mut guest) = (File::from(slot_tap), File::from(guest_tap));
             move || {
                 while !end.load(Ordering::Relaxed) {
-                    carry(&mut slot, &mut guest);
+                    carry(&mut slot, &mut guest, WAIT);
                 }
             }
         });
@@ -257,13 +260,14 @@ fn ip(lines: &str) -> io::Result<()> {
     Err(io::Error::other(format!("ip failed at one of:\n{lines}")))
 }
 
-/// Carries what has come on either side to the other; waits a moment when nothing has.
-pub(crate) fn carry(slot: &mut File, guest: &mut File) {
+/// Carries what has come on either side to the other; waits for so long when nothing has.
+pub(crate) fn carry(slot: &mut File, guest: &mut File, wait: Duration) {
+    let wait = PollTimeout::try_from(wait).unwrap_or(PollTimeout::MAX);
     let mut wanted = [
         PollFd::new(slot.as_fd(), PollFlags::POLLIN),
         PollFd::new(guest.as_fd(), PollFlags::POLLIN),
     ];
-    if poll(&mut wanted, PollTimeout::from(20_u8)).unwrap_or(0) == 0 {
+    if poll(&mut wanted, wait).unwrap_or(0) == 0 {
         return;
     }
     let mut buffer = vec![0; 70_000];

@@ -12,6 +12,8 @@ use wrenn_sys::tap;
 
 use crate::guest::{Identity, carry, configure};
 
+/// How long a machine without traffic sleeps: there may be hundreds.
+const WAIT: Duration = Duration::from_millis(200);
 /// How often a machine that stands still is looked at again.
 const STILL: Duration = Duration::from_millis(1);
 
@@ -37,7 +39,7 @@ pub(super) fn pump(slot: OwnedFd, wire: OwnedFd, still: impl Fn() -> bool + Send
             if still() {
                 thread::sleep(STILL);
             } else {
-                carry(&mut slot, &mut wire);
+                carry(&mut slot, &mut wire, WAIT);
             }
         }
     });

@@ -19,7 +19,7 @@ use super::{Birth, agent, network};
 /// How an argument begins that makes a program a machine.
 const ASKED: &str = "fake-vm=";
 /// How often a guest counts.
-const TICK: Duration = Duration::from_millis(5);
+const TICK: Duration = Duration::from_millis(20);
 
 /// The guest, as everything in the process holds it.
 pub(super) type Shared = Arc<Mutex<Guest>>;
