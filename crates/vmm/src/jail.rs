@@ -26,6 +26,7 @@ use serde::{Deserialize, Serialize};
 use wrenn_sys::jail::{Side, close_all_but_stdio, fork_sibling, inherit, take_stdin};
 use wrenn_sys::oom;
 
+pub use filter::refusals;
 pub use wire::{Jailed, Launch};
 
 /// The first descriptor that the agent hands to the program in the jail; the others follow.

@@ -7,6 +7,7 @@ use std::io::{Read, Write};
 
 use libc::c_long;
 use nix::errno::Errno;
+use wrenn_sys::seccomp::When;
 
 pub(crate) type Answers = BTreeMap<String, String>;
 
@@ -258,6 +259,20 @@ pub(crate) fn calls(host_pid: i32) -> Answers {
     tried
         .into_iter()
         .map(|(name, number, args)| (name.to_owned(), answer(call(number, &args))))
+        .collect()
+}
+
+/// Every call that the jail refuses whatever its arguments are, from the jail's own list.
+pub(crate) fn list() -> Answers {
+    wrenn_vmm::jail::refusals()
+        .into_iter()
+        .filter(|refusal| matches!(refusal.when, When::Always))
+        .map(|refusal| {
+            let said = answer(call(refusal.call, &[]));
+            let expected = answer(Err(Errno::from_raw(refusal.errno)));
+            let verdict = if said == expected { "refused" } else { &said };
+            (format!("call {}", refusal.call), verdict.to_owned())
+        })
         .collect()
 }
 

@@ -29,6 +29,7 @@ fn look(host_pid: i32) -> Value {
         "surroundings": surroundings::all(),
         "files": surroundings::files(),
         "calls": attempts::calls(host_pid),
+        "list": attempts::list(),
         "sockets": attempts::sockets(),
         "requests": attempts::requests(),
         "opens": attempts::opens(),

@@ -136,8 +136,9 @@ const NAMESPACES: i32 = libc::CLONE_NEWCGROUP
     | libc::CLONE_NEWUSER
     | libc::CLONE_NEWUTS;
 
-/// What the jail refuses. Calls that are frequent and need a look at their arguments come first.
-pub(super) fn refusals() -> Vec<Refusal> {
+/// What the jail refuses to whatever runs in it. Calls that are frequent and need a look at their arguments come first.
+#[must_use]
+pub fn refusals() -> Vec<Refusal> {
     let refusal = |call, when, errno| Refusal { call, when, errno };
     let mut all: Vec<_> = REQUESTS
         .iter()

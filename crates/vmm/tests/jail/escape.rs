@@ -40,6 +40,7 @@ async fn every_way_out_is_closed() {
     let report: Value = serde_json::from_str(&said).unwrap();
 
     all_got(&report, "calls", "EPERM");
+    all_got(&report, "list", "refused");
     all_got(&report, "sockets", "EPERM");
     all_got(&report, "requests", "EPERM");
     all_got(&report, "opens", "ENOENT");
