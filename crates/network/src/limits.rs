@@ -61,8 +61,10 @@ impl Rate {
     /// Bytes. The kernel adds a second's worth of them to what may come at once; here it is the largest packet, which
     /// would never pass otherwise where a second has room for less.
     pub(crate) fn bytes(per_sec: u64) -> Self {
+        // The kernel counts them in nanoseconds of 64 bits.
+        const MOST: u64 = 16 << 30;
         Self {
-            per_sec: per_sec.max(1),
+            per_sec: per_sec.clamp(1, MOST),
             burst: 64 << 10,
         }
     }

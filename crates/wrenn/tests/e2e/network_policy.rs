@@ -188,7 +188,8 @@ fn import(server: &Server, id: &str) -> String {
 
 #[tokio::test]
 async fn what_the_host_does_not_open_is_refused_without_a_trace() {
-    let client = shared().client();
+    let server = shared();
+    let client = server.client();
     let sandbox = TestSandbox::create(&client).await;
     let count = client.sandboxes().await.unwrap().len();
     for closed in [LAN_NEIGHBOUR, METADATA, Ipv4Addr::LOCALHOST] {
