@@ -35,6 +35,7 @@ mod operations;
 mod pause;
 mod record;
 mod recovery;
+mod salvage;
 mod sandbox;
 mod scrub;
 mod service;

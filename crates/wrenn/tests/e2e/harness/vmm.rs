@@ -6,6 +6,11 @@ use rustix::process::{Pid, Signal, kill_process};
 
 /// Kills a sandbox's VMM, as a bug in it or the kernel's want of memory would.
 pub(crate) fn kill_vmm(data: &Path, sandbox: &str) {
+    signal_vmm(data, sandbox, Signal::KILL);
+}
+
+/// Sends a signal to a sandbox's VMM.
+pub(crate) fn signal_vmm(data: &Path, sandbox: &str, signal: Signal) {
     let folder = data.join("store/sandboxes").join(sandbox);
     let names = std::fs::read_dir(folder)
         .unwrap()
@@ -14,7 +19,7 @@ pub(crate) fn kill_vmm(data: &Path, sandbox: &str) {
     let pids: Vec<_> = vms.iter().flat_map(|vm| processes_in_group(vm)).collect();
     assert!(!pids.is_empty(), "{sandbox} has no process: {vms:?}");
     for pid in pids {
-        kill_process(pid, Signal::KILL).unwrap();
+        kill_process(pid, signal).unwrap();
     }
 }
 
