@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::{Method, StatusCode};
 use wrenn_api::{
     CreateSandbox, ExecRequest, ExecResponse, Health, Network, Paused, ResumeRequest, Resumed,
-    Sandbox, SandboxMetrics,
+    Sandbox, SandboxMetrics, Timing,
 };
 
 use crate::transport::{escape, whole};
@@ -23,6 +23,20 @@ impl Client {
             .call_with(Method::POST, "/v1/sandboxes", request)
             .await?;
         self.json(answer).await
+    }
+
+    /// The same, with how long the wait for its turn and each step took on the host, in their order.
+    pub async fn create_sandbox_timed(
+        &self,
+        request: &CreateSandbox,
+    ) -> Result<(Sandbox, Vec<Timing>)> {
+        let answer = self
+            .call_with(Method::POST, "/v1/sandboxes", request)
+            .await?;
+        let told = answer.headers().get("server-timing");
+        let timings = told.and_then(|told| told.to_str().ok()).map(timings);
+        let sandbox = self.json(answer).await?;
+        Ok((sandbox, timings.unwrap_or_default()))
     }
 
     /// Asks for a sandbox without waiting for it: what comes back is `pending`, and [`Client::sandbox`] tells how it
@@ -104,7 +118,37 @@ impl Client {
     }
 }
 
+/// What `Server-Timing` says: `queue;dur=0.004, slot;dur=9.250`. What has no duration is left out.
+fn timings(header: &str) -> Vec<Timing> {
+    let one = |entry: &str| {
+        let (step, ms) = entry.trim().split_once(";dur=")?;
+        Some(Timing {
+            step: step.to_owned(),
+            ms: ms.parse().ok()?,
+        })
+    };
+    header.split(',').filter_map(one).collect()
+}
+
 /// The path of a sandbox, or of what belongs to it.
 pub(crate) fn at(id: &str, rest: &str) -> String {
     format!("/v1/sandboxes/{}{rest}", escape(id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timings_are_read_from_their_header() {
+        let told: Vec<_> = timings("queue;dur=0.004, cached, slot;dur=9.250")
+            .into_iter()
+            .map(|timing| (timing.step, timing.ms))
+            .collect();
+        assert_eq!(
+            told,
+            [("queue".to_owned(), 0.004), ("slot".to_owned(), 9.25)]
+        );
+        assert!(timings("").is_empty());
+    }
 }

@@ -518,6 +518,10 @@ pub(crate) enum Measured {
     Delete,
     /// Memory and disk put aside, and until the first exit code after that.
     Pause,
+    /// The jail, and what of a create is no step of it.
+    Overhead,
+    /// 50 sandboxes that come and go, 10 at a time, and what is left of them; agent and server when idle.
+    Churn,
     /// All of them.
     All,
 }

@@ -2,9 +2,11 @@
 //! that what the machine does otherwise hurts both.
 
 mod by_hand;
+mod churn;
 mod exec;
 mod figures;
 mod lifecycle;
+mod overhead;
 mod pause;
 mod server_memory;
 mod transfer;
@@ -76,6 +78,12 @@ async fn measure(bench: &Bench, what: Measured) -> Result<Vec<figures::Figure>> 
     }
     if wanted(Measured::Pause) {
         figures.extend(pause::measure(bench).await?);
+    }
+    if wanted(Measured::Overhead) {
+        figures.extend(overhead::measure(bench).await?);
+    }
+    if wanted(Measured::Churn) {
+        figures.extend(churn::measure(bench).await?);
     }
     Ok(figures)
 }

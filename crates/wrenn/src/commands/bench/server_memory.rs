@@ -51,6 +51,21 @@ impl Watch {
     }
 }
 
+/// What agent and server take together, in MiB, where what they share with others counts in parts; `None` where they cannot
+/// be found or looked at.
+pub(super) fn idle(data: &Path) -> Option<f64> {
+    let agent = proportional(owner(&data.join("lock"))?)?;
+    let server = proportional(owner(&data.join("server/lock"))?)?;
+    Some(f64::from(u32::try_from(agent + server).ok()?) / 1024.0)
+}
+
+/// A process's proportional set size in KiB. See proc_pid_smaps(5).
+fn proportional(pid: u32) -> Option<u64> {
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
+    let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
 /// The process that has locked a file, as the kernel tells it.
 fn owner(lock: &Path) -> Option<u32> {
     let inode = format!(":{}", fs::metadata(lock).ok()?.ino());
@@ -87,5 +102,6 @@ mod tests {
         file.try_lock().unwrap();
         assert_eq!(owner(&path), Some(std::process::id()));
         assert!(resident(std::process::id()).unwrap() > 1 << 20);
+        assert!(proportional(std::process::id()).unwrap() > 1 << 10);
     }
 }

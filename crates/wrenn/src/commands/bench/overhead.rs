@@ -1,0 +1,195 @@
+//! What a create pays for being safe and remembered: the jail, beside the same program without one, and what of a create is
+//! no step of it, the journal's writes above all, beside as many durable writes alone.
+
+use std::fs::File;
+use std::io::{Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use wrenn_client::api::{CreateSandbox, Timing};
+use wrenn_sys::cgroup::{Cgroup, Hierarchies, Limits};
+use wrenn_sys::program::Program;
+use wrenn_vmm::jail::{Access, JailSpec, Launch, Link, Mount};
+
+use super::Bench;
+use super::figures::{Figure, Samples};
+
+/// What is run with and without a jail: it does nothing.
+const PROGRAM: &str = "/usr/bin/true";
+/// A user that nobody is.
+const UID: u32 = 1_900_043;
+/// A create's durable writes in the journal: that it begins, and that it runs.
+const WRITES: usize = 2;
+/// About as long as the journal's record of a sandbox.
+const RECORD: [u8; 2048] = [b'r'; 2048];
+/// How long what the jail leaves may take to go.
+const END_LIMIT: Duration = Duration::from_secs(5);
+/// Steps that run side by side: the longer of them counts.
+const FIRST_STAGE: [&str; 2] = ["folder", "slot"];
+
+/// The two figures.
+pub(super) async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
+    let [mut jailed, mut bare, mut beside, mut durable] = <[Samples; 4]>::default();
+    for round in 0..bench.rounds {
+        bench.round("overhead", round);
+        if bench.hand.is_some() {
+            jailed.push_ms(in_jail(&bench.data).await?);
+            let begun = Instant::now();
+            Program::new(PROGRAM).run().await?;
+            bare.push_ms(begun.elapsed());
+            durable.push_ms(durable_writes(&bench.data)?);
+        }
+        beside.push_ms(beside_steps(bench).await?);
+    }
+    Ok(vec![
+        Figure::new(
+            "a program in the jail",
+            "ms",
+            "5 more, with the next",
+            &jailed,
+            &bare,
+        ),
+        Figure::new(
+            "create beside its steps",
+            "ms",
+            "5 more, with the last",
+            &beside,
+            &durable,
+        ),
+    ])
+}
+
+/// How long a create takes beside its steps: the journal, the database, and two calls.
+async fn beside_steps(bench: &Bench) -> Result<Duration> {
+    let request = CreateSandbox {
+        template: Some(bench.template.clone()),
+        ..Default::default()
+    };
+    let begun = Instant::now();
+    let (sandbox, timings) = bench.client.create_sandbox_timed(&request).await?;
+    let took = begun.elapsed();
+    bench.client.delete_sandbox(&sandbox.id).await?;
+    Ok(took.saturating_sub(Duration::from_secs_f64(in_steps(&timings) / 1e3)))
+}
+
+/// Milliseconds.
+fn in_steps(timings: &[Timing]) -> f64 {
+    let first = |timing: &&Timing| FIRST_STAGE.contains(&timing.step.as_str());
+    let longest = timings.iter().filter(first).map(|timing| timing.ms);
+    let rest = timings.iter().filter(|timing| !first(timing));
+    longest.fold(0.0, f64::max) + rest.map(|timing| timing.ms).sum::<f64>()
+}
+
+/// As many durable writes as a create has, on the journal's disk, into a file that has its blocks.
+fn durable_writes(data: &Path) -> Result<Duration> {
+    let mut file = tempfile_in(data)?;
+    file.write_all(&[0; WRITES * RECORD.len()])?;
+    file.sync_all()?;
+    file.seek(SeekFrom::Start(0))?;
+    let begun = Instant::now();
+    for _ in 0..WRITES {
+        file.write_all(&RECORD)?;
+        file.sync_data()?;
+    }
+    Ok(begun.elapsed())
+}
+
+/// A file without a name.
+fn tempfile_in(folder: &Path) -> Result<File> {
+    let path = folder.join(format!(".bench-{}", std::process::id()));
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .open(&path)
+        .with_context(|| format!("{} cannot be made", path.display()))?;
+    std::fs::remove_file(&path)?;
+    Ok(file)
+}
+
+/// How long a program takes from its start to its end in a jail like a VMM's, with the jail's making.
+async fn in_jail(data: &Path) -> Result<Duration> {
+    let folder = data.join(format!(".bench-jail-{}", std::process::id()));
+    let cgroup = Hierarchies::find()?.group(&format!("wrenn-bench-{}", std::process::id()), "jail");
+    std::fs::create_dir(&folder)?;
+    let took = run_in_jail(&folder, &cgroup).await;
+    let ended = cgroup.end(END_LIMIT).await;
+    std::fs::remove_dir_all(&folder)?;
+    ended?;
+    took
+}
+
+async fn run_in_jail(folder: &Path, cgroup: &Cgroup) -> Result<Duration> {
+    let helper = std::env::current_exe()?;
+    let log = File::options().write(true).open("/dev/null")?;
+    let root = folder.join("root");
+    std::fs::create_dir(&root)?;
+    let begun = Instant::now();
+    cgroup.create(Limits {
+        memory: 64 << 20,
+        cpu_milli: 1000,
+        pids: 8,
+    })?;
+    let spec = spec(root, cgroup);
+    let jailed = Launch {
+        helper: &helper,
+        spec: &spec,
+        fds: &[],
+        log: log.into(),
+    }
+    .start()
+    .await?;
+    jailed.process.ended().await;
+    Ok(begun.elapsed())
+}
+
+fn spec(root: PathBuf, cgroup: &Cgroup) -> JailSpec {
+    let link = |at: &str, target: &str| Link {
+        at: at.into(),
+        target: target.into(),
+    };
+    JailSpec {
+        cgroup: cgroup.doors(),
+        root,
+        mounts: vec![Mount {
+            from: "/usr".into(),
+            to: "usr".into(),
+            access: Access::Execute,
+        }],
+        links: vec![link("lib", "usr/lib"), link("lib64", "usr/lib64")],
+        devices: Vec::new(),
+        uid: UID,
+        file_size: 1 << 20,
+        program: PROGRAM.to_owned(),
+        args: Vec::new(),
+        env: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_side_by_side_count_once() {
+        let step = |step: &str, ms| Timing {
+            step: step.to_owned(),
+            ms,
+        };
+        let timings = [
+            step("queue", 1.0),
+            step("folder", 2.0),
+            step("slot", 9.0),
+            step("guest", 20.0),
+        ];
+        assert!((in_steps(&timings) - 30.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn durable_writes_leave_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        durable_writes(dir.path()).unwrap();
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+}
