@@ -154,7 +154,13 @@ async fn a_guest_with_more_to_write_than_there_is_room_is_not_paused() {
     settles(&full.sandbox, &["running"]).await;
     std::fs::remove_file(filler).unwrap();
     full.goes_on().await;
-    full.sandbox.pause().await;
+    // A write that began while there was no room may still stall it for a moment.
+    until(
+        "a pause once there is room",
+        Duration::from_secs(30),
+        || async { full.sandbox.client.pause(&full.sandbox.id).await.ok() },
+    )
+    .await;
     full.sandbox.resume().await;
     full.goes_on().await;
     let size = full.sandbox.sh("stat -c %s /root/unwritten").await;
