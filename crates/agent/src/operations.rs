@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use crate::archive::{EXPORT, IMPORT};
 use crate::pause::PAUSE;
 use crate::recovery::RECOVER;
+use crate::sandbox::NETWORK;
 use crate::steps::{CREATE, Leave, Plan, RESUME};
 
 /// Something that is done to a sandbox, step by step.
@@ -60,6 +61,10 @@ pub const OPERATIONS: &[Operation] = &[
     Operation {
         name: "import",
         points: || named(IMPORT),
+    },
+    Operation {
+        name: "network",
+        points: || named(NETWORK),
     },
     Operation {
         name: "recover",
