@@ -14,7 +14,7 @@ const MIB: u64 = 1 << 20;
 const KEPT: u64 = (8 << 20) + 2;
 
 /// What a flood may cost the server: some of the largest answers, in each form that they take on their way.
-const MEMORY: u64 = 192 * MIB;
+const MEMORY: u64 = 256 * MIB;
 
 /// What stands of a console on the host at most, in bytes: see `console::LONGEST_FILE` of the VMM.
 const CONSOLE_FILE: u64 = 256 << 10;

@@ -14,7 +14,13 @@ const RECOVERY: Duration = Duration::from_secs(30);
 /// Stops process 1 for as many seconds as it is told.
 const TRACE: &str = include_str!("attacks/trace.py");
 
-const FORK_BOMB: &str = "f() { f | f & }; f; sleep 600";
+/// Forks until nothing is left to fork with. Whoever is told to end it forks no more himself.
+const FORK_BOMB: &str = "sh -c 'f() { f | f & }; f' & exec sleep 600";
+
+/// Writes to its disk, in large pieces and in small ones, and waits for each to be there.
+const DISK_FLOOD: &str = "while :; do \
+    dd if=/dev/zero of=/root/large bs=1M count=64 conv=fsync 2>/dev/null; \
+    dd if=/dev/zero of=/root/small bs=4k count=1000 oflag=dsync 2>/dev/null; done";
 
 /// As root this ends the guest, since its machine is its own; how it ends is defined.
 const REBOOT: &str = "import ctypes; ctypes.CDLL(None).reboot(0x01234567)";
@@ -56,6 +62,8 @@ async fn a_guest_that_takes_all_it_has_answers_again() {
         "well\n"
     );
 
+    let begin = || Attack::begin(&attacked, DISK_FLOOD);
+    assert_undisturbed("a flood of the disk", &neighbour, begin, Attack::end).await;
     fills_its_disk(&attacked).await;
     attacked.delete().await;
     neighbour.delete().await;

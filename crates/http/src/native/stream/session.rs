@@ -112,9 +112,13 @@ async fn begin(start: StartCommand, app: &App, id: &SandboxId) -> Result<Command
 
 /// Kills a command with all its children, detached or not. What it still says is not passed on; its end is.
 async fn stop(command: &mut CommandStream, speaker: &CommandInput) -> Ending {
-    if let Err(fault) = speaker.signal(SIGKILL).await {
-        tracing::debug!(%fault, "a command was not stopped");
-        return Ending::Stop;
+    match speaker.signal(SIGKILL).await {
+        // It ended in between: its exit is on its way.
+        Err(fault) if fault.kind != ErrorKind::NotFound => {
+            tracing::debug!(%fault, "a command was not stopped");
+            return Ending::Stop;
+        }
+        _ => {}
     }
     let end = async {
         loop {
