@@ -267,8 +267,16 @@ impl Mounted {
     async fn mount(image: Image, root: &Path) -> Result<Self, Error> {
         // A device may have stayed: mounted here by the process before this one, or elsewhere, by who outlived it. A
         // second device for the same file would be a second, unknowing writer of the same file system.
-        let found = LoopDevice::find(image.file()).map_err(Error::io("look for", &devices()))?;
-        let device = match found {
+        let mut found =
+            LoopDevice::find_all(image.file()).map_err(Error::io("look for", &devices()))?;
+        // Of several the one that is mounted here already; another one is nobody's.
+        if let Some(mounted) = found
+            .iter()
+            .position(|device| is_mounted(device, root).unwrap_or(false))
+        {
+            found.swap(0, mounted);
+        }
+        let device = match found.into_iter().next() {
             Some(device) => device,
             None => LoopDevice::attach(image.file()).map_err(Error::io("attach", root))?,
         };
@@ -287,12 +295,8 @@ impl Mounted {
             .map_err(|error| Error::io("mount", root)(error.into()))
     }
 
-    /// Whether what stands at `root` is the file system on this device.
     fn is_mounted(&self, root: &Path) -> Result<bool, Error> {
-        let node = self.device.path();
-        let device = fs::metadata(&node).map_err(Error::io("find", &node))?;
-        let directory = fs::metadata(root).map_err(Error::io("find", root))?;
-        Ok(directory.dev() == device.rdev())
+        is_mounted(&self.device, root)
     }
 
     /// Allocates again what the image has lost.
@@ -308,6 +312,14 @@ impl Mounted {
         Program::new("xfs_growfs").arg("-d").arg(root).run().await?;
         Ok(())
     }
+}
+
+/// Whether what stands at `root` is the file system on this device.
+fn is_mounted(device: &LoopDevice, root: &Path) -> Result<bool, Error> {
+    let node = device.path();
+    let device = fs::metadata(&node).map_err(Error::io("find", &node))?;
+    let directory = fs::metadata(root).map_err(Error::io("find", root))?;
+    Ok(directory.dev() == device.rdev())
 }
 
 /// Unmounts the volume. A program that is being started has each descriptor of ours for a moment: busy is tried again.

@@ -450,3 +450,37 @@ fn fill(path: &Path) {
     let full = std::io::copy(&mut std::io::repeat(1), &mut file).unwrap_err();
     assert_eq!(full.kind(), std::io::ErrorKind::StorageFull, "{full}");
 }
+
+/// The volume opens by the device that it is mounted through, whatever else was attached to its image.
+#[test]
+fn a_stray_device_of_the_image_is_told_and_detached() {
+    use wrenn_model::leftover::{Kind, Owner};
+
+    in_private_mounts(async |dir| {
+        let data = Host::ext4(dir, 1 << 30).data("data");
+        drop(Volume::open(&data, CONFIG).await.unwrap());
+        let image = data.join("store.img");
+        run("losetup", &["--find", image.to_str().unwrap()]);
+        let volume = Volume::open(&data, CONFIG).await.unwrap();
+        assert!(mounted_at(&volume));
+        let all = || LoopDevice::find_all(&open_image(&data)).unwrap().len();
+        assert_eq!(all(), 2);
+        for left in wrenn_disk::leftovers(&data).unwrap() {
+            match left.owner {
+                Owner::Nobody => {
+                    assert_eq!(left.kind, Kind::LoopDevice);
+                    left.remove().await.unwrap();
+                }
+                ref own => assert_eq!(*own, Owner::Instance, "{left:?}"),
+            }
+        }
+        assert!(within_two_seconds(|| all() == 1));
+        // A dead agent's are its own too, and go by the same list.
+        drop(volume);
+        for left in wrenn_disk::leftovers(&data).unwrap() {
+            left.remove().await.unwrap();
+        }
+        assert!(within_two_seconds(|| all() == 0));
+        assert!(wrenn_disk::leftovers(&data).unwrap().is_empty());
+    });
+}

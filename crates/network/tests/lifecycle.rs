@@ -264,3 +264,55 @@ async fn ranges_are_chosen_recorded_and_defended() {
 fn open() -> NetworkPolicy {
     NetworkPolicy::default()
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_stands_is_listed_with_its_owner_and_goes_one_by_one() {
+    use wrenn_model::leftover::{Kind, Owner};
+
+    let bed = Bed::make().await;
+    let plan = bed.plan();
+    bed.network
+        .create(&plan, &Default::default())
+        .await
+        .unwrap();
+    let vm = plan.label.rsplit_once("-vm-").unwrap().1;
+    let vm = Owner::Vm(format!("vm-{vm}"));
+    let half = format!("w{}zzzzzzzz", bed.instance);
+    ip(&format!("link add {half} type veth"));
+    let metric = u32::from_str_radix(bed.instance.as_str(), 36).unwrap();
+    ip(&format!(
+        "route add unreachable 198.51.100.0/24 proto 119 metric {metric}"
+    ));
+    let recorded = wrenn_network::recorded(bed.state.path()).unwrap();
+    assert_eq!(recorded.as_ref(), Some(bed.network.ranges()));
+    let list = async || {
+        wrenn_network::leftovers(&bed.instance, recorded.as_ref())
+            .await
+            .unwrap()
+    };
+    let of = |kind: Kind, owner: Owner| (kind, owner);
+    let mut seen: Vec<_> = list()
+        .await
+        .into_iter()
+        .map(|left| (left.kind, format!("{:?}", left.owner)))
+        .collect();
+    seen.sort();
+    let mut expected: Vec<_> = [
+        of(Kind::Namespace, vm.clone()),
+        of(Kind::Link, vm),
+        of(Kind::Link, Owner::Vm("vm-zzzzzzzz".to_owned())),
+        of(Kind::Table, Owner::Instance),
+        of(Kind::Route, Owner::Instance),
+        of(Kind::Route, Owner::Instance),
+        of(Kind::Route, Owner::Nobody),
+    ]
+    .map(|(kind, owner)| (kind, format!("{owner:?}")))
+    .into();
+    expected.sort();
+    assert_eq!(seen, expected);
+    for left in list().await {
+        left.remove().await.unwrap();
+    }
+    assert!(list().await.is_empty());
+    bed.close().await;
+}

@@ -55,7 +55,16 @@ impl LoopDevice {
     /// # Errors
     /// The list of devices cannot be read.
     pub fn find(backing: &File) -> io::Result<Option<Self>> {
+        Ok(Self::find_all(backing)?.into_iter().next())
+    }
+
+    /// All devices that `backing` is attached to. More than one is somebody's mistake, to be found and ended.
+    ///
+    /// # Errors
+    /// The list of devices cannot be read.
+    pub fn find_all(backing: &File) -> io::Result<Vec<Self>> {
         let wanted = Identity::of(backing)?;
+        let mut all = Vec::new();
         for entry in fs::read_dir("/sys/block")? {
             let entry = entry?;
             let Some(number) = number(&entry.file_name().to_string_lossy()) else {
@@ -66,15 +75,13 @@ impl LoopDevice {
             }
             let status = open(&path(number)).and_then(|device| Ok((raw::status(&device)?, device)));
             match status {
-                Ok((found, device)) if found == wanted => {
-                    return Ok(Some(Self { number, device }));
-                }
+                Ok((found, device)) if found == wanted => all.push(Self { number, device }),
                 Ok(_) => {}
                 Err(error) if is_gone(&error) => {}
                 Err(error) => return Err(error),
             }
         }
-        Ok(None)
+        Ok(all)
     }
 
     /// Every device that has a file, with the name by which the kernel knows the file. A device that ends meanwhile is left

@@ -292,3 +292,63 @@ async fn kvm_is_used_only_where_a_guest_gets_on_and_the_verdict_is_kept() {
         lab.assert_gone(&spec).await;
     }
 }
+
+/// A process of a VMM's user that left its control group, a control group without one, a mount that the host sees.
+#[tokio::test]
+async fn what_virtual_machines_leave_is_listed_with_its_owner_and_goes() {
+    use std::os::unix::process::CommandExt;
+    use wrenn_model::leftover::{Kind, Owner};
+    use wrenn_sys::cgroup::{Hierarchies, Limits};
+
+    let dir = tempfile::tempdir().unwrap();
+    let (instance, vm) = (
+        wrenn_model::InstanceId::random(),
+        wrenn_model::VmId::random(),
+    );
+    let group = Hierarchies::find()
+        .unwrap()
+        .group(&format!("wrenn-{instance}"), vm.as_str());
+    let limits = Limits {
+        memory: 64 << 20,
+        cpu_milli: 500,
+        pids: 8,
+    };
+    group.create(limits).unwrap();
+    let user = 0x7000_0000 + std::process::id();
+    #[expect(clippy::disallowed_methods, reason = "a process that escaped")]
+    let mut stray = std::process::Command::new("sleep")
+        .arg("600")
+        .uid(user)
+        .spawn()
+        .unwrap();
+    let small = lab::SmallDisk::new(&made(&dir.path().join("sb-1").join(vm.as_str())), "1m");
+    let list = || {
+        let users = Some(user..user + 1);
+        wrenn_vmm::leftovers(&instance, users, dir.path()).unwrap()
+    };
+    let owner = Owner::Vm(vm.as_str().to_owned());
+    let seen: Vec<_> = list()
+        .into_iter()
+        .map(|left| (left.kind, left.owner))
+        .collect();
+    assert_eq!(
+        seen,
+        [
+            (Kind::Process, Owner::VmUser(user)),
+            (Kind::Cgroup, owner.clone()),
+            (Kind::JailMount, owner)
+        ]
+    );
+    for left in list() {
+        left.remove().await.unwrap();
+    }
+    assert!(list().is_empty());
+    assert!(!stray.wait().unwrap().success());
+    std::mem::forget(small);
+}
+
+/// The folder that a mount is in, made.
+fn made(folder: &std::path::Path) -> std::path::PathBuf {
+    std::fs::create_dir_all(folder).unwrap();
+    folder.join("root")
+}
