@@ -234,6 +234,6 @@ async fn a_paused_one_holds_no_place(server: &Server, client: &Client, running: 
     assert_eq!(resumed.timings[0].step, "queue");
     assert_eq!(
         paused.sh("stat -c %s /run/all").await,
-        format!("{}\n", LARGE * 3 / 4 << 20)
+        format!("{}\n", (LARGE * 3 / 4) << 20)
     );
 }
