@@ -8,6 +8,8 @@
 )]
 
 mod attempts;
+mod calls;
+mod kernel;
 mod surroundings;
 
 use serde_json::{Value, json};
@@ -28,8 +30,8 @@ fn look(host_pid: i32) -> Value {
     json!({
         "surroundings": surroundings::all(),
         "files": surroundings::files(),
-        "calls": attempts::calls(host_pid),
-        "list": attempts::list(),
+        "calls": calls::named(host_pid),
+        "list": calls::list(),
         "sockets": attempts::sockets(),
         "requests": attempts::requests(),
         "opens": attempts::opens(),
