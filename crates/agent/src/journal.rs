@@ -94,16 +94,10 @@ impl Journal {
     /// [`Error::Missing`] when there is none but `sandboxes` has something in it; [`Error::Foreign`]; else what the file
     /// system said.
     pub(crate) fn open(path: &Path, sandboxes: &Path) -> Result<(Self, Replay), Error> {
-        let replay = match replay(path)? {
-            Some(replay) => replay,
-            None if is_empty(sandboxes) => Replay::default(),
-            None => {
-                return Err(Error::Missing {
-                    path: path.to_owned(),
-                    sandboxes: sandboxes.to_owned(),
-                });
-            }
-        };
+        let replay = read(path, sandboxes)?;
+        if replay.damaged > 0 {
+            keep(path)?;
+        }
         let log = Log::open(path, &replay)?;
         let (requests, inbox) = mpsc::channel(1024);
         std::thread::Builder::new()
@@ -281,9 +275,19 @@ fn is_empty(folder: &Path) -> bool {
     std::fs::read_dir(folder).map_or(true, |mut entries| entries.next().is_none())
 }
 
-/// What the log at `path` holds, for somebody who will not write it.
-pub(crate) fn read(path: &Path) -> Result<Replay, Error> {
-    Ok(replay(path)?.unwrap_or_default())
+/// What the log at `path` holds. Nothing is written.
+///
+/// # Errors
+/// As [`Journal::open`].
+pub(crate) fn read(path: &Path, sandboxes: &Path) -> Result<Replay, Error> {
+    match replay(path)? {
+        Some(replay) => Ok(replay),
+        None if is_empty(sandboxes) => Ok(Replay::default()),
+        None => Err(Error::Missing {
+            path: path.to_owned(),
+            sandboxes: sandboxes.to_owned(),
+        }),
+    }
 }
 
 /// What the log at `path` holds; none when there is no log.
@@ -298,10 +302,9 @@ fn replay(path: &Path) -> Result<Option<Replay>, Error> {
         path: path.to_owned(),
     };
     let mut replay = frames::replay(&bytes).ok_or_else(foreign)?;
-    let kept = path.with_extension("damaged");
+    let kept = kept(path);
     if replay.damaged > 0 {
-        tracing::error!(places = replay.damaged, kept = %kept.display(), "the journal is damaged; it is kept");
-        keep(path, &kept).map_err(Error::io(&kept))?;
+        tracing::error!(places = replay.damaged, "the journal is damaged");
     } else if kept.exists() {
         tracing::error!(kept = %kept.display(), "the journal was damaged once: look at what runs, then remove what was kept of it");
         replay.damaged = 1;
@@ -309,11 +312,17 @@ fn replay(path: &Path) -> Result<Option<Replay>, Error> {
     Ok(Some(replay))
 }
 
-/// Gives the log a second name, under which it stays. The first that was kept is the one that tells most.
-fn keep(path: &Path, kept: &Path) -> io::Result<()> {
-    match std::fs::hard_link(path, kept) {
+/// Where a damaged log stays.
+fn kept(path: &Path) -> PathBuf {
+    path.with_extension("damaged")
+}
+
+/// Gives a damaged log a second name, under which it stays. The first that was kept is the one that tells most.
+fn keep(path: &Path) -> Result<(), Error> {
+    let kept = kept(path);
+    match std::fs::hard_link(path, &kept) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        linked => linked,
+        linked => linked.map_err(Error::io(&kept)),
     }
 }
 
@@ -413,7 +422,20 @@ mod tests {
         let path = dir.path().join("journal");
         std::fs::create_dir_all(dir.path().join("sandboxes/sb-x")).unwrap();
         assert!(matches!(open(&path), Err(Error::Missing { .. })));
+        let sandboxes = dir.path().join("sandboxes");
+        assert!(matches!(
+            read(&path, &sandboxes),
+            Err(Error::Missing { .. })
+        ));
         assert!(!path.exists());
+    }
+
+    #[tokio::test]
+    async fn who_only_reads_a_damaged_log_leaves_it_as_it_is() {
+        let (dir, path) = damaged(|bytes| bytes[HEADER + FRAME + 2] ^= 1).await;
+        let replay = read(&path, &dir.path().join("sandboxes")).unwrap();
+        assert_eq!(replay.damaged, 1);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
     #[tokio::test]

@@ -15,12 +15,15 @@ use crate::recovery::understood;
 /// # Errors
 /// When the journal or what stands cannot be read; nothing was touched then.
 pub async fn sweep(data: &DataDir, dry_run: bool) -> Result<Vec<Swept>, SweepError> {
-    let replay = journal::read(&data.path().join("journal"))
-        .map_err(cannot("the journal cannot be read"))?;
+    let (path, sandboxes) = (
+        data.path().join("journal"),
+        data.path().join("store/sandboxes"),
+    );
+    let replay = journal::read(&path, &sandboxes).map_err(cannot("the journal cannot be read"))?;
     let (records, foreign) = understood(&replay);
     let known = Known::from_records(&records, !foreign && replay.damaged == 0);
     let mut found = inventory(data.path(), data.instance(), SystemTime::now()).await?;
-    let begun = files::begun(&data.path().join("store/sandboxes"));
+    let begun = files::begun(&sandboxes);
     found.extend(begun.map_err(cannot("the store cannot be listed"))?);
     let socket = data.socket();
     if socket.exists() {
