@@ -33,7 +33,7 @@ impl Agent {
             if replay.records.contains_key(id.as_str()) {
                 continue;
             }
-            if let Some(record) = self.from_folder(&id).await {
+            if let Some(record) = self.seen_in_folder(&id).await {
                 changed.push(record.clone());
                 records.push(record);
             }
@@ -62,7 +62,7 @@ impl Agent {
     }
 
     /// A record of what a sandbox's folder shows.
-    async fn from_folder(&self, id: &SandboxId) -> Option<Record> {
+    async fn seen_in_folder(&self, id: &SandboxId) -> Option<Record> {
         let folder = self.host.sandboxes().join(id.as_str());
         let looked = folder.clone();
         let looked = blocking(move || {
