@@ -7,7 +7,7 @@ use wrenn_agent::{PAUSE, PauseStep};
 use wrenn_client::api::Paused;
 use wrenn_client::{Error, Result};
 
-use crate::harness::{Server, SmallDisk, TestSandbox, Witness, until};
+use crate::harness::{Server, SmallDisk, TestSandbox, Witness, shell, until};
 use crate::pause_faults::{arm, holdings, settles};
 
 /// What the guest writes into its memory before each pause, in MiB.
@@ -153,14 +153,15 @@ async fn a_guest_with_more_to_write_than_there_is_room_is_not_paused() {
     eprintln!("refused after {:?}", began.elapsed());
     settles(&full.sandbox, &["running"]).await;
     std::fs::remove_file(filler).unwrap();
-    full.goes_on().await;
-    // A write that began while there was no room may still stall it for a moment.
-    until(
-        "a pause once there is room",
-        Duration::from_secs(30),
-        || async { full.sandbox.client.pause(&full.sandbox.id).await.ok() },
-    )
+    // A write that began while there was no room may still stall it, until the next look for room, a second later.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    until("an answer", Duration::from_secs(30), || async {
+        let request = shell("true");
+        full.sandbox.exec(&request).await.ok()
+    })
     .await;
+    full.goes_on().await;
+    full.sandbox.pause().await;
     full.sandbox.resume().await;
     full.goes_on().await;
     let size = full.sandbox.sh("stat -c %s /root/unwritten").await;
