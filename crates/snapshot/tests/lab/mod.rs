@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::FallocateFlags;
 use wrenn_disk::{Disk, Layer, Qcow2};
 use wrenn_model::{
-    Isolation, MiB, NetworkPolicy, OnTimeout, Platform, SandboxId, SandboxSpec, TemplateName, VmmKind,
+    Isolation, MiB, NetworkPolicy, OnTimeout, Platform, SandboxId, SandboxSpec, TemplateName,
+    VmmKind,
 };
 use wrenn_snapshot::{Error, Facts, Generation, Generations, Next, base_root};
 use wrenn_sys::extents::Piece;
