@@ -121,7 +121,7 @@ pub(crate) async fn stepping<T>(
             let machine = parts.and_then(|parts| parts.machine.get());
             tokio::select! {
                 biased;
-                () = doomed(parts) => Err(Failed::of(ErrorKind::Conflict, "the sandbox is being destroyed")),
+                () = doomed(parts) => Err(going()),
                 hit = host.failpoints.hit(point, machine.map(Arc::as_ref)) => {
                     hit.map_err(|reason| Failed::of(ErrorKind::AgentError, reason))
                 }
@@ -134,6 +134,11 @@ pub(crate) async fn stepping<T>(
         .catch_unwind()
         .await
         .unwrap_or_else(|_| Err(Failed::of(ErrorKind::Internal, "it panicked")));
+    let done = match done {
+        // Its machine was ended under it: whatever it met then is no failure of its own.
+        Err(_) if parts.is_some_and(|parts| parts.doomed.is_cancelled()) => Err(going()),
+        done => done,
+    };
     let took = began.elapsed();
     tracing::debug!(step, ?took, ok = done.is_ok(), "stepped");
     let error = done.as_ref().err().map(|failed| failed.kind);
@@ -144,6 +149,10 @@ pub(crate) async fn stepping<T>(
         reason: failed.reason,
         remedy: failed.remedy,
     })
+}
+
+fn going() -> Failed {
+    Failed::of(ErrorKind::Conflict, "the sandbox is being destroyed")
 }
 
 async fn doomed(parts: Option<&Parts>) {

@@ -231,11 +231,15 @@ impl Agent {
             .close()
             .await
             .map_err(|error| failed("the network could not be given back", &error))?;
-        self.host
-            .volume
-            .close()
-            .await
-            .map_err(|error| failed("the store could not be unmounted", &error))?;
+        match self.host.volume.close().await {
+            // Closed it is, and no sandbox could be taken up any more; its device goes with whoever still holds it.
+            Err(error @ wrenn_disk::Error::Held { .. }) => {
+                tracing::warn!(error = chain(&error), "the store is held elsewhere");
+            }
+            closed => {
+                closed.map_err(|error| failed("the store could not be unmounted", &error))?;
+            }
+        }
         self.down.cancel();
         Ok(taken)
     }

@@ -106,7 +106,12 @@ impl Sandbox {
             }
             Err(error) => {
                 tracing::warn!(%error, "the pause failed");
-                self.fail(error.fault("the sandbox was not paused and runs on"));
+                let what = if parts.doomed.is_cancelled() {
+                    "the sandbox was not paused"
+                } else {
+                    "the sandbox was not paused and runs on"
+                };
+                self.fail(error.fault(what));
                 // The rename may have happened before whatever failed.
                 self.newer_generation().await.unwrap_or_default()
             }

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use nix::mount::{MsFlags, mount};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use tempfile::TempDir;
 use wrenn_client::api::CreateSandbox;
@@ -43,6 +43,12 @@ fn own_mounts(dir: &Path) {
     unshare(CloneFlags::CLONE_NEWNS).unwrap();
     let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
     mount(None::<&str>, "/", None::<&str>, private, None::<&str>).unwrap();
+    // The stores of other tests came along: they could not be given back while they are mounted here too.
+    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
+    let roots = mounts.lines().filter_map(|line| line.split(' ').nth(1));
+    for store in roots.filter(|root| root.ends_with("/store")) {
+        umount2(store, MntFlags::MNT_DETACH).unwrap();
+    }
     let kvm = Path::new("/dev/kvm");
     if kvm.exists() {
         let file = dir.join("kvm");
