@@ -3,6 +3,17 @@
 import { KEY, enter, expect, newest, picture, row, test } from "./fixture.js";
 
 const wait = (ms) => new Promise((done) => setTimeout(done, ms));
+const refreshed = (page) => page.waitForResponse((answer) => answer.url().includes("/v1/sandboxes?"));
+
+// Lets time pass until something has happened. The page asks again only when it has had its last answer, so that no number of
+// seconds is the right one.
+async function passUntil(page, happening) {
+  let over = false;
+  const done = () => (over = true);
+  happening.then(done, done);
+  while (!over) await page.clock.runFor(1000);
+  await happening;
+}
 
 test("it comes with a policy, which holds", async ({ page }) => {
   const answer = await page.goto("/test");
@@ -77,7 +88,6 @@ test("the list refreshes by itself, and disturbs nobody", async ({ page, api }) 
   await enter(page);
   // From here on time passes only when the test says so.
   await page.clock.pauseAt(Date.now() + 60_000);
-  const refreshed = () => page.waitForResponse((answer) => answer.url().includes("/v1/sandboxes?"));
 
   const template = page.getByLabel("Template", { exact: true });
   await template.fill("half a na");
@@ -85,7 +95,7 @@ test("the list refreshes by itself, and disturbs nobody", async ({ page, api }) 
   await page.evaluate(() => window.scrollTo(0, 120));
   const second = await api.create({ memory_mb: 256 });
   await expect(row(page, second)).toHaveCount(0);
-  await Promise.all([refreshed(), page.clock.runFor(5000)]);
+  await passUntil(page, refreshed(page));
   await expect(row(page, second).locator(".badge")).toHaveText("running");
   await expect(template).toBeFocused();
   await expect(template).toHaveValue("half a na");
@@ -95,7 +105,7 @@ test("the list refreshes by itself, and disturbs nobody", async ({ page, api }) 
   // A row that somebody is in stays the same row.
   const destroy = row(page, first).getByRole("button", { name: "Destroy" });
   await destroy.focus();
-  await Promise.all([refreshed(), page.clock.runFor(5000)]);
+  await passUntil(page, refreshed(page));
   await expect(destroy).toBeFocused();
 
   await page.getByLabel("Refresh every 5 s").uncheck();
@@ -105,7 +115,7 @@ test("the list refreshes by itself, and disturbs nobody", async ({ page, api }) 
   await wait(200);
   expect(asked).toBe(0);
   await page.getByLabel("Refresh every 5 s").check();
-  await Promise.all([refreshed(), page.clock.runFor(5000)]);
+  await passUntil(page, refreshed(page));
   expect(asked).toBe(1);
 });
 
@@ -115,12 +125,12 @@ test("a server that is away is told of once, and its return too", async ({ page 
   await page.clock.pauseAt(Date.now() + 60_000);
   await page.route("**/v1/sandboxes?*", (route) => route.abort());
   for (let round = 0; round < 3; round++) {
-    await Promise.all([page.waitForEvent("requestfailed"), page.clock.runFor(5000)]);
+    await passUntil(page, page.waitForEvent("requestfailed"));
   }
   await expect(page.locator("#list-problem")).toContainText("does not answer");
   await expect(page.locator("#log li")).toHaveCount(1);
   await page.unroute("**/v1/sandboxes?*");
-  await page.clock.runFor(5000);
+  await passUntil(page, refreshed(page));
   await expect(newest(page)).toContainText("is back");
   await expect(page.locator("#list-problem")).toBeEmpty();
 });
