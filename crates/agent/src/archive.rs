@@ -13,7 +13,7 @@ use wrenn_snapshot::{Generation, Generations};
 use wrenn_sys::durable;
 
 use crate::Agent;
-use crate::failure::{Failed, StepError, stepping};
+use crate::failure::{Failed, StepError, internal, stepping};
 use crate::handle::Handle;
 use crate::record::{self, Keys, Pause, Record};
 use crate::sandbox::Start;
@@ -268,14 +268,6 @@ fn paused(handle: &Handle) -> Result<Pause, Fault> {
             "pause it first",
         )
     })
-}
-
-fn internal(error: impl std::fmt::Display) -> Fault {
-    Fault::new(
-        ErrorKind::Internal,
-        error.to_string(),
-        "see the agent's log",
-    )
 }
 
 /// Passes on what is written, in pieces. For threads that may wait.

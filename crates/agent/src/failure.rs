@@ -33,6 +33,15 @@ impl StepError {
     }
 }
 
+/// What a caller is told of our own mistake, a panic in a thread say.
+pub(crate) fn internal(error: impl std::fmt::Display) -> Fault {
+    Fault::new(
+        ErrorKind::Internal,
+        error.to_string(),
+        "see the agent's log",
+    )
+}
+
 /// A failure inside a step.
 #[derive(Debug)]
 pub(crate) struct Failed {

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use wrenn_disk::{Layer, Volume, VolumeConfig};
 use wrenn_guest_image::{Cache, Images, Progress, Reuse};
-use wrenn_model::{ErrorKind, Fault, Isolation, MiB, SandboxSpec, Subnet, VmId};
+use wrenn_model::{Fault, Isolation, MiB, SandboxSpec, Subnet, VmId};
 use wrenn_network::{Network, Ranges};
 use wrenn_snapshot::Root;
 use wrenn_vmm::{Qemu, QemuConfig, Vmm};
@@ -19,6 +19,7 @@ use wrenn_vmm::{Qemu, QemuConfig, Vmm};
 use crate::admission::{Admission, Limits, Place};
 use crate::data_dir::DataDir;
 use crate::failpoint::Failpoints;
+use crate::failure::internal;
 use crate::metrics::Metrics;
 use crate::record::{Home, Keys, Origin, Vm};
 use crate::steps::blocking;
@@ -271,13 +272,7 @@ impl Host {
         let (host, spec) = (self.clone(), spec.clone());
         tokio::task::spawn_blocking(move || host.admission.admit(&host.volume, &spec))
             .await
-            .map_err(|error| {
-                Fault::new(
-                    ErrorKind::Internal,
-                    error.to_string(),
-                    "see the agent's log",
-                )
-            })?
+            .map_err(internal)?
     }
 
     /// The user id of the VMM in a slot: nobody else on this machine has it.
@@ -287,7 +282,11 @@ impl Host {
 
     /// Names all that a virtual machine of a sandbox will own, before any of it exists.
     pub(crate) fn plan_vm(&self, home: &Home, slot_index: u16, origin: Origin) -> Vm {
-        let id = VmId::random();
+        self.name_vm(home, VmId::random(), slot_index, origin)
+    }
+
+    /// All that the virtual machine of this id owns.
+    pub(crate) fn name_vm(&self, home: &Home, id: VmId, slot_index: u16, origin: Origin) -> Vm {
         let folder = home.folder.join(id.as_str());
         Vm {
             origin,

@@ -72,6 +72,7 @@ pub use steps::{CREATE, Plan, RESUME, Step};
 pub use sweep::{Outcome, SweepError, Swept, sweep_dead};
 
 use admission::Purpose;
+use failure::internal;
 use handle::Handle;
 use journal::{Journal, Replay};
 use record::{Home, Origin, Record};
@@ -356,11 +357,7 @@ impl Agent {
                 "list the templates with GET /v1/snapshots, or build it with `wrenn template build`",
             )),
             Ok(Err(error)) => Err(images_fault(&error)),
-            Err(error) => Err(Fault::new(
-                ErrorKind::Internal,
-                error.to_string(),
-                "see the agent's log",
-            )),
+            Err(error) => Err(internal(error)),
         }
     }
 
@@ -368,13 +365,7 @@ impl Agent {
         let host = self.host.clone();
         tokio::task::spawn_blocking(move || host.images.templates())
             .await
-            .map_err(|error| {
-                Fault::new(
-                    ErrorKind::Internal,
-                    error.to_string(),
-                    "see the agent's log",
-                )
-            })?
+            .map_err(internal)?
             .map_err(|error| images_fault(&error))
     }
 

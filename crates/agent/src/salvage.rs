@@ -7,14 +7,13 @@
 
 use std::path::Path;
 
-use wrenn_disk::Layer;
 use wrenn_model::lifecycle::{Reason, State};
 use wrenn_model::{MiB, NetworkPolicy, OnTimeout, SandboxId, SandboxSpec, VmId};
 use wrenn_snapshot::Generations;
 
 use crate::Agent;
 use crate::journal::Replay;
-use crate::record::{self, Home, Keys, Origin, Record, Vm};
+use crate::record::{self, Home, Origin, Record};
 use crate::steps::blocking;
 use crate::time::now_ms;
 use wrenn_model::chain;
@@ -95,32 +94,13 @@ impl Agent {
             state: State::Error(lost()),
             created_ms: created_ms.unwrap_or_else(now_ms),
             started_ms: None,
-            vm: vm.map(|vm| self.named(&home, vm)),
+            // Its slot is not known, and nothing is found by the address of this one.
+            vm: vm.map(|id| self.host.name_vm(&home, id, 0, Origin::Template)),
             pause: None,
             lost_since_ms: None,
             home,
             spec,
         })
-    }
-
-    /// All that a virtual machine of this id owns; its address is not known, and nothing is found by it.
-    fn named(&self, home: &Home, id: VmId) -> Vm {
-        let folder = home.folder.join(id.as_str());
-        Vm {
-            origin: Origin::Template,
-            slot: self.host.network.plan(0, &id),
-            uid: self.host.uid(0),
-            layer: Layer {
-                overlay: folder.join("disk.qcow2"),
-                base: home.base.clone(),
-                virtual_size: home.virtual_size,
-            },
-            keys: Keys::random(),
-            platform: None,
-            machine: None,
-            folder,
-            id,
-        }
     }
 }
 

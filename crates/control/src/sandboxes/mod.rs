@@ -103,10 +103,7 @@ impl Sandboxes {
     /// # Errors
     /// `not_found`, `invalid_state` when it is no more, or what the agent says.
     pub async fn console(&self, id: &SandboxId) -> Result<Bytes, Fault> {
-        let row = self.row(id).await?;
-        if row.status == Status::Stopped {
-            return Err(not_running(&row));
-        }
+        let row = self.standing(id).await?;
         let told = self.core.agent.console(id).await;
         self.explain(row, told).await
     }
@@ -116,10 +113,7 @@ impl Sandboxes {
     /// # Errors
     /// `not_found`, `invalid_state` when it is no more, or what the agent says.
     pub async fn usage(&self, id: &SandboxId) -> Result<Usage, Fault> {
-        let row = self.row(id).await?;
-        if row.status == Status::Stopped {
-            return Err(not_running(&row));
-        }
+        let row = self.standing(id).await?;
         let told = self.core.agent.usage(id).await;
         self.explain(row, told).await
     }
@@ -229,6 +223,15 @@ impl Sandboxes {
             Status::Paused if row.auto_resume => Ok(row),
             _ => Err(not_running(&row)),
         }
+    }
+
+    /// A sandbox that is not over.
+    async fn standing(&self, id: &SandboxId) -> Result<Sandbox, Fault> {
+        let row = self.row(id).await?;
+        if row.status == Status::Stopped {
+            return Err(not_running(&row));
+        }
+        Ok(row)
     }
 
     async fn row(&self, id: &SandboxId) -> Result<Sandbox, Fault> {

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
+use wrenn_sys::process;
 
 /// Watches the resident memory of the two processes that work on a data directory.
 #[derive(Debug)]
@@ -81,12 +82,8 @@ fn owner(lock: &Path) -> Option<u32> {
 
 /// A process's resident memory in bytes.
 fn resident(pid: u32) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
-    Some(kib << 10)
+    let used = process::usage(pid.try_into().ok()?).ok()??;
+    Some(used.resident)
 }
 
 #[cfg(test)]
