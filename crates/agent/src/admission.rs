@@ -164,9 +164,9 @@ impl Admission {
         self.lock().slots = SlotIndexes::new(slots);
     }
 
-    /// From now on nobody gets a place, or (with `false`) everybody again.
-    pub(crate) fn close(&self, closed: bool) {
-        self.lock().closed = closed;
+    /// From now on nobody gets a place.
+    pub(crate) fn close(&self) {
+        self.lock().closed = true;
     }
 
     /// Takes a place in the queue of those who are to start.
@@ -305,11 +305,9 @@ mod tests {
     #[test]
     fn once_closed_nobody_gets_in() {
         let admission = admission();
-        admission.close(true);
+        admission.close();
         let fault = admission.promise(&ROOM, demand(1)).unwrap_err();
         assert_eq!(fault.kind, ErrorKind::Unavailable);
-        admission.close(false);
-        admission.promise(&ROOM, demand(1)).unwrap();
     }
 
     #[test]

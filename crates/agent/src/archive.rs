@@ -144,7 +144,7 @@ impl Agent {
             )
         };
         // Until it has a record, this alone says that what is unpacked belongs to somebody.
-        let Some(_claim) = self.table.claim(&id) else {
+        let Some(claim) = self.table.claim(&id) else {
             return Err(there());
         };
         let folder = self.host.sandboxes().join(id.as_str());
@@ -176,7 +176,7 @@ impl Agent {
             parts: Parts::default(),
         };
         let handle = self
-            .add(start, Some(Event::Imported))
+            .add(start, Some(Event::Imported), Some(&claim))
             .map_err(|_| there())?;
         handle.started().await?;
         Ok(handle)

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
 use wrenn_model::lifecycle::{Reason, State};
 use wrenn_model::{ErrorKind, Fault, NetworkPolicy, SandboxSpec, Status, VmId};
 
@@ -80,6 +81,8 @@ pub(crate) struct Shared {
     pub(crate) activity: Arc<Activity>,
     /// Of the VM that it has now.
     parts: Arc<Mutex<Arc<Parts>>>,
+    /// Somebody wants it gone: no step of whatever is under way begins any more, also of another VM that it would get.
+    pub(crate) doomed: CancellationToken,
     /// Why it did not start, for those who wait for it.
     pub(crate) failure: Arc<OnceLock<Fault>>,
     /// How long its creation took: the wait for its turn, and each step.
@@ -92,6 +95,7 @@ impl Shared {
     fn new(parts: Parts) -> Self {
         Self {
             activity: Arc::new(Activity::new()),
+            doomed: parts.doomed.clone(),
             parts: Arc::new(Mutex::new(Arc::new(parts))),
             failure: Arc::default(),
             created: Arc::default(),
@@ -106,7 +110,7 @@ impl Shared {
 
     /// There will be another VM.
     pub(crate) fn renew_parts(&self) -> Arc<Parts> {
-        let parts = Arc::new(Parts::default());
+        let parts = Arc::new(Parts::of(&self.doomed));
         *lock(&self.parts) = parts.clone();
         parts
     }
@@ -222,9 +226,9 @@ impl Handle {
 
     /// Returns when nothing of it is left. What is under way comes to its end first; it does not get far.
     pub(crate) async fn destroy(&self, reason: Reason) {
+        self.shared.doomed.cancel();
         self.abandon();
         let parts = self.shared.parts();
-        parts.doomed.cancel();
         // A VMM that is silent would hold up whoever talks to it. One that is not talked to ends in its turn.
         if self.state().transition().is_some()
             && let Some(machine) = parts.machine.get()

@@ -77,7 +77,7 @@ use handle::Handle;
 use journal::{Journal, Replay};
 use record::{Home, Origin, Record};
 use sandbox::{Sandbox, Start, refused};
-use table::Table;
+use table::{Claim, Table, Taken};
 use wrenn_model::chain;
 
 /// How often the store's room is looked at.
@@ -94,6 +94,17 @@ pub struct TakenDown {
     pub kept: u32,
 }
 
+/// How far an agent is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// It takes up what a former agent left.
+    Recovering,
+    /// It answers.
+    Ready,
+    /// Nothing wakes or begins any more. There is no way back: what guests are kept in may be given back already.
+    Closing,
+}
+
 /// The agent of one host.
 #[derive(Debug, Clone)]
 pub struct Agent {
@@ -105,8 +116,7 @@ pub struct Agent {
     began: SystemTime,
     /// Some record of the journal cannot be read: what no other one knows may be its.
     doubtful: Arc<AtomicBool>,
-    /// Recovery has ended.
-    ready: watch::Sender<bool>,
+    phase: watch::Sender<Phase>,
     /// The store is about to be given back: whoever reads in it stops.
     closing: CancellationToken,
     /// Everything was taken down; the agent is to end.
@@ -126,7 +136,7 @@ impl Agent {
             tasks: TaskTracker::new(),
             began: SystemTime::now(),
             doubtful: Arc::default(),
-            ready: watch::Sender::new(false),
+            phase: watch::Sender::new(Phase::Recovering),
             closing: CancellationToken::new(),
             down: CancellationToken::new(),
         };
@@ -179,7 +189,8 @@ impl Agent {
     /// Returns when recovery has ended.
     pub async fn recovered(&self) {
         // The sender lives in this value.
-        drop(self.ready.subscribe().wait_for(|ready| *ready).await);
+        let recovered = |phase: &Phase| *phase != Phase::Recovering;
+        drop(self.phase.subscribe().wait_for(recovered).await);
     }
 
     /// Ends when everything was taken down by [`Agent::take_down`].
@@ -189,20 +200,16 @@ impl Agent {
 
     /// Destroys every sandbox that lives, and gives the network and the store back. What is paused lies in the store and
     /// stays there.
+    ///
+    /// # Errors
+    /// What could not be given back. Nothing begins here any more all the same, since a guest without the host's rules would
+    /// be an open one; it may be asked again.
     pub async fn take_down(&self) -> Result<TakenDown, Fault> {
         self.recovered().await;
-        // Nothing wakes or begins any more, also what was asked for already.
-        self.ready.send_replace(false);
-        self.host.admission.close(true);
-        let taken = self.end_and_close().await;
-        if taken.is_err() {
-            self.host.admission.close(false);
-            self.ready.send_replace(true);
-        }
-        taken
-    }
-
-    async fn end_and_close(&self) -> Result<TakenDown, Fault> {
+        // Also what was asked for already does not begin.
+        self.phase.send_replace(Phase::Closing);
+        self.host.admission.close();
+        self.closing.cancel();
         let sandboxes = self.table.all();
         futures::future::join_all(sandboxes.iter().map(|handle| handle.settle())).await;
         let (kept, living): (Vec<_>, Vec<_>) = sandboxes
@@ -223,10 +230,9 @@ impl Agent {
             Fault::new(
                 ErrorKind::AgentError,
                 format!("{what}: {}", chain(error)),
-                "see the agent's log",
+                "see the agent's log, then run `wrenn down` again: until then nothing can be begun here",
             )
         };
-        self.closing.cancel();
         self.host
             .network
             .close()
@@ -251,14 +257,16 @@ impl Agent {
     }
 
     fn check_ready(&self) -> Result<(), Fault> {
-        if *self.ready.borrow() && !self.down.is_cancelled() {
-            return Ok(());
-        }
-        Err(Fault::new(
-            ErrorKind::Unavailable,
-            "the host agent is starting or ending",
-            "try again in a moment",
-        ))
+        let phase = *self.phase.borrow();
+        let (what, remedy) = match phase {
+            Phase::Ready => return Ok(()),
+            Phase::Recovering => ("the host agent is starting", "try again in a moment"),
+            Phase::Closing => (
+                "the host agent is being taken down",
+                "start Wrenn again: what is paused is there then",
+            ),
+        };
+        Err(Fault::new(ErrorKind::Unavailable, what, remedy))
     }
 
     fn find(&self, id: &str) -> Result<Arc<Handle>, Fault> {
@@ -287,9 +295,10 @@ impl Agent {
             waiting: Some(waiting),
             parts: steps::Parts::default(),
         };
-        let handle = match self.add(start, Some(Event::Boot)) {
+        let handle = match self.add(start, Some(Event::Boot), None) {
             Ok(handle) => handle,
-            Err(there) => return same(there, &spec).await,
+            Err(Taken::By(there)) => return same(there, &spec).await,
+            Err(Taken::Claimed) => return Err(another(&spec.id)),
         };
         let caller = Caller {
             handle: (!detached).then(|| handle.clone()),
@@ -299,15 +308,20 @@ impl Agent {
         Ok(handle)
     }
 
-    /// Gives a sandbox its task. The one that has its id already is the answer if there is one.
-    fn add(&self, start: Start, first: Option<Event>) -> Result<Arc<Handle>, Arc<Handle>> {
+    /// Gives a sandbox its task, unless its id is taken. `claim` is what the caller has on the id.
+    fn add(
+        &self,
+        start: Start,
+        first: Option<Event>,
+        claim: Option<&Claim>,
+    ) -> Result<Arc<Handle>, Taken> {
         let (sandbox, handle) = Sandbox::new(
             self.host.clone(),
             self.journal.clone(),
             self.table.clone(),
             start,
         );
-        self.table.insert(handle.clone())?;
+        self.table.insert(handle.clone(), claim)?;
         self.tasks.spawn(sandbox.run(first));
         Ok(handle)
     }
@@ -447,14 +461,15 @@ fn images_fault(error: &wrenn_guest_image::Error) -> Fault {
 /// The same request twice is one sandbox; another one under its id is a mistake.
 async fn same(there: Arc<Handle>, spec: &SandboxSpec) -> Result<Arc<Handle>, Fault> {
     if there.spec != *spec {
-        return Err(Fault::new(
-            ErrorKind::AlreadyExists,
-            format!("there is another sandbox {}", spec.id),
-            "use a new id",
-        ));
+        return Err(another(&spec.id));
     }
     there.started().await?;
     Ok(there)
+}
+
+fn another(id: &SandboxId) -> Fault {
+    let message = format!("there is another sandbox {id}");
+    Fault::new(ErrorKind::AlreadyExists, message, "use a new id")
 }
 
 /// Somebody who waits for a creation. Without them it is given up.

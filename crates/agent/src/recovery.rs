@@ -1,21 +1,22 @@
 //! After a start: every sandbox of the journal gets its task back. What runs goes on, what was half made is unmade, what
 //! was being unmade is finished, and what belongs to this instance without being known is swept.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, oneshot};
-use wrenn_model::ErrorKind;
+use wrenn_model::{ErrorKind, SandboxId};
 use wrenn_model::lifecycle::{Event, Reason, State};
 use wrenn_snapshot::Generation;
 use wrenn_vmm::{Identity, Machine, RunState};
 
-use crate::Agent;
+use crate::{Agent, Phase};
 use crate::failure::{Failed, StepError, stepping};
 use crate::handle::Handle;
 use crate::journal::Replay;
-use crate::record::{Record, Vm};
+use crate::record::Record;
 use crate::sandbox::{Sandbox, Start, keep_pause};
 use crate::steps::Parts;
 use wrenn_model::chain;
@@ -56,11 +57,14 @@ impl Agent {
             tracing::error!("little is swept, since not every record is understood");
             self.doubtful.store(true, Ordering::Relaxed);
         }
-        self.host
-            .admission
-            .occupy(records.iter().filter_map(living).map(|vm| vm.slot.index));
-        let records = records.into_iter();
-        let taken: Vec<_> = records.filter_map(|record| self.take_up(record)).collect();
+        let holders = holders(&records);
+        self.host.admission.occupy(holders.keys().copied());
+        let taken = records.into_iter().filter_map(|record| {
+            let held = record.vm.as_ref().map(|vm| vm.slot.index);
+            let held = held.filter(|slot| holders.get(slot) == Some(&record.spec.id));
+            self.take_up(record, held)
+        });
+        let taken: Vec<_> = taken.collect();
         let count = taken.len();
         let all = tokio::time::timeout(PATIENCE, futures::future::join_all(taken));
         if all.await.is_err() {
@@ -70,7 +74,7 @@ impl Agent {
         if let Err(error) = stepping(&self.host, SWEEP, SWEEP, None, None, sweep).await {
             tracing::error!(%error, "leftovers stay until the next start");
         }
-        self.ready.send_replace(true);
+        self.phase.send_replace(Phase::Ready);
         if let Err(error) = self.host.vmm.collect_builds().await {
             tracing::warn!(error = chain(&error), "VMM builds that nobody needs stay");
         }
@@ -78,9 +82,9 @@ impl Agent {
     }
 
     /// Gives a sandbox its task again, which begins by finding out what became of it; what comes back ends when it has.
-    fn take_up(&self, record: Record) -> Option<oneshot::Receiver<()>> {
-        let place =
-            living(&record).map(|vm| self.host.admission.reclaim(&record.spec, vm.slot.index));
+    /// `slot` is the one that it holds.
+    fn take_up(&self, record: Record, slot: Option<u16>) -> Option<oneshot::Receiver<()>> {
+        let place = slot.map(|slot| self.host.admission.reclaim(&record.spec, slot));
         let (mut sandbox, handle) = Sandbox::new(
             self.host.clone(),
             self.journal.clone(),
@@ -93,7 +97,7 @@ impl Agent {
             },
         );
         // Two records of one id can not be: the journal is a map.
-        self.table.insert(handle.clone()).ok()?;
+        self.table.insert(handle.clone(), None).ok()?;
         let (found_out, taken) = oneshot::channel();
         let agent = self.clone();
         self.tasks.spawn(async move {
@@ -235,10 +239,20 @@ impl Agent {
     }
 }
 
-/// The VM of a sandbox that has a place on this host; one that ended in an error has given it back.
-fn living(record: &Record) -> Option<&Vm> {
-    let vm = record.vm.as_ref();
-    vm.filter(|_| !matches!(record.state, State::Error(_)))
+/// Whose each slot is. What ended in an error gives its slot back after that is recorded, so that the slot may still stand,
+/// or may be somebody else's by now.
+fn holders(records: &[Record]) -> HashMap<u16, SandboxId> {
+    let mut holders = HashMap::new();
+    let failed = |record: &&Record| matches!(record.state, State::Error(_));
+    let living = records.iter().filter(|record| !failed(record));
+    for record in living.chain(records.iter().filter(failed)) {
+        // No slot has the number 0: it stands for one that nobody knows.
+        if let Some(vm) = record.vm.as_ref().filter(|vm| vm.slot.index != 0) {
+            let slot = holders.entry(vm.slot.index);
+            slot.or_insert_with(|| record.spec.id.clone());
+        }
+    }
+    holders
 }
 
 /// After a restart of the host everything that ran is gone, and a pause is what there is to go back to.
@@ -264,4 +278,53 @@ pub(crate) fn understood(replay: &Replay) -> (Vec<Record>, bool) {
         }
     }
     (records, foreign)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::Journal;
+
+    /// A sandbox that runs, in a slot.
+    fn running() -> Record {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal");
+        std::fs::write(&path, include_bytes!("../testdata/journal-2")).unwrap();
+        let (_journal, replay) = Journal::open(&path, &dir.path().join("sandboxes")).unwrap();
+        let (records, foreign) = understood(&replay);
+        assert!(!foreign);
+        let mut records = records.into_iter();
+        records
+            .find(|record| matches!(record.state, State::Running { .. }))
+            .unwrap()
+    }
+
+    fn failed(record: &Record) -> Record {
+        let mut failed = record.clone();
+        failed.spec.id = SandboxId::random();
+        failed.state = State::Error(Reason::GuestPanicked);
+        failed
+    }
+
+    #[test]
+    fn a_slot_that_an_error_may_not_have_given_back_is_nobody_elses() {
+        let living = running();
+        let slot = living.vm.as_ref().unwrap().slot.index;
+        let error = failed(&living);
+        let alone = holders(std::slice::from_ref(&error));
+        assert_eq!(alone, HashMap::from([(slot, error.spec.id.clone())]));
+        // It was given back, and somebody else got it since.
+        let both = [error, living.clone()];
+        assert_eq!(
+            holders(&both),
+            HashMap::from([(slot, living.spec.id.clone())])
+        );
+    }
+
+    #[test]
+    fn a_slot_that_nobody_knows_is_nobodys() {
+        let mut salvaged = failed(&running());
+        salvaged.vm.as_mut().unwrap().slot.index = 0;
+        assert!(holders(&[salvaged]).is_empty());
+    }
 }

@@ -138,7 +138,7 @@ impl Leave {
 pub(crate) struct Parts {
     /// Gives a creation or a resume up, between two steps or in the wait for the guest.
     pub(crate) cancel: CancellationToken,
-    /// Somebody wants the sandbox gone: no step of whatever is under way begins any more.
+    /// The sandbox's own: somebody wants it gone.
     pub(crate) doomed: CancellationToken,
     generation: OnceLock<Generation>,
     pub(crate) slot: OnceLock<Slot>,
@@ -159,6 +159,18 @@ pub(crate) struct Guest {
 }
 
 impl Parts {
+    /// What another VM of a sandbox is to be made of: one that is doomed already gets none.
+    pub(crate) fn of(doomed: &CancellationToken) -> Self {
+        let parts = Self {
+            doomed: doomed.clone(),
+            ..Self::default()
+        };
+        if doomed.is_cancelled() {
+            parts.cancel.cancel();
+        }
+        parts
+    }
+
     /// Takes up what a former agent made.
     pub(crate) fn adopt(&self, slot: Slot, machine: Arc<dyn Machine>, token: &str) {
         self.connect(guest::client(slot.dialer(), token));

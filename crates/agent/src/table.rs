@@ -20,6 +20,15 @@ pub(crate) struct Claim {
     id: SandboxId,
 }
 
+/// Why a sandbox cannot have its id.
+#[derive(Debug)]
+pub(crate) enum Taken {
+    /// This one has it.
+    By(Arc<Handle>),
+    /// Somebody makes or removes what one of this id owns.
+    Claimed,
+}
+
 impl Table {
     pub(crate) fn get(&self, id: &SandboxId) -> Option<Arc<Handle>> {
         self.lock().get(id).cloned()
@@ -29,13 +38,19 @@ impl Table {
         self.lock().values().cloned().collect()
     }
 
-    /// Puts a sandbox into the table. The one that already has its id is the answer if there is one.
-    pub(crate) fn insert(&self, handle: Arc<Handle>) -> Result<(), Arc<Handle>> {
+    /// Puts a sandbox into the table, unless its id is taken. `claim` is what the caller has on the id.
+    pub(crate) fn insert(&self, handle: Arc<Handle>, claim: Option<&Claim>) -> Result<(), Taken> {
+        let id = &handle.spec.id;
+        // Held while the claims are looked at: whoever claims the id after that finds the sandbox.
         let mut sandboxes = self.lock();
-        if let Some(there) = sandboxes.get(&handle.spec.id) {
-            return Err(there.clone());
+        if let Some(there) = sandboxes.get(id) {
+            return Err(Taken::By(there.clone()));
         }
-        sandboxes.insert(handle.spec.id.clone(), handle);
+        let ours = claim.is_some_and(|claim| claim.id == *id);
+        if !ours && self.claims().contains(id) {
+            return Err(Taken::Claimed);
+        }
+        sandboxes.insert(id.clone(), handle);
         Ok(())
     }
 
@@ -72,5 +87,71 @@ impl Table {
 impl Drop for Claim {
     fn drop(&mut self) {
         self.table.claims().remove(&self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::handle::View;
+    use crate::steps::Parts;
+    use wrenn_model::lifecycle::State;
+    use wrenn_model::{MiB, NetworkPolicy, OnTimeout, SandboxSpec};
+
+    fn handle(id: &SandboxId) -> Arc<Handle> {
+        let spec = SandboxSpec {
+            id: id.clone(),
+            template: "minimal".parse().unwrap(),
+            vcpus: 1,
+            memory: MiB(128),
+            timeout_sec: 1,
+            on_timeout: OnTimeout::None,
+            auto_resume: false,
+            hostname: String::new(),
+            metadata: BTreeMap::new(),
+            envs: BTreeMap::new(),
+            owner_id: String::new(),
+            network: NetworkPolicy::default(),
+        };
+        let view = View {
+            state: State::Pending,
+            pause: None,
+            started_ms: None,
+            lost_since_ms: None,
+            host_ip: String::new(),
+            disk_size: 0,
+            vm: None,
+            layer: None,
+            network: NetworkPolicy::default(),
+        };
+        Handle::new(spec, 0, view, Parts::default()).0
+    }
+
+    #[test]
+    fn an_id_is_one_sandboxes_or_whoever_claimed_its() {
+        let table = Arc::new(Table::default());
+        let id = SandboxId::random();
+        let claim = table.claim(&id).unwrap();
+        assert!(table.claim(&id).is_none());
+        let refused = table.insert(handle(&id), None).unwrap_err();
+        assert!(matches!(refused, Taken::Claimed));
+        table.insert(handle(&id), Some(&claim)).unwrap();
+        drop(claim);
+        let refused = table.insert(handle(&id), None).unwrap_err();
+        assert!(matches!(refused, Taken::By(there) if there.spec.id == id));
+        assert!(table.claim(&id).is_none());
+        table.remove(&id);
+        table.insert(handle(&id), None).unwrap();
+    }
+
+    #[test]
+    fn one_that_is_to_go_gets_no_other_machine() {
+        let handle = handle(&SandboxId::random());
+        assert!(!handle.shared.renew_parts().cancel.is_cancelled());
+        handle.shared.doomed.cancel();
+        let parts = handle.shared.renew_parts();
+        assert!(parts.cancel.is_cancelled() && parts.doomed.is_cancelled());
     }
 }

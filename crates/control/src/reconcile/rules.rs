@@ -7,7 +7,8 @@
 //! | running | as the agent says | stopped |
 //! | paused | as the agent says | error |
 //! | error | as the agent says | its pause is forgotten, if it had one |
-//! | stopped | as the agent says: it is there, whatever we were told | nothing |
+//! | stopped, since the agent had it no more | as the agent says: it is there, whatever we were told | nothing |
+//! | stopped, otherwise | destroy it: its creation came late, and a caller was told that it is no more | nothing |
 //! | none | adopted | |
 //!
 //! What the agent has in transition is left until it has settled. A row that is pausing or resuming while nobody here is at
@@ -59,6 +60,9 @@ pub(crate) fn decide(row: &Sandbox, seen: Option<&rpc::Sandbox>, now_ms: i64) ->
         }),
         (_, None) => become_(stopped(row, GONE, now_ms)),
         (status, Some(_)) if stopping && status != Status::Stopped => Action::Destroy,
+        (Status::Stopped, Some(seen)) if row.status_reason != GONE && seen.status != "stopped" => {
+            Action::Destroy
+        }
         (_, Some(seen)) => follow(row, seen, now_ms).map_or(Action::Nothing, become_),
     }
 }
@@ -232,7 +236,7 @@ mod tests {
             (Error, stopping, None, "stopped"),
             (Error, stopping, Some(("error", "")), "destroy"),
             (Stopped, None, None, ""),
-            (Stopped, None, Some(("running", "")), "running"),
+            (Stopped, None, Some(("running", "")), "destroy"),
         ] {
             let agent = agent.map(|(status, transition)| seen(status, transition, ""));
             let action = match decide(&row(status, transition), agent.as_ref(), 9) {
@@ -245,6 +249,22 @@ mod tests {
             };
             assert_eq!(action, becomes, "{status} {transition:?} against {agent:?}");
         }
+    }
+
+    #[test]
+    fn what_was_ended_does_not_come_back_by_a_creation_that_comes_late() {
+        let ended = |reason: &str| stopped(&row(Status::Running, None), reason, 1);
+        let late = seen("running", "", "");
+        for reason in [DESTROYED, INTERRUPTED, "its creator went away"] {
+            assert_eq!(decide(&ended(reason), Some(&late), 9), Action::Destroy);
+            assert_eq!(decide(&ended(reason), None, 9), Action::Nothing);
+            let gone = seen("stopped", "", "");
+            assert!(decide(&ended(reason), Some(&gone), 9) != Action::Destroy);
+        }
+        assert!(matches!(
+            decide(&ended(GONE), Some(&late), 9),
+            Action::Become(_)
+        ));
     }
 
     #[test]

@@ -108,7 +108,7 @@ impl Sandboxes {
         if !health.ready {
             return Err(Fault::new(
                 ErrorKind::Unavailable,
-                "the host agent is recovering",
+                "the host agent is starting or ending",
                 "ask again shortly",
             ));
         }

@@ -38,6 +38,7 @@ mod pause_races;
 mod pause_rounds;
 mod pause_timeout;
 mod restart;
+mod soak;
 mod start;
 mod stream;
 mod sweep;

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use wrenn_client::api::{CreateSandbox, StartCommand};
+use wrenn_client::api::{CreateSandbox, ResumeRequest, StartCommand};
 use wrenn_client::{Client, ExecEvent};
 
-use crate::harness::{MEMORY, Server, TestSandbox, until};
+use crate::harness::{MEMORY, Server, TestSandbox, until, wrenn};
 
 /// Counts in a file, for as long as it lives.
 async fn start_counting(client: &Client, sandbox: &TestSandbox) {
@@ -127,4 +127,39 @@ async fn down_ends_what_a_dead_wrenn_left() {
         || async { (client.sandbox(&sandbox.id).await.unwrap().status == "stopped").then_some(()) },
     )
     .await;
+}
+
+#[tokio::test]
+async fn a_down_that_fails_lets_nothing_begin_and_may_be_asked_again() {
+    let mut server = Server::start();
+    let client = server.client();
+    TestSandbox::create(&client).await;
+    let paused = TestSandbox::create(&client).await;
+    paused.pause().await;
+    // The store can not be unmounted while somebody is in it.
+    let held = std::fs::File::open(server.data().join("store/templates")).unwrap();
+    let refused = wrenn(&server.data()).arg("down").output().unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success(), "{said}");
+    assert!(said.contains("run `wrenn down` again"), "{said}");
+    // The rules that keep guests from the host are gone by now.
+    for begun in [
+        client.create_sandbox(&CreateSandbox::default()).await.err(),
+        client
+            .resume(&paused.id, &ResumeRequest::default())
+            .await
+            .err(),
+    ] {
+        let error = begun.expect("nothing begins any more");
+        assert_eq!(error.api().unwrap().code, "unavailable", "{error}");
+    }
+    drop(held);
+    assert!(server.down().status.success());
+    server.resume();
+    let paused = TestSandbox::of(
+        &server.client(),
+        server.client().sandbox(&paused.id).await.unwrap(),
+    );
+    paused.resume().await;
+    paused.delete().await;
 }

@@ -17,7 +17,7 @@ pub(crate) use apart::Apart;
 pub(crate) use attack::{Attack, python, python_with};
 pub(crate) use http::{Answer, request};
 pub(crate) use leaks::{kernel_scope, scope};
-pub(crate) use memory::Memory;
+pub(crate) use memory::{Memory, resident_memory};
 pub(crate) use neighbour::assert_undisturbed;
 pub(crate) use sandbox::{TestSandbox, assert_invalid_state, shell, start};
 pub(crate) use server::{Server, signal, wrenn};
