@@ -21,7 +21,7 @@ const MINUTES: u64 = 30;
 /// How many sandboxes live at a time.
 const LANES: u64 = 4;
 /// Between two deaths, at the least and at the most.
-const QUIET: (u64, u64) = (3, 15);
+const QUIET: (u64, u64) = (8, 40);
 /// How long anything may take until it succeeds, deaths in between included.
 const PATIENCE: Duration = Duration::from_secs(180);
 /// The label by which a creation is found again whose answer was lost.
