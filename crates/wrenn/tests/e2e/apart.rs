@@ -178,8 +178,8 @@ async fn either_half_ends_and_comes_back_under_running_sandboxes() {
         refused.api().is_some_and(|told| told.retryable),
         "{refused}"
     );
-    apart.start_agent();
     let begun = Instant::now();
+    apart.start_agent();
     assert_eq!(
         sandbox.sh("cat /proc/sys/kernel/random/boot_id").await,
         boot
