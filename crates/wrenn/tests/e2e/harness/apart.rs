@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 use wrenn_client::Client;
 
+use super::watch::watch;
 use super::{leaks, server, signal};
 
 /// The control plane's user: one that nobody is.
@@ -24,6 +25,7 @@ pub(crate) struct Apart {
 impl Apart {
     /// An installation of which nothing runs yet.
     pub(crate) fn new() -> Self {
+        watch();
         let dir = TempDir::with_prefix("wrenn-e2e-").unwrap();
         // The other user comes as far as its own folder; the agent's is root's.
         std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755)).unwrap();

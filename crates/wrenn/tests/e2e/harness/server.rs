@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use wrenn_client::Client;
 
 use super::leaks;
+use super::watch::watch;
 
 /// A server with a data directory of its own. Dropping it ends its sandboxes and checks that nothing is left.
 pub(crate) struct Server {
@@ -48,6 +49,7 @@ impl Server {
     }
 
     fn in_dir(dir: TempDir) -> Self {
+        watch();
         Self {
             dir,
             env: Vec::new(),
