@@ -17,12 +17,13 @@ use std::time::{Duration, Instant};
 use futures::StreamExt;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use rig::act::{Act, SETTLE_LIMIT, act, comes_to, prepare, prove};
+use rig::act::{SETTLE_LIMIT, act, comes_to, prepare, prove};
 use rig::client::Answer;
 use rig::lane::{Lane, fresh_id};
 use rig::pulse::as_busy;
 use rig::suite::{self, Case};
 use wrenn_agent::{OPERATIONS, Operation};
+use wrenn_testkit::act::Act;
 use wrenn_testkit::{vmm, world};
 
 /// What happens in a step. A step that hangs is one that took too long.
@@ -44,7 +45,7 @@ fn main() -> ExitCode {
     println!("seed {seed}: WRENN_MATRIX_SEED={seed} kills at the same moments");
     let mut random = seed;
     let trials = OPERATIONS.iter().flat_map(|operation| {
-        let act = Act::of(operation);
+        let act = Act::of(operation.name);
         blows(operation, act, &mut random).map(move |blow| Trial {
             operation,
             act,

@@ -1,5 +1,7 @@
-//! For tests: the world, a guest without a VM, a leak checker, a file system, a fake agent, a fake VMM. Never in the product.
+//! For tests: the world, a guest without a VM, a leak checker, a file system, a fake agent, a fake VMM, what
+//! tests of faults do. Never in the product.
 
+pub mod act;
 pub mod agent;
 pub mod guest;
 pub mod leaks;

@@ -12,6 +12,7 @@ mod cli;
 mod destroy;
 mod disk_full;
 mod exec;
+mod fault_walks;
 mod faults;
 mod faults_long;
 mod files;

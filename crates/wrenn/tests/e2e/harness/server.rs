@@ -85,6 +85,10 @@ impl Server {
         assert!(!status.success(), "the server ended well");
     }
 
+    pub(crate) fn is_running(&self) -> bool {
+        self.running.is_some()
+    }
+
     pub(crate) fn data(&self) -> PathBuf {
         self.dir.path().join("data")
     }
