@@ -20,7 +20,7 @@ use nix::unistd::Pid;
 use rig::act::{SETTLE_LIMIT, act, comes_to, prepare, prove};
 use rig::client::Answer;
 use rig::lane::{Lane, fresh_id};
-use rig::pulse::as_busy;
+use rig::pulse::{as_busy, idle};
 use rig::suite::{self, Case};
 use wrenn_agent::{OPERATIONS, Operation};
 use wrenn_testkit::act::Act;
@@ -33,8 +33,10 @@ const KILLS_MS: &[u64] = &[4, 15, 40, 100, 250];
 /// How many sandboxes a start finds, and how many are made at once.
 const CROWD: usize = 200;
 const AT_ONCE: usize = 4;
-/// How long such a start may take, beside a second lane.
-const CROWD_LIMIT: Duration = Duration::from_secs(5);
+/// How long such a start may take, with nothing beside it.
+const CROWD_LIMIT: Duration = Duration::from_secs(2);
+/// Which part of the processors must be idle before it, or others than this test take them.
+const QUIET: f64 = 0.7;
 
 fn main() -> ExitCode {
     if let Some(code) = vmm::run_if_asked().or_else(rig::agent::run_if_asked) {
@@ -123,6 +125,10 @@ impl Case for Trial {
             Blow::Silence => format!("{name}/silent"),
             Blow::Crowd => format!("{name}/{CROWD} at once"),
         }
+    }
+
+    fn alone(&self) -> bool {
+        matches!(self.blow, Blow::Crowd)
     }
 
     async fn run(&self, lane: &mut Lane) {
@@ -223,11 +229,20 @@ async fn crowd(lane: &mut Lane, id: &str) {
     made.into_iter().collect::<Answer>().unwrap();
     all.push(id.to_owned());
     lane.agent.kill();
+    let idle = idle(Duration::from_secs(1)).await;
     lane.start("limit=20000");
     lane.client.ready().await;
-    let took = lane.agent.began.elapsed();
-    println!("a start with {CROWD} sandboxes took {took:?}");
-    assert!(took < as_busy(CROWD_LIMIT), "{took:?}");
+    let (took, worked) = (lane.agent.began.elapsed(), lane.agent.worked());
+    println!(
+        "a start with {CROWD} sandboxes took {took:?}, of which it worked {worked:?}; before, {:.0} % were idle",
+        idle * 100.0
+    );
+    let limit = if idle < QUIET {
+        as_busy(CROWD_LIMIT)
+    } else {
+        CROWD_LIMIT
+    };
+    assert!(took < limit, "{took:?} of {limit:?}");
     lane.assert_undisturbed().await;
     for id in &all {
         lane.answers(id).await;
