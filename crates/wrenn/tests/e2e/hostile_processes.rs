@@ -1,5 +1,8 @@
 //! A guest that takes all that it has: processes, memory, disk, its agent's port. And one that goes for its agent.
 
+use std::fs::File;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use wrenn_client::api::ExecRequest;
@@ -17,6 +20,13 @@ const TRACE: &str = include_str!("attacks/trace.py");
 /// Forks until nothing is left to fork with. Whoever is told to end it forks no more himself.
 const FORK_BOMB: &str = "sh -c 'f() { f | f & }; f' & exec sleep 600";
 
+/// Takes memory until its kernel ends it.
+const EAT: &str = "held = []\nwhile True: held.append(bytearray(1 << 20))";
+
+/// The same without end.
+const MEMORY_EATER: &str =
+    "while :; do python3 -c 'held = []\nwhile True: held.append(bytearray(1 << 20))'; done";
+
 /// Writes to its disk, in large pieces and in small ones, and waits for each to be there.
 const DISK_FLOOD: &str = "while :; do \
     dd if=/dev/zero of=/root/large bs=1M count=64 conv=fsync 2>/dev/null; \
@@ -24,6 +34,12 @@ const DISK_FLOOD: &str = "while :; do \
 
 /// As root this ends the guest, since its machine is its own; how it ends is defined.
 const REBOOT: &str = "import ctypes; ctypes.CDLL(None).reboot(0x01234567)";
+
+/// Where a layer says how large its disk is, in bytes from its beginning: the qcow2 header.
+const DISK_SIZE_AT: u64 = 24;
+/// Which part of a disk the tables of a full layer take at the most, and what they take at the least, in bytes.
+const TABLES_PART: u64 = 1000;
+const TABLES_LEAST: u64 = 1 << 20;
 
 #[tokio::test]
 async fn a_guest_that_takes_all_it_has_answers_again() {
@@ -46,10 +62,13 @@ async fn a_guest_that_takes_all_it_has_answers_again() {
     threads.end().await;
     recovers(&attacked).await;
 
+    let begin = || Attack::begin(&attacked, MEMORY_EATER);
+    assert_undisturbed("an eater of memory", &neighbour, begin, Attack::end).await;
+    recovers(&attacked).await;
     let eaten = attacked
         .exec(&ExecRequest {
             timeout_sec: Some(60),
-            ..python("held = []\nwhile True: held.append(bytearray(1 << 20))")
+            ..python(EAT)
         })
         .await
         .unwrap();
@@ -65,6 +84,7 @@ async fn a_guest_that_takes_all_it_has_answers_again() {
     let begin = || Attack::begin(&attacked, DISK_FLOOD);
     assert_undisturbed("a flood of the disk", &neighbour, begin, Attack::end).await;
     fills_its_disk(&attacked).await;
+    assert_layer_within_its_disk(&server.data(), &attacked.id);
     attacked.delete().await;
     neighbour.delete().await;
 }
@@ -94,6 +114,30 @@ async fn fills_its_disk(sandbox: &TestSandbox) {
     );
 }
 
+/// That what a guest wrote takes no more of the host than the disk that it was promised and the tables that lead there: by
+/// blocks, and by the layer's end.
+fn assert_layer_within_its_disk(data: &Path, sandbox: &str) {
+    let folder = data.join("store/sandboxes").join(sandbox);
+    let layers: Vec<File> = std::fs::read_dir(folder)
+        .unwrap()
+        .filter_map(|entry| File::open(entry.unwrap().path().join("disk.qcow2")).ok())
+        .collect();
+    assert_eq!(layers.len(), 1, "the layers of one virtual machine");
+    let mut promised = [0; 8];
+    layers[0]
+        .read_exact_at(&mut promised, DISK_SIZE_AT)
+        .unwrap();
+    let promised = u64::from_be_bytes(promised);
+    let most = promised + promised / TABLES_PART + TABLES_LEAST;
+    let about = layers[0].metadata().unwrap();
+    let (taken, end) = (about.blocks() * 512, about.len());
+    eprintln!("a disk of {promised} bytes takes {taken} of the host, and ends at {end}");
+    assert!(
+        taken > 0 && taken <= most && end <= most,
+        "{taken}, {end} of {most}"
+    );
+}
+
 #[tokio::test]
 async fn a_guest_that_goes_for_its_agent_harms_itself_alone() {
     let server = shared();
@@ -107,18 +151,26 @@ async fn a_guest_that_goes_for_its_agent_harms_itself_alone() {
     assert_eq!(attacked.sh("echo well").await, "well\n");
 
     // Nothing inside is let in, so that nothing keeps the host out.
-    let connections = include_str!("attacks/connections.py");
-    let mut connections = Attack::begin_python(&attacked, connections).await;
-    assert_eq!(connections.ready().await, "10000 0\n");
-    let mut half_open = Attack::begin_python(&attacked, include_str!("attacks/half_open.py")).await;
-    assert_eq!(half_open.ready().await, "begun\n");
-    for _ in 0..5 {
-        // Each on a connection of its own: the kept ones would do without a new one.
-        let (one, other) = tokio::join!(attacked.sh("echo well"), attacked.sh("echo well"));
-        assert_eq!((one.as_str(), other.as_str()), ("well\n", "well\n"));
-    }
-    half_open.end().await;
-    connections.end().await;
+    let begin = || async {
+        let connections = include_str!("attacks/connections.py");
+        let mut connections = Attack::begin_python(&attacked, connections).await;
+        assert_eq!(connections.ready().await, "10000 0\n");
+        let half_open = include_str!("attacks/half_open.py");
+        let mut half_open = Attack::begin_python(&attacked, half_open).await;
+        assert_eq!(half_open.ready().await, "begun\n");
+        [connections, half_open]
+    };
+    let end = |attacks: [Attack; 2]| async {
+        for _ in 0..5 {
+            // Each on a connection of its own: the kept ones would do without a new one.
+            let (one, other) = tokio::join!(attacked.sh("echo well"), attacked.sh("echo well"));
+            assert_eq!((one.as_str(), other.as_str()), ("well\n", "well\n"));
+        }
+        for attack in attacks {
+            attack.end().await;
+        }
+    };
+    assert_undisturbed("a crowd of connections", &neighbour, begin, end).await;
 
     let trace = python_with(TRACE, &["4".to_owned()]);
     let mut trace = Attack::begin_request(&attacked, &trace).await;
