@@ -1,6 +1,7 @@
 //! What a sandbox notices of an attack in another one.
 
 use std::future::Future;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use super::TestSandbox;
@@ -20,6 +21,13 @@ const ROUNDS: (usize, usize) = (3, 7);
 
 /// By how much quiet rounds may differ where the machine does nothing else: the slowest by the fastest.
 const STEADY: f64 = 1.5;
+
+/// Which part of the processors must be idle for a round to begin: one of two. Where others take them, the neighbour shares
+/// with those too, and nothing is promised about that.
+const SPARE: f64 = 0.5;
+
+/// How often that is still waited for, by all rounds of all attacks; then they are measured all the same.
+static PATIENCE: AtomicU32 = AtomicU32::new(120);
 
 /// One round: how long a neighbour's command took without the attack, and with it.
 #[derive(Debug, Clone, Copy)]
@@ -45,7 +53,7 @@ enum Verdict {
 
 /// Panics when commands of `neighbour` take more than twice as long while the attack that `begin` starts goes on, and
 /// until `end` has ended it: by the median of rounds, in each of which both are measured. A machine that does something
-/// else at times is given more rounds, and no other excuse.
+/// else is waited for and given more rounds, and no other excuse.
 pub(crate) async fn assert_undisturbed<A, B: Future<Output = A>, E: Future<Output = ()>>(
     what: &str,
     neighbour: &TestSandbox,
@@ -54,6 +62,7 @@ pub(crate) async fn assert_undisturbed<A, B: Future<Output = A>, E: Future<Outpu
 ) {
     let mut rounds = Vec::new();
     loop {
+        settle().await;
         let quiet = latency(neighbour).await;
         let attack = begin().await;
         tokio::time::sleep(SETTLES).await;
@@ -79,7 +88,20 @@ pub(crate) async fn assert_undisturbed<A, B: Future<Output = A>, E: Future<Outpu
                 }
             ),
         }
+    }
+}
+
+/// Waits until what was done is over and others leave a processor.
+async fn settle() {
+    loop {
+        let clock = Processors::now();
         tokio::time::sleep(SETTLES).await;
+        let idle = Processors::now().idle_since(&clock);
+        if idle >= SPARE || PATIENCE.load(Relaxed) == 0 {
+            return;
+        }
+        PATIENCE.fetch_sub(1, Relaxed);
+        eprintln!("something else is busy: {:.0} % idle", idle * 100.0);
     }
 }
 
@@ -119,6 +141,30 @@ fn median(figures: impl Iterator<Item = f64>) -> f64 {
     let mut figures: Vec<f64> = figures.collect();
     figures.sort_by(f64::total_cmp);
     figures[figures.len() / 2]
+}
+
+/// What all processors of the host have done since its boot, in ticks.
+struct Processors {
+    idle: f64,
+    all: f64,
+}
+
+impl Processors {
+    fn now() -> Self {
+        let stat = std::fs::read_to_string("/proc/stat").unwrap();
+        let ticks = stat.lines().next().unwrap().split_whitespace().skip(1);
+        // user nice system idle iowait irq softirq steal; what follows is part of the first two.
+        let ticks: Vec<f64> = ticks.take(8).map(|ticks| ticks.parse().unwrap()).collect();
+        Self {
+            idle: ticks[3] + ticks[4],
+            all: ticks.iter().sum(),
+        }
+    }
+
+    /// As a part of one.
+    fn idle_since(&self, earlier: &Self) -> f64 {
+        (self.idle - earlier.idle) / (self.all - earlier.all).max(1.0)
+    }
 }
 
 #[test]
