@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
 use serde::{Deserialize, Serialize};
@@ -90,12 +90,22 @@ impl Agent {
         let handle = self.find(id)?;
         let pause = paused(&handle)?;
         let folder = self.host.sandboxes().join(handle.spec.id.as_str());
+        let began = Instant::now();
+        let ended = move |agent: &Self, error: Option<&StepError>| {
+            let kind = error.map(|error| error.kind);
+            let metrics = &agent.host.metrics;
+            metrics.operation("export", began.elapsed(), kind);
+        };
         let told = |error: StepError| error.fault("the sandbox was not exported");
         let check = async move {
             let generation = Generations::of(&folder).open(pause.generation)?;
             Ok::<Generation, Failed>(generation)
         };
-        let (generation, _) = self.stepping(EXPORT[0], check).await.map_err(told)?;
+        let checked = self.stepping(EXPORT[0], check).await;
+        let (generation, _) = checked.map_err(|error| {
+            ended(self, Some(&error));
+            told(error)
+        })?;
         let carried = Carried {
             keys: pause.keys,
             network: Some(handle.view().network),
@@ -112,7 +122,9 @@ impl Agent {
                 })
                 .await?
             };
-            if let Err(error) = agent.stepping(EXPORT[1], write).await {
+            let written = agent.stepping(EXPORT[1], write).await;
+            ended(&agent, written.as_ref().err());
+            if let Err(error) = written {
                 tracing::warn!(%error, "an export broke off");
                 // Whoever took it may have gone.
                 drop(out.send(Err(told(error))).await);
@@ -136,19 +148,23 @@ impl Agent {
                 "correct the id",
             )
         })?;
-        let there = || {
-            Fault::new(
-                ErrorKind::AlreadyExists,
-                format!("there is a sandbox {id}"),
-                "use a new id",
-            )
-        };
         // Until it has a record, this alone says that what is unpacked belongs to somebody.
         let Some(_claim) = self.table.claim(&id) else {
-            return Err(there());
+            return Err(taken(&id));
         };
         let folder = self.host.sandboxes().join(id.as_str());
-        let made = self.unpack(&id, owner_id, pieces).await;
+        let made = self.unpack(id, owner_id, pieces).await;
+        let (metrics, work) = (&self.host.metrics, self.take_in(&id, owner_id, pieces));
+        metrics.timed("import", |fault| fault.kind, work).await
+    }
+
+    /// Makes a paused sandbox of an archive. Its id is nobody else's.
+    async fn take_in(
+        &self,
+        id: &SandboxId,
+        owner_id: String,
+        pieces: mpsc::Receiver<io::Result<Bytes>>,
+    ) -> Result<Arc<Handle>, Fault> {
         let outcome = match made {
             Ok(record) => {
                 let record = self.stepping(IMPORT[2], async { Ok(record) }).await;
@@ -177,7 +193,7 @@ impl Agent {
         };
         let handle = self
             .add(start, Some(Event::Imported))
-            .map_err(|_| there())?;
+            .map_err(|_| taken(id))?;
         handle.started().await?;
         Ok(handle)
     }
@@ -262,6 +278,14 @@ impl Agent {
 
 fn paused(handle: &Handle) -> Result<Pause, Fault> {
     handle.view().pause.ok_or_else(|| {
+fn taken(id: &SandboxId) -> Fault {
+    Fault::new(
+        ErrorKind::AlreadyExists,
+        format!("there is a sandbox {id}"),
+        "use a new id",
+    )
+}
+
         Fault::new(
             ErrorKind::InvalidState,
             "the sandbox has never been paused",

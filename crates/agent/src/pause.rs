@@ -12,7 +12,7 @@
 
 use std::fs::File;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::broadcast::error::RecvError;
 use wrenn_disk::Qcow2;
@@ -111,11 +111,8 @@ pub(crate) async fn pause(
     record: &Record,
     parts: &Parts,
 ) -> Result<(Generation, Report), StepError> {
-    let began = Instant::now();
-    let paused = run(host, record, parts).await;
-    let error = paused.as_ref().err().map(|error| error.kind);
-    host.metrics.operation("pause", began.elapsed(), error);
-    paused
+    let work = run(host, record, parts);
+    host.metrics.timed("pause", |error| error.kind, work).await
 }
 
 async fn run(

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, oneshot};
 use wrenn_model::ErrorKind;
@@ -47,6 +47,7 @@ const TRY_LIMIT: Duration = Duration::from_secs(20);
 impl Agent {
     /// Takes up what the journal holds. Lists are refused until it has ended.
     pub(crate) async fn recover(&self, replay: Replay) {
+        let began = Instant::now();
         let (mut records, foreign) = understood(&replay);
         if replay.damaged > 0 {
             tracing::error!(damaged = replay.damaged, "the journal has damaged records");
@@ -63,13 +64,18 @@ impl Agent {
         let taken: Vec<_> = records.filter_map(|record| self.take_up(record)).collect();
         let count = taken.len();
         let all = tokio::time::timeout(PATIENCE, futures::future::join_all(taken));
+        let mut failed = None;
         if all.await.is_err() {
+            failed = Some(ErrorKind::Timeout);
             tracing::warn!("some virtual machines do not answer: nobody else waits for them");
         }
         let sweep = async { self.sweep(false).await.map_err(Failed::from_fault) };
         if let Err(error) = stepping(&self.host, SWEEP, SWEEP, None, None, sweep).await {
+            failed = Some(error.kind);
             tracing::error!(%error, "leftovers stay until the next start");
         }
+        let metrics = &self.host.metrics;
+        metrics.operation("recover", began.elapsed(), failed);
         self.ready.send_replace(true);
         if let Err(error) = self.host.vmm.collect_builds().await {
             tracing::warn!(error = chain(&error), "VMM builds that nobody needs stay");

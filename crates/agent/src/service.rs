@@ -21,6 +21,7 @@ use wrenn_hostagent_api::{HostAgentService, HostAgentServiceExt, protocol};
 use crate::exec::{self, Command, Followed};
 use crate::handle::Handle;
 use crate::messages::{
+use crate::failure::internal;
     check_path, invalid, limit, refuse, to_event, to_message, to_policy, to_spec, to_swept,
     to_times,
 };
@@ -555,9 +556,10 @@ impl HostAgentService for Agent {
         _: RequestContext,
         _: ServiceRequest<'_, rpc::HostMetricsRequest>,
     ) -> ServiceResult<impl Encodable<rpc::HostMetricsResponse> + Send + use<>> {
-        let sandboxes = self.table.all();
+        let agent = self.clone();
+        let text = tokio::task::spawn_blocking(move || agent.metrics_text()).await;
         Response::ok(rpc::HostMetricsResponse {
-            text: self.host.metrics.text(sandboxes.iter().map(Arc::as_ref)),
+            text: text.map_err(|error| refuse(internal(error)))?,
             ..Default::default()
         })
     }

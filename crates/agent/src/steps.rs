@@ -222,12 +222,10 @@ pub(crate) fn in_ms(timings: &Timings) -> String {
 
 /// Runs all stages. It looks for a cancellation between them, and in the long wait for the guest.
 pub(crate) async fn make(plan: Plan, making: &Making<'_>) -> Result<Timings, StepError> {
-    let began = Instant::now();
-    let made = run(plan, making).await;
-    let error = made.as_ref().err().map(|error| error.kind);
-    let metrics = &making.host.metrics;
-    metrics.operation(plan.operation(), began.elapsed(), error);
-    made
+    let (metrics, work) = (&making.host.metrics, run(plan, making));
+    metrics
+        .timed(plan.operation(), |error| error.kind, work)
+        .await
 }
 
 async fn run(plan: Plan, making: &Making<'_>) -> Result<Timings, StepError> {

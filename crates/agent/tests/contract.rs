@@ -1,0 +1,136 @@
+//! What the agent says of itself, over its real socket: that all it does is counted, by the names of its own list
+//! ([`wrenn_agent::OPERATIONS`]).
+//!
+//! It has the matrix's rig: the VMM is testkit's, and everything else is real.
+
+#![expect(clippy::unwrap_used, reason = "a test that meets an error is to fail")]
+
+mod rig;
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use rig::act::{Act, SETTLE_LIMIT, act, comes_to, prepare, prove};
+use rig::lane::{Lane, fresh_id};
+use rig::suite::{self, Case};
+use wrenn_agent::{OPERATIONS, Operation};
+use wrenn_testkit::{vmm, world};
+
+fn main() -> ExitCode {
+    if let Some(code) = vmm::run_if_asked().or_else(rig::agent::run_if_asked) {
+        return code;
+    }
+    world::require();
+    let counted = OPERATIONS.iter().map(Claim::Counted);
+    let others = [Claim::Load];
+    suite::run(counted.chain(others).collect())
+}
+
+/// One case.
+#[derive(Debug)]
+enum Claim {
+    /// This operation and its steps are counted.
+    Counted(&'static Operation),
+    /// What is promised goes up and down with sandboxes.
+    Load,
+}
+
+impl Case for Claim {
+    fn name(&self) -> String {
+        match self {
+            Self::Counted(operation) => format!("{} is counted", operation.name),
+            Self::Load => "promises are counted".into(),
+        }
+    }
+
+    async fn run(&self, lane: &mut Lane) {
+        match self {
+            Self::Counted(operation) => counted(lane, operation).await,
+            Self::Load => load(lane).await,
+        }
+        lane.assert_undisturbed().await;
+    }
+}
+
+/// What a line of the metrics that begins so says.
+async fn told(lane: &Lane, line: &str) -> Option<f64> {
+    let text = lane.client.metrics().await.unwrap();
+    let value = text.lines().find_map(|there| there.strip_prefix(line))?;
+    Some(value.trim().parse().unwrap())
+}
+
+async fn counted(lane: &mut Lane, operation: &Operation) {
+    let (id, what) = (fresh_id(), Act::of(operation));
+    let line = format!(
+        "wrenn_agent_operation_duration_seconds_count{{operation=\"{}\",result=\"ok\"}}",
+        operation.name
+    );
+    let (before, done) = what.path();
+    prepare(lane, &id, before).await;
+    let already = if what == Act::Recover {
+        lane.agent.kill();
+        lane.start("");
+        0.0
+    } else {
+        told(lane, &line).await.unwrap_or_default()
+    };
+    act(lane, &id, what).await.unwrap();
+    comes_to(lane, &id, [done, done]).await;
+    // What is announced may have a moment to go.
+    let limit = Instant::now() + SETTLE_LIMIT;
+    while told(lane, &line).await.unwrap_or_default() <= already {
+        assert!(Instant::now() < limit, "{} is not counted", operation.name);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    for point in operation.points() {
+        // Looked for after a pause that nobody ended, and only then.
+        if point == "recover.generation" {
+            continue;
+        }
+        let step = point.rsplit('.').next().unwrap();
+        let line = format!(
+            "wrenn_agent_step_duration_seconds_count{{operation=\"{}\",step=\"{step}\",result=\"ok\"}}",
+            operation.name
+        );
+        assert!(told(lane, &line).await >= Some(1.0), "{line}");
+    }
+    prove(lane, &id, done, what).await;
+}
+
+/// Slots, memory and disk.
+async fn promised(lane: &Lane) -> [f64; 3] {
+    let mut used = [0.0; 3];
+    let names = ["slots_used", "promised_memory_bytes", "promised_disk_bytes"];
+    for (used, name) in used.iter_mut().zip(names) {
+        *used = told(lane, &format!("wrenn_agent_{name} ")).await.unwrap();
+    }
+    used
+}
+
+async fn load(lane: &mut Lane) {
+    for limit in [
+        "slots_limit",
+        "promised_memory_limit_bytes",
+        "promised_disk_limit_bytes",
+        "starts_waiting_limit",
+        "start_turns_limit",
+    ] {
+        let line = format!("wrenn_agent_{limit} ");
+        assert!(told(lane, &line).await > Some(0.0), "{limit}");
+    }
+    let (id, idle) = (fresh_id(), promised(lane).await);
+    assert_eq!(idle[0], 1.0, "the neighbour's");
+    lane.client.create(&id).await.unwrap();
+    let one = promised(lane).await;
+    assert_eq!(one, idle.map(|used| 2.0 * used));
+    lane.client.pause(&id).await.unwrap();
+    assert_eq!(promised(lane).await, idle);
+    lane.client.resume(&id).await.unwrap();
+    assert_eq!(promised(lane).await, one);
+    lane.client.destroy(&id).await.unwrap();
+    assert_eq!(promised(lane).await, idle);
+    for nobody in ["starts_waiting", "start_turns_used"] {
+        let line = format!("wrenn_agent_{nobody} ");
+        assert_eq!(told(lane, &line).await, Some(0.0), "{nobody}");
+    }
+}
