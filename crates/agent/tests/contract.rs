@@ -1,5 +1,5 @@
-//! What the agent says of itself, over its real socket: that all it does is counted, by the names of its own list
-//! ([`wrenn_agent::OPERATIONS`]).
+//! What the agent says of itself, over its real socket: whom it answers, and that all
+//! it does is counted, by the names of its own list ([`wrenn_agent::OPERATIONS`]).
 //!
 //! It has the matrix's rig: the VMM is testkit's, and everything else is real.
 
@@ -10,10 +10,12 @@ mod rig;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use connectrpc::ErrorCode;
 use rig::act::{Act, SETTLE_LIMIT, act, comes_to, prepare, prove};
 use rig::lane::{Lane, fresh_id};
 use rig::suite::{self, Case};
 use wrenn_agent::{OPERATIONS, Operation};
+use wrenn_hostagent_api::protocol;
 use wrenn_testkit::{vmm, world};
 
 fn main() -> ExitCode {
@@ -22,7 +24,7 @@ fn main() -> ExitCode {
     }
     world::require();
     let counted = OPERATIONS.iter().map(Claim::Counted);
-    let others = [Claim::Load];
+    let others = [Claim::Load, Claim::Release];
     suite::run(counted.chain(others).collect())
 }
 
@@ -33,6 +35,8 @@ enum Claim {
     Counted(&'static Operation),
     /// What is promised goes up and down with sandboxes.
     Load,
+    /// A caller of another release is answered if its major version is ours.
+    Release,
 }
 
 impl Case for Claim {
@@ -40,6 +44,7 @@ impl Case for Claim {
         match self {
             Self::Counted(operation) => format!("{} is counted", operation.name),
             Self::Load => "promises are counted".into(),
+            Self::Release => "another major version is refused".into(),
         }
     }
 
@@ -47,6 +52,7 @@ impl Case for Claim {
         match self {
             Self::Counted(operation) => counted(lane, operation).await,
             Self::Load => load(lane).await,
+            Self::Release => release(lane).await,
         }
         lane.assert_undisturbed().await;
     }
@@ -133,4 +139,22 @@ async fn load(lane: &mut Lane) {
         let line = format!("wrenn_agent_{nobody} ");
         assert_eq!(told(lane, &line).await, Some(0.0), "{nobody}");
     }
+}
+
+async fn release(lane: &mut Lane) {
+    let (id, own) = (fresh_id(), protocol::CURRENT);
+    let newer = lane.client_with(protocol::HEADER, &format!("{}.9999", own.major));
+    newer.create(&id).await.unwrap();
+    newer.destroy(&id).await.unwrap();
+    for major in [own.major - 1, own.major + 1] {
+        let version = format!("{major}.0");
+        let other = lane.client_with(protocol::HEADER, &version);
+        for refused in [other.create(&id).await, other.export(&id).await.map(drop)] {
+            let refused = refused.unwrap_err();
+            assert_eq!(refused.code, ErrorCode::Unimplemented, "{refused:?}");
+            let message = refused.message.unwrap_or_default();
+            assert!(message.contains(&version), "{message}");
+        }
+    }
+    assert!(lane.client.find(&id).await.unwrap().is_none());
 }
