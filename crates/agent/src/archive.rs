@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::{Buf, Bytes};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
+use tracing::Instrument;
 use wrenn_model::lifecycle::{Event, State};
 use wrenn_model::{ErrorKind, Fault, NetworkPolicy, SandboxId, TooManyRanges};
 use wrenn_snapshot::{Generation, Generations};
@@ -89,13 +90,13 @@ impl Agent {
     pub(crate) async fn export(&self, id: &str) -> Result<Pieces, Fault> {
         let handle = self.find(id)?;
         let pause = paused(&handle)?;
-        let folder = self.host.sandboxes().join(handle.spec.id.as_str());
         let began = Instant::now();
         let ended = move |agent: &Self, error: Option<&StepError>| {
             let kind = error.map(|error| error.kind);
             let metrics = &agent.host.metrics;
             metrics.operation("export", began.elapsed(), kind);
         };
+        let folder = self.host.sandboxes().join(handle.spec.id.as_str());
         let told = |error: StepError| error.fault("the sandbox was not exported");
         let check = async move {
             let generation = Generations::of(&folder).open(pause.generation)?;
@@ -113,7 +114,7 @@ impl Agent {
         let secret = serde_json::to_vec(&carried).map_err(internal)?;
         let (out, pieces) = mpsc::channel(QUEUE);
         let agent = self.clone();
-        self.tasks.spawn(async move {
+        let stream = async move {
             let mut writer = PieceWriter::new(out.clone());
             let write = async move {
                 tokio::task::spawn_blocking(move || {
@@ -129,7 +130,8 @@ impl Agent {
                 // Whoever took it may have gone.
                 drop(out.send(Err(told(error))).await);
             }
-        });
+        };
+        self.tasks.spawn(stream.in_current_span());
         Ok(pieces)
     }
 
@@ -152,8 +154,6 @@ impl Agent {
         let Some(_claim) = self.table.claim(&id) else {
             return Err(taken(&id));
         };
-        let folder = self.host.sandboxes().join(id.as_str());
-        let made = self.unpack(id, owner_id, pieces).await;
         let (metrics, work) = (&self.host.metrics, self.take_in(&id, owner_id, pieces));
         metrics.timed("import", |fault| fault.kind, work).await
     }
@@ -165,6 +165,8 @@ impl Agent {
         owner_id: String,
         pieces: mpsc::Receiver<io::Result<Bytes>>,
     ) -> Result<Arc<Handle>, Fault> {
+        let folder = self.host.sandboxes().join(id.as_str());
+        let made = self.unpack(id, owner_id, pieces).await;
         let outcome = match made {
             Ok(record) => {
                 let record = self.stepping(IMPORT[2], async { Ok(record) }).await;
@@ -276,8 +278,6 @@ impl Agent {
     }
 }
 
-fn paused(handle: &Handle) -> Result<Pause, Fault> {
-    handle.view().pause.ok_or_else(|| {
 fn taken(id: &SandboxId) -> Fault {
     Fault::new(
         ErrorKind::AlreadyExists,
@@ -286,6 +286,8 @@ fn taken(id: &SandboxId) -> Fault {
     )
 }
 
+fn paused(handle: &Handle) -> Result<Pause, Fault> {
+    handle.view().pause.ok_or_else(|| {
         Fault::new(
             ErrorKind::InvalidState,
             "the sandbox has never been paused",

@@ -1,4 +1,4 @@
-//! What the agent says of itself, over its real socket: whom it answers, and that all
+//! What the agent says of itself, over its real socket: whom it answers, for which request it does something, and that all
 //! it does is counted, by the names of its own list ([`wrenn_agent::OPERATIONS`]).
 //!
 //! It has the matrix's rig: the VMM is testkit's, and everything else is real.
@@ -24,7 +24,7 @@ fn main() -> ExitCode {
     }
     world::require();
     let counted = OPERATIONS.iter().map(Claim::Counted);
-    let others = [Claim::Load, Claim::Release];
+    let others = [Claim::Load, Claim::Release, Claim::Request];
     suite::run(counted.chain(others).collect())
 }
 
@@ -37,6 +37,8 @@ enum Claim {
     Load,
     /// A caller of another release is answered if its major version is ours.
     Release,
+    /// What is done for a request says so in the log.
+    Request,
 }
 
 impl Case for Claim {
@@ -45,6 +47,7 @@ impl Case for Claim {
             Self::Counted(operation) => format!("{} is counted", operation.name),
             Self::Load => "promises are counted".into(),
             Self::Release => "another major version is refused".into(),
+            Self::Request => "the log says for which request".into(),
         }
     }
 
@@ -53,6 +56,7 @@ impl Case for Claim {
             Self::Counted(operation) => counted(lane, operation).await,
             Self::Load => load(lane).await,
             Self::Release => release(lane).await,
+            Self::Request => request(lane).await,
         }
         lane.assert_undisturbed().await;
     }
@@ -157,4 +161,27 @@ async fn release(lane: &mut Lane) {
         }
     }
     assert!(lane.client.find(&id).await.unwrap().is_none());
+}
+
+async fn request(lane: &mut Lane) {
+    const ID: &str = "req-of-this-test";
+    let (id, client) = (fresh_id(), lane.client_with(protocol::REQUEST_ID, ID));
+    client.create(&id).await.unwrap();
+    client.pause(&id).await.unwrap();
+    client.forbid_internet(&id).await.unwrap();
+    // Nobody's request in between.
+    lane.client.resume(&id).await.unwrap();
+    client.destroy(&id).await.unwrap();
+    let log = lane.log();
+    let lines: Vec<&str> = log.lines().filter(|line| line.contains(&id)).collect();
+    for what in ["created", "paused", "network policy", "to=Stopping"] {
+        let mut of_it = lines.iter().filter(|line| line.contains(what));
+        assert!(of_it.any(|line| line.contains(ID)), "{what}: {lines:#?}");
+    }
+    let mut resumed = lines.iter().filter(|line| line.contains("resumed"));
+    assert!(resumed.all(|line| !line.contains(ID)), "{lines:#?}");
+
+    let wrong = lane.client_with(protocol::REQUEST_ID, "no id, but somebody's words");
+    wrong.destroy(&id).await.unwrap();
+    assert!(!lane.log().contains("somebody's words"));
 }

@@ -11,6 +11,7 @@ mod keys;
 mod limits;
 mod plane;
 mod reconcile;
+pub mod request;
 mod sandboxes;
 mod templates;
 

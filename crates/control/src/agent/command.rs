@@ -13,7 +13,7 @@ use wrenn_model::{ErrorKind, Fault, SandboxId};
 
 use super::connection::Lease;
 use super::fault::from_agent;
-use super::{AgentClient, EXEC_SLACK, SHORT, within};
+use super::{AgentClient, EXEC_SLACK, SHORT, unlimited, within};
 
 /// What to run. The command is executed as it is, no shell in between.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -162,7 +162,7 @@ impl AgentClient {
         let lease = self.connections.lease();
         let stream = lease
             .client()
-            .exec_stream(request)
+            .exec_stream_with_options(request, unlimited())
             .await
             .map_err(from_agent)?;
         Ok(CommandStream {
@@ -187,7 +187,7 @@ impl AgentClient {
         let lease = self.connections.lease();
         let stream = lease
             .client()
-            .exec_attach(request)
+            .exec_attach_with_options(request, unlimited())
             .await
             .map_err(from_agent)?;
         Ok(CommandStream {
@@ -261,7 +261,7 @@ impl CommandInput {
         };
         lease
             .client()
-            .send_input(request)
+            .send_input_with_options(request, unlimited())
             .await
             .map_err(from_agent)?;
         lease.give_back();

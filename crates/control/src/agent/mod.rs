@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use connectrpc::client::CallOptions;
-use wrenn_hostagent_api as rpc;
+use wrenn_hostagent_api::{self as rpc, protocol};
 use wrenn_model::{ErrorKind, Fault, MiB, SandboxId, TemplateName};
 
 pub use command::{Command, CommandEvent, CommandInput, CommandStream, ExecOutcome, Input};
@@ -23,6 +23,7 @@ pub use metrics::{MachineUsage, Usage};
 
 pub(crate) use network::{from_message as policy_of, to_message as policy_message};
 
+use crate::request;
 use connection::Connections;
 
 /// Something that is done at once.
@@ -49,9 +50,18 @@ pub(crate) struct AgentClient {
 }
 
 fn within(limit: Duration) -> CallOptions {
-    CallOptions::default()
+    unlimited()
         .with_timeout(limit)
         .with_max_message_size(MESSAGE_BYTES)
+}
+
+/// For a call that takes as long as it takes. Like every other it says for which request it is made.
+fn unlimited() -> CallOptions {
+    let options = CallOptions::default();
+    match request::current() {
+        Some(id) => options.with_header(protocol::REQUEST_ID, id.as_str()),
+        None => options,
+    }
 }
 
 /// How long a pause or a resume of so much memory may take.

@@ -18,6 +18,7 @@ use crate::agent::policy_message;
 use crate::clock::now_ms;
 use crate::flight::Flight;
 use crate::reconcile::rules;
+use crate::request::carried;
 
 /// What a caller asks for. What is `None` has a default in [`crate::Limits`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -85,7 +86,7 @@ impl Sandboxes {
         let work = self
             .clone()
             .start(row.clone(), request, gone.clone(), flight);
-        let task = self.core.tasks.spawn(work);
+        let task = self.core.tasks.spawn(carried(work));
         match wait {
             Wait::Accepted => Ok(Created {
                 sandbox: row,

@@ -12,6 +12,7 @@ use super::{Sandboxes, not_running, store_fault};
 use crate::clock::now_ms;
 use crate::flight::Flight;
 use crate::reconcile::rules;
+use crate::request::carried;
 
 /// A sandbox after its pause.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,7 +53,7 @@ impl Sandboxes {
     pub async fn pause(&self, id: &SandboxId) -> Result<Paused, Fault> {
         self.core.open_for_work()?;
         let work = self.clone().put_aside(id.clone());
-        let task = self.core.tasks.spawn(work);
+        let task = self.core.tasks.spawn(carried(work));
         task.await.unwrap_or_else(|error| Err(broken(&error)))
     }
 
@@ -64,7 +65,7 @@ impl Sandboxes {
     pub async fn resume(&self, id: &SandboxId, cold: bool) -> Result<Resumed, Fault> {
         self.core.open_for_work()?;
         let work = self.clone().take_up(id.clone(), cold);
-        let task = self.core.tasks.spawn(work);
+        let task = self.core.tasks.spawn(carried(work));
         task.await.unwrap_or_else(|error| Err(broken(&error)))
     }
 
