@@ -364,6 +364,30 @@ mod tests {
     }
 
     #[test]
+    fn an_owner_who_fills_the_queue_shuts_nobody_else_out() {
+        let admission = admission();
+        let enter = |owner| admission.queue(&spec(owner), Purpose::Create);
+        let mut greedy = Vec::new();
+        let refused = loop {
+            match enter("greedy") {
+                Ok(waiting) => greedy.push(waiting),
+                Err(fault) => break fault,
+            }
+        };
+        assert_eq!(refused.kind, ErrorKind::HostBusy);
+        let full = admission.load_of(&ROOM).waiting;
+        assert_eq!(full.used, full.limit);
+        // Half of the places are anybody else's, also those of who gives no name.
+        let mut others = Vec::new();
+        for number in 0..full.limit / 2 {
+            let owner = if number % 2 == 0 { "other" } else { "" };
+            others.push(admission.queue(&spec(owner), Purpose::Wake).unwrap());
+            assert!(enter("greedy").is_err());
+        }
+        assert_eq!(admission.load_of(&ROOM).waiting, full);
+    }
+
+    #[test]
     fn once_closed_nobody_gets_in() {
         let admission = admission();
         admission.close(true);

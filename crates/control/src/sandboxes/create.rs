@@ -23,6 +23,8 @@ use crate::request::carried;
 /// What a caller asks for. What is `None` has a default in [`crate::Limits`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NewSandbox {
+    /// Whose it is: the name of the caller's key. It waits for its turn to start beside those of other owners.
+    pub owner: String,
     /// What it is made from.
     pub template: Option<TemplateName>,
     /// Virtual CPUs.
@@ -134,7 +136,7 @@ impl Sandboxes {
         let now = now_ms();
         Ok(Sandbox {
             id: SandboxId::random(),
-            owner_id: String::new(),
+            owner_id: new.owner,
             template,
             vcpus,
             memory,
