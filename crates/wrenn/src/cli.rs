@@ -503,6 +503,9 @@ pub(crate) struct BenchArgs {
     /// Measure through the API alone: no root is needed, and nothing stands beside the figures.
     #[arg(long)]
     pub(crate) api_only: bool,
+    /// Exit with 1 when a goal is missed.
+    #[arg(long)]
+    pub(crate) check: bool,
 }
 
 /// What `wrenn bench` can measure.

@@ -36,7 +36,7 @@ pub(crate) async fn run(cli: Cli, prepared: Option<server::Prepared>) -> Result<
         Command::Snapshot(command) => return snapshot::run(globals, command).await,
         Command::Template(command) => template::run(globals, command).await?,
         Command::Doctor => return doctor::run(globals).await,
-        Command::Bench(args) => bench::run(globals, &args).await?,
+        Command::Bench(args) => return bench::run(globals, &args).await,
         Command::Jail => unreachable!("main starts the jail before there is a runtime"),
     }
     Ok(ExitCode::SUCCESS)
