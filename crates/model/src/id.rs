@@ -16,8 +16,9 @@ pub struct InvalidName {
 
 const ALPHABET: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
 
-/// `length` random characters out of lowercase letters and digits.
-fn random(length: usize) -> String {
+/// `length` random characters out of lowercase letters and digits, five bits each and a little more.
+#[must_use]
+pub fn random_text(length: usize) -> String {
     let mut text = String::with_capacity(length);
     let mut bytes = [0; 32];
     while text.len() < length {
@@ -46,7 +47,7 @@ macro_rules! id {
             /// A new one, never seen before.
             #[must_use]
             pub fn random() -> Self {
-                Self(format!("{}{}", $prefix, random($length)))
+                Self(format!("{}{}", $prefix, random_text($length)))
             }
 
             /// The id as text.

@@ -2,6 +2,7 @@
 
 pub mod agent;
 pub mod guest;
+pub mod identity;
 pub mod leaks;
 pub mod vmm;
 pub mod world;
