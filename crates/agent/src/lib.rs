@@ -45,6 +45,7 @@ mod sweep;
 mod table;
 mod tidy;
 mod time;
+mod tls;
 mod usage;
 
 use std::path::PathBuf;
@@ -70,6 +71,7 @@ pub use sandbox::NETWORK;
 pub use socket::{ServerSocket, Sockets};
 pub use steps::{CREATE, Plan, RESUME, Step};
 pub use sweep::{Outcome, SweepError, Swept, sweep_dead};
+pub use tls::{ENDS_SOON, IdentityFile, TlsConnection, TlsError, TlsListener};
 
 use admission::Purpose;
 use failure::internal;
