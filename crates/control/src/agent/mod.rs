@@ -1,21 +1,25 @@
-//! A typed client of the host's agent: its contract over a Unix socket.
+//! A typed client of the host's agent: its contract over a Unix socket, or over TLS.
 
+mod address;
 mod command;
 mod connection;
+mod dialer;
 mod fault;
 mod file;
 mod metrics;
 mod network;
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use connectrpc::client::CallOptions;
 use wrenn_hostagent_api as rpc;
 use wrenn_model::{ErrorKind, Fault, MiB, SandboxId, TemplateName};
+use wrenn_pki::Authority;
 
+pub use address::{AgentAddress, InvalidAddress};
 pub use command::{Command, CommandEvent, CommandInput, CommandStream, ExecOutcome, Input};
 pub use fault::from_agent;
 pub use file::{FileStream, Upload};
@@ -69,10 +73,10 @@ fn unnamed(done: &str) -> Fault {
 }
 
 impl AgentClient {
-    /// A client of the agent behind this socket. Connects when it is first used, and anew when that is needed.
-    pub(crate) fn new(socket: &Path) -> Self {
+    /// A client of the agent at this address. Connects when it is first used, and anew when that is needed.
+    pub(crate) fn new(agent: AgentAddress, authority: Arc<Authority>) -> Self {
         Self {
-            connections: Connections::new(socket),
+            connections: Connections::new(agent, authority),
         }
     }
 
