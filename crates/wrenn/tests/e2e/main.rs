@@ -7,6 +7,7 @@
 
 mod admission;
 mod apart;
+mod apart_tls;
 mod bad_input;
 mod cli;
 mod destroy;
