@@ -11,6 +11,7 @@
 //! ```
 
 use std::fs::File;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -98,8 +99,8 @@ struct Pausing<'a> {
     platform: &'a Platform,
     /// What the VM was started from, and what this pause is based on.
     parent: Option<Generation>,
-    /// What the base image's blocks sum to, where no earlier generation says it.
-    base_root: Option<Root>,
+    /// The image under its disk, and what its blocks sum to.
+    base: Option<(PathBuf, Root)>,
     next: Option<Next>,
     published: Option<Generation>,
     report: Report,
@@ -143,7 +144,7 @@ async fn run(
         machine,
         platform,
         parent: None,
-        base_root: None,
+        base: None,
         next: None,
         published: None,
         report: Report::default(),
@@ -202,16 +203,21 @@ impl Pausing<'_> {
             Ok::<_, Failed>((parent, generations.begin()?))
         })
         .await??;
-        // What was summed up once stays: another sum of the same image would pass its damage on.
-        if parent
-            .as_ref()
-            .is_none_or(|parent| parent.manifest().base.root.is_none())
-        {
-            self.base_root = Some(self.host.base_root(&self.record.home.base).await?);
-        }
+        self.base = Some(self.base(parent.as_ref()).await?);
         self.parent = parent;
         self.next = Some(next);
         Ok(())
+    }
+
+    /// The image that the layer's blocks stand over, whatever has its name by now. What was summed up once stays: another
+    /// sum of the same image would pass its damage on.
+    async fn base(&self, parent: Option<&Generation>) -> Result<(PathBuf, Root), Failed> {
+        let base = parent.map_or_else(|| self.record.home.base.clone(), Generation::base);
+        let root = match parent.and_then(|parent| parent.manifest().base.root) {
+            Some(root) => root,
+            None => self.host.base_root(&base).await?,
+        };
+        Ok((base, root))
     }
 
     /// The guest's memory is saved with what it has not written out yet, so that a guest that will not sync is paused all
@@ -283,13 +289,12 @@ impl Pausing<'_> {
     }
 
     async fn disk(&mut self) -> Result<(), Failed> {
-        let (layer, base) = (self.vm.layer.clone(), self.record.home.base.clone());
-        let (parent, root) = (self.parent.clone(), self.base_root);
+        let (layer, parent) = (self.vm.layer.clone(), self.parent.clone());
+        let base = self.base.take();
+        let (base, root) =
+            base.ok_or_else(|| Failed::of(ErrorKind::Internal, "it has no base image"))?;
         let (next, written) = with(self.next.take(), move |next| {
-            next.link_base(&base)?;
-            if let Some(root) = root {
-                next.expect_base(root);
-            }
+            next.link_base(&base, root)?;
             next.capture_disk(&Qcow2, &layer, parent.as_ref())
         })
         .await?;

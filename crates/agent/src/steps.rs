@@ -334,6 +334,7 @@ impl Making<'_> {
         let generations = Generations::of(&self.record.home.folder);
         let wanted = self.vm.origin.of_disk();
         let warm = matches!(self.vm.origin, Origin::Generation(_));
+        let base = self.vm.layer.base.clone();
         let generation = tokio::task::spawn_blocking(move || {
             let wanted =
                 wanted.ok_or_else(|| Failed::of(ErrorKind::Internal, "it has no generation"))?;
@@ -347,6 +348,10 @@ impl Making<'_> {
                 mark(&generation, error);
             }
             checked?;
+            // What the VM is given has to be what was checked.
+            if generation.name_base(&base)? {
+                tracing::warn!(base = %base.display(), "it was not the pause's base image, and is again");
+            }
             Ok::<_, Failed>(generation)
         })
         .await??;

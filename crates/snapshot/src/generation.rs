@@ -119,6 +119,17 @@ impl Generation {
         }
     }
 
+    /// Sees to it that `name` is a name of the image under the layer, and of no other: a VM that is given it has the disk that
+    /// was checked. True when it was another's, or nobody's.
+    pub fn name_base(&self, name: &Path) -> Result<bool, Error> {
+        let base = self.base();
+        if files::is_same(&base, name) {
+            return Ok(false);
+        }
+        durable::link(&base, name).map_err(Error::io("link", &base))?;
+        Ok(true)
+    }
+
     fn check_layer(&self) -> Result<(), Error> {
         let manifest = &self.manifest;
         self.check_image(files::LAYER, files::LAYER_SUMS, &manifest.layer.image)?;

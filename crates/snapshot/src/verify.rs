@@ -14,7 +14,7 @@ pub struct Verified {
     pub bytes: u64,
 }
 
-/// The root of the sums of an image that nobody writes: what [`Next::expect_base`](crate::Next::expect_base) takes. It
+/// The root of the sums of an image that nobody writes: what [`Next::link_base`](crate::Next::link_base) takes. It
 /// reads all of the image's data.
 pub fn base_root(image: &File) -> io::Result<Root> {
     let mut root = Root::default();

@@ -5,7 +5,7 @@
 mod lab;
 
 use std::fs::{self, OpenOptions};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
 use lab::{MIB, Sandbox, names};
@@ -297,6 +297,24 @@ fn damage_of_the_newest_hides_no_older_one_behind_it() {
         let next = sandbox.generations.begin().unwrap();
         assert!(next.id() > generation.id());
         assert_eq!(names(&sandbox.folder.join("generations")).len(), 2);
+    });
+}
+
+#[test]
+fn the_name_that_a_vm_is_given_is_that_of_the_image_that_was_checked() {
+    on_xfs(512 * MIB, |disk| {
+        let (_sandbox, generation, _) = two(disk);
+        let name = disk.join("box/base.ext4");
+        assert!(!generation.name_base(&name).unwrap());
+        let own = fs::metadata(generation.base()).unwrap().ino();
+        // Of the same length, so that nothing shows without reading.
+        fs::remove_file(&name).unwrap();
+        fs::write(&name, vec![9; 4 << 20]).unwrap();
+        assert!(generation.name_base(&name).unwrap());
+        assert_eq!(fs::metadata(&name).unwrap().ino(), own);
+        fs::remove_file(&name).unwrap();
+        assert!(generation.name_base(&name).unwrap());
+        assert_eq!(fs::metadata(&name).unwrap().ino(), own);
     });
 }
 
