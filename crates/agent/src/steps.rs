@@ -20,7 +20,7 @@ use wrenn_vmm::{Machine, MemorySource, SavedState, VmDisk, VmSpec};
 
 use crate::exec::Outputs;
 use crate::failure::{Failed, StepError, stepping};
-use crate::record::{Origin, Record, Vm};
+use crate::record::{Keys, Origin, Record, Vm};
 use crate::{Host, guest, metrics};
 
 /// One step on the way to a running guest.
@@ -323,7 +323,8 @@ impl Making<'_> {
             let mut folders = std::fs::DirBuilder::new();
             std::os::unix::fs::DirBuilderExt::mode(&mut folders, 0o700);
             folders.create(&home.folder)?;
-            std::fs::hard_link(&home.template_image, &home.base)
+            std::fs::hard_link(&home.template_image, &home.base)?;
+            sync_folder(&home.folder)
         })
         .await?;
         Ok(())
@@ -334,20 +335,26 @@ impl Making<'_> {
         let generations = Generations::of(&self.record.home.folder);
         let wanted = self.vm.origin.of_disk();
         let warm = matches!(self.vm.origin, Origin::Generation(_));
+        let keys = self.record.pause.as_ref().map(|pause| &pause.keys);
+        if warm && keys.is_some_and(Keys::are_lost) {
+            return Err(Failed {
+                kind: ErrorKind::Conflict,
+                reason: "the keys that its guest knows went with a damaged journal".into(),
+                remedy: Some("resume it with {\"cold\": true}, which boots from its disk alone"),
+            });
+        }
         let base = self.vm.layer.base.clone();
         let generation = tokio::task::spawn_blocking(move || {
             let wanted =
                 wanted.ok_or_else(|| Failed::of(ErrorKind::Internal, "it has no generation"))?;
-            let generation = generations.open(wanted)?;
-            let checked = if warm {
-                generation.check()
-            } else {
-                generation.check_disk()
-            };
-            if let Err(error) = &checked {
-                mark(&generation, error);
-            }
-            checked?;
+            let generation = generations.examine(wanted, |generation| {
+                if warm {
+                    generation.check()?;
+                } else {
+                    generation.check_disk()?;
+                }
+                Ok(generation.clone())
+            })?;
             // What the VM is given has to be what was checked.
             if generation.name_base(&base)? {
                 tracing::warn!(base = %base.display(), "it was not the pause's base image, and is again");
@@ -484,13 +491,6 @@ impl Making<'_> {
     }
 }
 
-/// Damage that was found is remembered. Where that fails, it is found again.
-fn mark(generation: &Generation, found: &wrenn_snapshot::Error) {
-    if let Err(error) = generation.mark_damaged(found) {
-        tracing::warn!(%error, "a damaged generation could not be marked");
-    }
-}
-
 /// Unmakes a step, for as long as such a thing may take. One that hangs has failed, and failures are tried again.
 async fn unmake_step(
     step: Step,
@@ -528,6 +528,12 @@ async fn remove(path: &Path) -> std::io::Result<()> {
     let removed = blocking(move || durable::remove(&owned)).await;
     removed
         .map_err(|error| std::io::Error::new(error.kind(), format!("{}: {error}", path.display())))
+}
+
+/// Makes a sandbox's folder durable, and the names in it: its record speaks of them.
+pub(crate) fn sync_folder(folder: &Path) -> std::io::Result<()> {
+    durable::sync_dir(folder)?;
+    folder.parent().map_or(Ok(()), durable::sync_dir)
 }
 
 /// File work off the runtime's threads.
