@@ -7,12 +7,16 @@ use std::fs::{self, DirBuilder, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
 use wrenn_sys::durable;
 
 use crate::{Agent, StartError, service};
+
+/// How long callers have to take their answers once everything was taken down.
+const LAST_ANSWERS: Duration = Duration::from_secs(5);
 
 /// A socket for a control plane that runs as another user, in a folder that holds nothing else.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,6 +105,7 @@ impl Sockets {
     pub async fn serve(mut self, shutdown: CancellationToken) -> Result<(), StartError> {
         let served = self.listeners.drain(..).map(|(path, listener)| {
             let (down, shutdown) = (self.agent.down.clone(), shutdown.clone());
+            let gone = down.clone();
             let ended = async move {
                 tokio::select! {
                     () = shutdown.cancelled() => {}
@@ -109,9 +114,15 @@ impl Sockets {
             };
             let router = service::router(self.agent.clone());
             async move {
-                let served = axum::serve(listener, router)
-                    .with_graceful_shutdown(ended)
-                    .await;
+                let answers_taken = async {
+                    gone.cancelled().await;
+                    tokio::time::sleep(LAST_ANSWERS).await;
+                };
+                let served = tokio::select! {
+                    served = axum::serve(listener, router).with_graceful_shutdown(ended) => served,
+                    // Nothing is left that could be asked for. Whoever takes no answer holds up nobody.
+                    () = answers_taken => Ok(()),
+                };
                 // A path that nobody listens on would only mislead.
                 drop(durable::remove(&path));
                 served.map_err(|source| StartError::because(Error::Io { path, source }))
