@@ -9,6 +9,8 @@
 //! sync      everything on the platter
 //! publish   next/ renamed to generations/<id>
 //! ```
+//!
+//! What is left then is to give the VM back, which counts as `retire` among the timings.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -239,7 +241,7 @@ impl Pausing<'_> {
             },
             () = stopped => {}
             // Somebody wants the sandbox gone, and will not wait for a guest that does not sync.
-            () = self.parts.cancel.cancelled() => {}
+            () = self.parts.doomed.cancelled() => {}
         }
     }
 

@@ -255,11 +255,7 @@ impl Sandbox {
             Effect::Restore => return Some(self.restore().await),
             Effect::Unwind => return self.unwind().await,
             Effect::Release => self.release().await,
-            Effect::Retire => {
-                self.end.shared.keep_console().await;
-                self.give_vm_back().await;
-                self.tidy().await;
-            }
+            Effect::Retire => self.retire().await,
             Effect::Withdraw => self.give_vm_back().await,
             Effect::Tidy => self.tidy().await,
             Effect::Abandon => self.abandon().await,

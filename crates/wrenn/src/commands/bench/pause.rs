@@ -15,8 +15,8 @@ use super::by_hand::{self, Guest};
 use super::figures::{Figure, Samples};
 use super::written::LastPause;
 
-/// The steps of a pause before the guest stands still, and while the disk is waited for.
-const NOT_COUNTED: [&str; 2] = ["quiesce", SYNC];
+/// The steps of a pause before the guest stands still, while the disk is waited for, and after it is published.
+const NOT_COUNTED: [&str; 3] = ["quiesce", SYNC, "retire"];
 const SYNC: &str = "sync";
 
 /// A guest, and what it does between two pauses.
