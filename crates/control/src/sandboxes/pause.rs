@@ -141,13 +141,7 @@ impl Sandboxes {
     async fn follow(&self, id: &SandboxId, seen: &rpc::Sandbox) -> Result<Sandbox, Fault> {
         loop {
             let mut row = self.row(id).await?;
-            if row.status == Status::Stopped || row.transition == Some(Transition::Stopping) {
-                return Err(Fault::new(
-                    ErrorKind::Conflict,
-                    format!("sandbox {id} was destroyed meanwhile"),
-                    "create another",
-                ));
-            }
+            overtaken(&row)?;
             row.status = Status::from_name(&seen.status).unwrap_or(row.status);
             row.transition = None;
             row.last_updated_ms = now_ms();
@@ -159,6 +153,9 @@ impl Sandboxes {
     }
 
     /// Nothing is under way any more. Where nobody knows, the reconciler finds out.
+    ///
+    /// # Errors
+    /// `conflict` where a destroy overtook it, whatever the agent called that.
     async fn undo(
         &self,
         id: &SandboxId,
@@ -170,6 +167,7 @@ impl Sandboxes {
         }
         loop {
             let mut row = self.row(id).await?;
+            overtaken(&row)?;
             if row.transition != Some(transition) {
                 return Ok(());
             }
@@ -185,6 +183,18 @@ impl Sandboxes {
         let written = self.core.store.update(row).await;
         written.map_err(|error| store_fault(&error))
     }
+}
+
+/// Whether a destroy came in between.
+fn overtaken(row: &Sandbox) -> Result<(), Fault> {
+    if row.status != Status::Stopped && row.transition != Some(Transition::Stopping) {
+        return Ok(());
+    }
+    Err(Fault::new(
+        ErrorKind::Conflict,
+        format!("sandbox {} was destroyed meanwhile", row.id),
+        "create another",
+    ))
 }
 
 /// Whether this may begin, or be joined.
