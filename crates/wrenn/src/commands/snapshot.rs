@@ -14,10 +14,10 @@ use wrenn_model::{Fault, SandboxId};
 
 use crate::agent_rpc::{AgentRpc, ImportError};
 use crate::cli::{ExportArgs, Globals, ImportArgs, SnapshotCommand, VerifyArgs};
+use crate::install;
 use crate::output_file::{self, Readers};
 use crate::report::{self, Advised};
 use crate::terminal::{Table, print_json, print_line, size, stdout_is_terminal};
-use crate::install;
 
 /// Runs one of them; gives the exit code.
 pub(crate) async fn run(globals: &Globals, command: SnapshotCommand) -> Result<ExitCode> {
