@@ -220,7 +220,7 @@ impl Pausing<'_> {
         let Some(slot) = self.parts.slot.get() else {
             return;
         };
-        let client = crate::guest::client(slot.dialer(), &self.vm.keys.token);
+        let client = crate::guest::client(slot.dialer.clone(), &self.vm.keys.token);
         let mut events = self.machine.events();
         if !matches!(self.machine.run_state().await, Ok(RunState::Running)) {
             return;

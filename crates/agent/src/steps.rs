@@ -13,7 +13,6 @@ use tokio_util::sync::CancellationToken;
 use wrenn_disk::{Disk, Qcow2};
 use wrenn_envd_client::EnvdClient;
 use wrenn_model::{ErrorKind, Platform};
-use wrenn_network::Slot;
 use wrenn_snapshot::{Generation, Generations};
 use wrenn_sys::durable;
 use wrenn_vmm::{Machine, MemorySource, SavedState, VmDisk, VmSpec};
@@ -21,6 +20,7 @@ use wrenn_vmm::{Machine, MemorySource, SavedState, VmDisk, VmSpec};
 use crate::exec::Outputs;
 use crate::failure::{Failed, StepError, stepping};
 use crate::record::{Origin, Record, Vm};
+use crate::slots::Slot;
 use crate::{Host, guest, metrics};
 
 /// One step on the way to a running guest.
@@ -161,7 +161,7 @@ pub(crate) struct Guest {
 impl Parts {
     /// Takes up what a former agent made.
     pub(crate) fn adopt(&self, slot: Slot, machine: Arc<dyn Machine>, token: &str) {
-        self.connect(guest::client(slot.dialer(), token));
+        self.connect(guest::client(slot.dialer.clone(), token));
         self.machine.get_or_init(|| machine);
         self.slot.get_or_init(|| slot);
     }
@@ -189,7 +189,7 @@ impl Parts {
     /// The opposite.
     pub(crate) fn return_to_guest(&self, token: &str) {
         if let Some(slot) = self.slot.get() {
-            self.connect(guest::client(slot.dialer(), token));
+            self.connect(guest::client(slot.dialer.clone(), token));
         }
     }
 
@@ -373,7 +373,7 @@ impl Making<'_> {
             .network
             .create(&self.vm.slot, &self.record.spec.network)
             .await?;
-        *self.lock_tap() = slot.take_tap();
+        *self.lock_tap() = slot.tap.take();
         let taken = self.parts.slot.set(slot).is_ok();
         debug_assert!(taken, "a slot is made once");
         Ok(())
@@ -456,10 +456,10 @@ impl Making<'_> {
         let (Some(slot), Some(machine)) = (self.parts.slot.get(), self.parts.machine.get()) else {
             return Err(std::io::Error::other("no slot or machine").into());
         };
-        let dialer = slot.dialer();
+        let dialer = slot.dialer.clone();
         let limit = self.host.boot_limit(self.record.spec.memory);
-        let ready = guest::wait_for_boot(&dialer, machine.as_ref(), limit).await?;
-        let client = guest::client_over(dialer, Some(ready), &self.vm.keys.token);
+        let ready = guest::wait_for_boot(dialer.as_ref(), machine.as_ref(), limit).await?;
+        let client = guest::client_over(dialer, ready, &self.vm.keys.token);
         guest::introduce(
             &client,
             &self.record.spec,
