@@ -11,6 +11,7 @@ use futures::stream::FuturesUnordered;
 use wrenn_envd_api::{InitRequest, Timestamp};
 use wrenn_envd_client::{Connector, EnvdClient, Error, FileStream, RefusedCode, Stream};
 use wrenn_model::{ErrorKind, Fault, SandboxSpec};
+use wrenn_sys::wall;
 use wrenn_vmm::{Machine, VmEvent};
 
 use crate::machine::reason;
@@ -181,7 +182,7 @@ async fn set_clock_closely(
     mut guest_time: Option<SystemTime>,
 ) -> Result<(), Error> {
     for _ in 0..CLOCK_TRIES {
-        let now_here = SystemTime::now();
+        let now_here = wall::now();
         let off = guest_time.map(|there| {
             now_here
                 .duration_since(there)
@@ -219,7 +220,7 @@ fn machine_id(id: &str) -> String {
 }
 
 fn now() -> Timestamp {
-    let now = SystemTime::now()
+    let now = wall::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default();
     Timestamp {

@@ -16,3 +16,4 @@ pub mod program;
 pub mod reflink;
 pub mod seccomp;
 pub mod tap;
+pub mod wall;
