@@ -79,7 +79,7 @@ use handle::Handle;
 use journal::{Journal, Replay};
 use record::{Home, Origin, Record};
 use sandbox::{Sandbox, Start, refused};
-use table::Table;
+use table::{Table, Taken};
 use wrenn_model::chain;
 
 /// How often the store's room is looked at.
@@ -291,7 +291,14 @@ impl Agent {
         };
         let handle = match self.add(start, Some(Event::Boot)) {
             Ok(handle) => handle,
-            Err(there) => return same(there, &spec).await,
+            Err(Taken::By(there)) => return same(there, &spec).await,
+            Err(Taken::Gone) => {
+                return Err(Fault::new(
+                    ErrorKind::Conflict,
+                    "the sandbox was destroyed before it was created",
+                    "create another",
+                ));
+            }
         };
         let caller = Caller {
             handle: (!detached).then(|| handle.clone()),
@@ -302,14 +309,17 @@ impl Agent {
     }
 
     /// Gives a sandbox its task. The one that has its id already is the answer if there is one.
-    fn add(&self, start: Start, first: Option<Event>) -> Result<Arc<Handle>, Arc<Handle>> {
+    fn add(&self, start: Start, first: Option<Event>) -> Result<Arc<Handle>, Taken> {
         let (sandbox, handle) = Sandbox::new(
             self.host.clone(),
             self.journal.clone(),
             self.table.clone(),
             start,
         );
-        self.table.insert(handle.clone())?;
+        match first {
+            Some(Event::Boot) => self.table.begin(handle.clone())?,
+            _ => self.table.insert(handle.clone()).map_err(Taken::By)?,
+        }
         self.tasks.spawn(sandbox.run(first));
         Ok(handle)
     }
@@ -421,10 +431,10 @@ impl Agent {
 
     /// Returns when nothing of the sandbox is left. One that never was is gone.
     async fn destroy(&self, id: &str) -> Result<(), Fault> {
-        let handle = match self.find(id) {
-            Ok(handle) => handle,
-            Err(fault) if fault.kind == ErrorKind::NotFound => return Ok(()),
-            Err(fault) => return Err(fault),
+        self.check_ready()?;
+        let id = id.parse::<SandboxId>().ok();
+        let Some(handle) = id.and_then(|id| self.table.end(&id)) else {
+            return Ok(());
         };
         tokio::time::timeout(DESTROY_LIMIT, handle.destroy(Reason::Destroyed))
             .await
