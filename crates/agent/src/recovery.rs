@@ -98,6 +98,10 @@ impl Agent {
         let agent = self.clone();
         self.tasks.spawn(async move {
             let first = agent.what_happened(&mut sandbox, &handle).await;
+            // A former agent may not have come to it. Its slot and its user count as free, and are another's next.
+            if first.is_none() && matches!(sandbox.record.state, State::Error(_)) {
+                sandbox.release().await;
+            }
             drop(found_out);
             sandbox.run(first).await;
         });

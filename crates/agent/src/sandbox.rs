@@ -116,8 +116,6 @@ impl Sandbox {
             match first {
                 Some(Event::Boot) => self.boot().await,
                 Some(event) => self.take(event).await,
-                // A former agent may not have come to it.
-                None if matches!(self.record.state, State::Error(_)) => self.release().await,
                 None => {}
             }
             while !self.gone() {
@@ -407,7 +405,7 @@ impl Sandbox {
     }
 
     /// The VM goes, its disk stays.
-    async fn release(&mut self) {
+    pub(crate) async fn release(&mut self) {
         self.end.shared.keep_console().await;
         self.unmake(Leave::Disk).await;
         self.place = None;
