@@ -8,7 +8,7 @@ help:
 	@echo 'make run        install what is missing, build, and serve on ADDR ($(ADDR)) from WRENN_DIR ($(WRENN_DIR))'
 	@echo 'make build      build only'
 	@echo 'make test       every test, real microVMs included; no packet leaves the machine'
-	@echo 'make test-long  the tests that take too long for every day: every fault at every step of real microVMs, and more'
+	@echo 'make test-long  the tests that take too long for every day: failures, panics and hangs at every step of real microVMs, and more'
 	@echo 'make check      formatting, lints, generated code'
 	@echo 'make uninstall  end what runs, give the machine back; PURGE=1 deletes WRENN_DIR and the cache too'
 	@echo 'make clean      delete what was built'

@@ -260,7 +260,8 @@ function showSandbox(row, sandbox) {
   part("created").title = String(sandbox.created_at);
 
   part("pause").hidden = status !== "running";
-  part("resume").hidden = status !== "paused" && status !== "error";
+  // An error that has no pause has nothing to go back to.
+  part("resume").hidden = status !== "paused" && !(status === "error" && sandbox.paused_at);
   part("destroy").hidden = status === "stopped";
   enable(part("pause"), !transition);
   enable(part("resume"), !transition);
@@ -319,7 +320,39 @@ function templateRow(template) {
     if (template.vcpus) $("vcpus").value = template.vcpus;
     if (template.memory_mb) $("memory").value = template.memory_mb;
   });
+  const remove = row.querySelector(".delete");
+  askBack(remove, `Delete ${template.name}`, "Really?", () => deleteTemplate(remove, template.name));
   return row;
+}
+
+/** A button that asks back: its second press counts, and whoever leaves it has said no. */
+function askBack(button, label, question, work) {
+  const word = button.textContent;
+  let asked = false;
+  const ask = (now) => {
+    asked = now;
+    put(button, asked ? question : word);
+    button.setAttribute("aria-label", asked ? `${question} ${label}` : label);
+  };
+  ask(false);
+  button.addEventListener("click", () => {
+    ask(!asked);
+    if (!asked) work();
+  });
+  button.addEventListener("blur", () => ask(false));
+  button.addEventListener("keydown", (event) => event.key === "Escape" && ask(false));
+}
+
+/** Sandboxes made from it go on. */
+function deleteTemplate(button, name) {
+  const problem = $("templates").querySelector(".problem");
+  act(button, `Deleting the template ${name}`, problem, async () => {
+    await call("DELETE", `/v1/snapshots/${encodeURIComponent(name)}`);
+    await refreshTemplates();
+    // Its row is gone, and the focus with it.
+    if (document.activeElement === document.body) $("refresh-templates").focus({ preventScroll: true });
+    return { text: `Deleted the template ${name}.` };
+  });
 }
 
 // ---- Forms ---------------------------------------------------------------------------------------------------------

@@ -138,7 +138,7 @@ test("a server that is away is told of once, and its return too", async ({ page 
 test("a template's name fills the form, whose rules hold", async ({ page }) => {
   await enter(page);
   await page.getByLabel("Template", { exact: true }).fill("");
-  await page.locator("#template-rows").getByRole("button", { name: "minimal" }).click();
+  await page.locator("#template-rows").getByRole("button", { name: "minimal", exact: true }).click();
   await expect(page.getByLabel("Template", { exact: true })).toHaveValue("minimal");
   await page.locator("#refresh-templates").click();
   await expect(newest(page)).toContainText("Listed the templates");
@@ -160,6 +160,57 @@ test("a template's name fills the form, whose rules hold", async ({ page }) => {
   // What happened, and what to do about it.
   await expect(page.locator("#create-form .problem")).toHaveText(/^.+\. .+\.$/);
   await expect(newest(page)).toContainText("not_found · 404 · req-");
+});
+
+test("a template is deleted by who means it", async ({ page }) => {
+  let templates = ["minimal", "a/b ?#%", "kept"].map((name) => ({ name, type: "base", size_bytes: 2 ** 28 }));
+  const deleted = [];
+  await page.route("**/v1/snapshots", (route) => route.fulfill({ json: templates }));
+  await page.route("**/v1/snapshots/*", (route) => {
+    const name = decodeURIComponent(new URL(route.request().url()).pathname.split("/").pop());
+    deleted.push(`${route.request().method()} ${name}`);
+    if (name === "kept") {
+      const error = { code: "not_found", message: "there is no template", remedy: "list the templates", request_id: "req-1" };
+      return route.fulfill({ status: 404, json: { error } });
+    }
+    templates = templates.filter((template) => template.name !== name);
+    return route.fulfill({ status: 204 });
+  });
+  await enter(page);
+  const button = (label) => page.locator("#template-rows").getByRole("button", { name: label, exact: true });
+
+  // A press is a question, and whoever goes elsewhere, or presses Escape, has said no.
+  await button("Delete minimal").click();
+  await expect(button("Really? Delete minimal")).toHaveText("Really?");
+  await page.getByLabel("Template", { exact: true }).focus();
+  await expect(button("Delete minimal")).toHaveText("Delete");
+  await button("Delete minimal").focus();
+  await page.keyboard.press("Enter");
+  await page.keyboard.press("Escape");
+  await expect(button("Delete minimal")).toHaveText("Delete");
+  expect(deleted).toEqual([]);
+
+  await page.keyboard.press("Enter");
+  await page.keyboard.press("Enter");
+  await expect(newest(page)).toContainText("Deleted the template minimal.");
+  await expect(page.locator("#template-rows tr")).toHaveCount(2);
+  await expect(page.locator("#refresh-templates")).toBeFocused();
+  await button("Delete a/b ?#%").dblclick();
+  await expect(newest(page)).toContainText("Deleted the template a/b ?#%.");
+  await button("Delete kept").dblclick();
+  await expect(page.locator("#templates .problem")).toContainText("There is no template. List the templates.");
+  expect(deleted).toEqual(["DELETE minimal", "DELETE a/b ?#%", "DELETE kept"]);
+});
+
+test("resume is offered where there is a pause to go back to", async ({ page }) => {
+  const paused_at = new Date().toISOString();
+  const one = (id, status, more) => ({ id, status, template: "minimal", vcpus: 1, memory_mb: 256, created_at: paused_at, ...more });
+  const sandboxes = [one("sb-paused", "paused", { paused_at }), one("sb-lost", "error", {}), one("sb-back", "error", { paused_at }), one("sb-run", "running", { paused_at })];
+  await page.route("**/v1/sandboxes?*", (route) => route.fulfill({ json: sandboxes }));
+  await enter(page);
+  for (const [id, offered] of [["sb-paused", true], ["sb-lost", false], ["sb-back", true], ["sb-run", false]]) {
+    await expect(row(page, id).getByRole("button", { name: `Resume ${id}` })).toBeVisible({ visible: offered });
+  }
 });
 
 /** Every text that can be seen, with its contrast to what is behind it, where that is less than WCAG's 4.5. */

@@ -6,6 +6,8 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use wrenn_sys::wall;
+
 use crate::time::ms;
 
 /// How far the two clocks may differ and nothing has happened to either.
@@ -36,7 +38,7 @@ impl Activity {
             state: Mutex::new(State {
                 calls: 0,
                 last: Instant::now(),
-                last_wall: SystemTime::now(),
+                last_wall: wall::now(),
             }),
             changed: Notify::new(),
         }
@@ -60,9 +62,9 @@ impl Activity {
     pub(crate) fn last_ms(&self) -> i64 {
         let state = self.lock();
         let last = if state.calls > 0 {
-            SystemTime::now()
+            wall::now()
         } else {
-            last_used(state.last_wall, state.last.elapsed(), SystemTime::now())
+            last_used(state.last_wall, state.last.elapsed(), wall::now())
         };
         ms(last)
     }
@@ -87,7 +89,7 @@ impl Activity {
         let mut state = self.lock();
         change(&mut state);
         state.last = Instant::now();
-        state.last_wall = SystemTime::now();
+        state.last_wall = wall::now();
         drop(state);
         self.changed.notify_waiters();
     }

@@ -3,11 +3,13 @@
 //! ```text
 //!   resources   what the host has this moment, and what of it may be promised
 //!   Admission   what is promised: memory, disk, slots; a Place gives its share back once, by being dropped
+//!   Load        all that as numbers, for those who watch
 //!   turns       so many starts at a time; queue: all others wait, fair between owners
 //! ```
 //!
 //! A place is promised before anybody waits for a turn: who waits will be served, and who can not be is told at once.
 
+mod load;
 mod overcommit;
 mod pace;
 mod queue;
@@ -20,9 +22,10 @@ use std::time::{Duration, Instant};
 
 use wrenn_disk::Volume;
 use wrenn_model::{ErrorKind, Fault, InstanceId, MiB, SandboxSpec};
-use wrenn_network::SlotIndexes;
+use wrenn_network::{LAST_INDEX, SlotIndexes};
 use wrenn_sys::cgroup::Hierarchies;
 
+pub(crate) use load::{Load, Share};
 pub use overcommit::{InvalidOvercommit, MemoryOvercommit};
 pub(crate) use queue::Purpose;
 pub use resources::Limits;
@@ -177,6 +180,26 @@ impl Admission {
         self.turns.enter(&spec.owner_id, purpose)
     }
 
+    /// How full the host is. It looks at it, which may block.
+    ///
+    /// # Errors
+    /// When the host cannot be seen.
+    pub(crate) fn load(&self, volume: &Volume) -> io::Result<Load> {
+        let seen = Seen::now(volume, &self.hierarchies, &self.group)?;
+        Ok(self.load_of(&seen.room(&self.limits)))
+    }
+
+    fn load_of(&self, room: &Room) -> Load {
+        let (waiting, turns) = self.turns.load();
+        let ledger = self.lock();
+        let slots = Share::of(ledger.slots.used(), usize::from(LAST_INDEX));
+        Load {
+            waiting,
+            turns,
+            ..Load::promised(&ledger.promised, room, slots)
+        }
+    }
+
     fn demand(&self, spec: &SandboxSpec) -> Demand {
         Demand {
             memory: spec.memory.bytes() + self.overhead,
@@ -252,6 +275,7 @@ impl Drop for Place {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use wrenn_model::{NetworkPolicy, OnTimeout, SandboxId};
 
     fn admission() -> Arc<Admission> {
         let instance = InstanceId::random();
@@ -260,6 +284,23 @@ mod tests {
 
     fn demand(memory: u64) -> Demand {
         Demand { memory, disk: 1 }
+    }
+
+    fn spec(owner: &str) -> SandboxSpec {
+        SandboxSpec {
+            id: SandboxId::random(),
+            owner_id: owner.to_owned(),
+            template: "minimal".parse().unwrap(),
+            vcpus: 1,
+            memory: MiB(128),
+            timeout_sec: 60,
+            on_timeout: OnTimeout::Destroy,
+            auto_resume: false,
+            hostname: String::new(),
+            network: NetworkPolicy::default(),
+            metadata: Default::default(),
+            envs: Default::default(),
+        }
     }
 
     const ROOM: Room = Room {
@@ -289,6 +330,26 @@ mod tests {
     }
 
     #[test]
+    fn the_load_is_what_is_promised_and_who_waits() {
+        let admission = admission();
+        let share = |used, limit| Share { used, limit };
+        let idle = admission.load_of(&ROOM);
+        assert_eq!((idle.memory, idle.slots), (share(0, 100), share(0, 10)));
+        assert_eq!((idle.turns.used, idle.waiting.used), (0, 0));
+        let place = admission.promise(&ROOM, demand(60)).unwrap();
+        let spec = spec("");
+        let enter = || admission.queue(&spec, Purpose::Create).unwrap();
+        let started: Vec<_> = (0..idle.turns.limit).map(|_| enter()).collect();
+        let waiting = enter();
+        let busy = admission.load_of(&ROOM);
+        assert_eq!((busy.memory, busy.slots), (share(60, 100), share(1, 10)));
+        assert_eq!(busy.disk, share(1, 3));
+        assert_eq!((busy.turns.used, busy.waiting.used), (idle.turns.limit, 1));
+        drop((place, started, waiting));
+        assert_eq!(admission.load_of(&ROOM), idle);
+    }
+
+    #[test]
     fn a_full_disk_is_another_error_than_a_busy_host() {
         let admission = admission();
         let places: Vec<_> = (0..3)
@@ -300,6 +361,30 @@ mod tests {
         let slots: std::collections::HashSet<u16> =
             places.iter().map(|place| place.slot_index).collect();
         assert_eq!(slots.len(), 3);
+    }
+
+    #[test]
+    fn an_owner_who_fills_the_queue_shuts_nobody_else_out() {
+        let admission = admission();
+        let enter = |owner| admission.queue(&spec(owner), Purpose::Create);
+        let mut greedy = Vec::new();
+        let refused = loop {
+            match enter("greedy") {
+                Ok(waiting) => greedy.push(waiting),
+                Err(fault) => break fault,
+            }
+        };
+        assert_eq!(refused.kind, ErrorKind::HostBusy);
+        let full = admission.load_of(&ROOM).waiting;
+        assert_eq!(full.used, full.limit);
+        // Half of the places are anybody else's, also those of who gives no name.
+        let mut others = Vec::new();
+        for number in 0..full.limit / 2 {
+            let owner = if number % 2 == 0 { "other" } else { "" };
+            others.push(admission.queue(&spec(owner), Purpose::Wake).unwrap());
+            assert!(enter("greedy").is_err());
+        }
+        assert_eq!(admission.load_of(&ROOM).waiting, full);
     }
 
     #[test]

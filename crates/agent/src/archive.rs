@@ -2,22 +2,25 @@
 
 use std::io::{self, Read, Write};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 use wrenn_model::lifecycle::{Event, State};
 use wrenn_model::{ErrorKind, Fault, NetworkPolicy, SandboxId, TooManyRanges};
 use wrenn_snapshot::{Generation, Generations};
 use wrenn_sys::durable;
 
 use crate::Agent;
-use crate::failure::{Failed, StepError, internal, stepping};
+use crate::failure::{ENDING, EXPORT_AGAIN, Failed, StepError, internal, stepping};
 use crate::handle::Handle;
 use crate::record::{self, Keys, Pause, Record};
 use crate::sandbox::Start;
-use crate::steps::{Parts, blocking};
+use crate::steps::{Parts, blocking, sync_folder};
+use crate::table::Claim;
 use crate::time::now_ms;
 use wrenn_model::chain;
 
@@ -30,6 +33,8 @@ pub const IMPORT: &[&str] = &["import.folder", "import.unpack", "import.record"]
 const QUEUE: usize = 8;
 /// How large they are, in bytes.
 const PIECE: usize = 256 << 10;
+/// How long somebody who takes nothing of an export has to take that it broke off.
+const TELL_LIMIT: Duration = Duration::from_secs(10);
 /// How much room an import is promised beforehand, in bytes; the store grows while it goes on.
 const IMPORT_ROOM: u64 = 2 << 30;
 
@@ -59,12 +64,10 @@ impl Agent {
     pub(crate) async fn verify(&self, id: &str) -> Result<Verification, Fault> {
         let handle = self.find(id)?;
         let pause = paused(&handle)?;
-        let folder = self.host.sandboxes().join(handle.spec.id.as_str());
-        let generation = pause.generation;
+        let generations = self.generations(&handle);
+        let (generation, closing) = (pause.generation, self.closing.clone());
         let read = tokio::task::spawn_blocking(move || {
-            Generations::of(&folder)
-                .open(generation)
-                .and_then(|generation| generation.verify(&|| false))
+            generations.examine(generation, |one| one.verify(&|| closing.is_cancelled()))
         });
         let found = |bytes, damage| Verification {
             generation: generation.to_string(),
@@ -77,25 +80,42 @@ impl Agent {
                 tracing::error!(id, error = chain(&error), "a generation is damaged");
                 Ok(found(0, Some(chain(&error))))
             }
-            Err(error) => Err(Fault::new(
-                ErrorKind::AgentError,
-                format!("the generation could not be read: {}", chain(&error)),
-                "it may have been replaced by a newer pause: try again",
-            )),
+            Err(error) => {
+                let failed = Failed::from(error);
+                Err(Fault::new(
+                    failed.kind,
+                    format!("the generation could not be read: {}", failed.reason),
+                    failed.remedy.unwrap_or("see the agent's log"),
+                ))
+            }
         }
+    }
+
+    fn generations(&self, handle: &Handle) -> Generations {
+        Generations::of(&self.host.sandboxes().join(handle.spec.id.as_str()))
     }
 
     /// Packs a sandbox's newest generation.
     pub(crate) async fn export(&self, id: &str) -> Result<Pieces, Fault> {
         let handle = self.find(id)?;
         let pause = paused(&handle)?;
-        let folder = self.host.sandboxes().join(handle.spec.id.as_str());
+        let began = Instant::now();
+        let ended = move |agent: &Self, error: Option<&StepError>| {
+            let kind = error.map(|error| error.kind);
+            let metrics = &agent.host.metrics;
+            metrics.operation("export", began.elapsed(), kind);
+        };
+        let generations = self.generations(&handle);
         let told = |error: StepError| error.fault("the sandbox was not exported");
         let check = async move {
-            let generation = Generations::of(&folder).open(pause.generation)?;
-            Ok::<Generation, Failed>(generation)
+            let clone = |one: &Generation| Ok(one.clone());
+            Ok::<Generation, Failed>(generations.examine(pause.generation, clone)?)
         };
-        let (generation, _) = self.stepping(EXPORT[0], check).await.map_err(told)?;
+        let checked = self.stepping(EXPORT[0], check).await;
+        let (generation, _) = checked.map_err(|error| {
+            ended(self, Some(&error));
+            told(error)
+        })?;
         let carried = Carried {
             keys: pause.keys,
             network: Some(handle.view().network),
@@ -103,21 +123,25 @@ impl Agent {
         let secret = serde_json::to_vec(&carried).map_err(internal)?;
         let (out, pieces) = mpsc::channel(QUEUE);
         let agent = self.clone();
-        self.tasks.spawn(async move {
-            let mut writer = PieceWriter::new(out.clone());
+        let stream = async move {
+            let closing = agent.closing.clone();
+            let mut writer = PieceWriter::new(out.clone(), closing.clone());
             let write = async move {
                 tokio::task::spawn_blocking(move || {
-                    generation.export(&secret, &mut writer)?;
+                    generation.export(&secret, &|| closing.is_cancelled(), &mut writer)?;
                     Ok::<_, Failed>(writer.flush()?)
                 })
                 .await?
             };
-            if let Err(error) = agent.stepping(EXPORT[1], write).await {
+            let written = agent.stepping(EXPORT[1], write).await;
+            ended(&agent, written.as_ref().err());
+            if let Err(error) = written.map_err(|error| agent.broken_off(error)) {
                 tracing::warn!(%error, "an export broke off");
-                // Whoever took it may have gone.
-                drop(out.send(Err(told(error))).await);
+                // Whoever took it may have gone, or take no more.
+                drop(tokio::time::timeout(TELL_LIMIT, out.send(Err(told(error)))).await);
             }
-        });
+        };
+        self.tasks.spawn(stream.in_current_span());
         Ok(pieces)
     }
 
@@ -136,19 +160,27 @@ impl Agent {
                 "correct the id",
             )
         })?;
-        let there = || {
-            Fault::new(
-                ErrorKind::AlreadyExists,
-                format!("there is a sandbox {id}"),
-                "use a new id",
-            )
-        };
         // Until it has a record, this alone says that what is unpacked belongs to somebody.
         let Some(claim) = self.table.claim(&id) else {
-            return Err(there());
+            return Err(taken(&id));
         };
+        let (metrics, work) = (
+            &self.host.metrics,
+            self.take_in(&id, &claim, owner_id, pieces),
+        );
+        metrics.timed("import", |fault| fault.kind, work).await
+    }
+
+    /// Makes a paused sandbox of an archive. Its id is nobody else's.
+    async fn take_in(
+        &self,
+        id: &SandboxId,
+        claim: &Claim,
+        owner_id: String,
+        pieces: mpsc::Receiver<io::Result<Bytes>>,
+    ) -> Result<Arc<Handle>, Fault> {
         let folder = self.host.sandboxes().join(id.as_str());
-        let made = self.unpack(&id, owner_id, pieces).await;
+        let made = self.unpack(id, owner_id, pieces).await;
         let outcome = match made {
             Ok(record) => {
                 let record = self.stepping(IMPORT[2], async { Ok(record) }).await;
@@ -176,8 +208,8 @@ impl Agent {
             parts: Parts::default(),
         };
         let handle = self
-            .add(start, Some(Event::Imported), Some(&claim))
-            .map_err(|_| there())?;
+            .add(start, Some(Event::Imported), Some(claim))
+            .map_err(|_| taken(id))?;
         handle.started().await?;
         Ok(handle)
     }
@@ -201,17 +233,23 @@ impl Agent {
         };
         self.stepping(IMPORT[0], make).await?;
         let (name, generations) = (id.clone(), Generations::of(&home.folder));
-        let base = home.base.clone();
+        let (base, folder) = (home.base.clone(), home.folder.clone());
+        let (vmm, closing) = (self.host.vmm.clone(), self.closing.clone());
         let read = async move {
             tokio::task::spawn_blocking(move || {
-                let mut reader = PieceReader::new(pieces);
-                let (generation, secret) = generations.import(&mut reader, |mut spec| {
-                    spec.id = name;
-                    spec.owner_id = owner_id;
-                    spec
+                let mut reader = PieceReader::new(pieces, closing);
+                let (generation, secret) = generations.import(&mut reader, |next, facts| {
+                    facts.spec.id = name;
+                    facts.spec.owner_id = owner_id;
+                    // One that this host does not have is told when somebody wants to resume.
+                    if let Err(error) = vmm.keep_build(&facts.platform, &next.build_link()) {
+                        let (id, error) = (&facts.spec.id, chain(&error));
+                        tracing::warn!(%id, error, "the VMM build of an archive is not here");
+                    }
                 })?;
+                let carried: Carried = serde_json::from_slice(&secret).map_err(foreign_secret)?;
                 std::fs::hard_link(generation.base(), &base)?;
-                let carried: Carried = serde_json::from_slice(&secret)?;
+                sync_folder(&folder)?;
                 let mut spec = generation.manifest().spec.clone();
                 spec.network = carried.network.unwrap_or(spec.network);
                 let long =
@@ -221,16 +259,9 @@ impl Agent {
             })
             .await?
         };
-        let ((generation, keys, spec), _) = self.stepping(IMPORT[1], read).await?;
+        let unpacked = self.stepping(IMPORT[1], read).await;
+        let ((generation, keys, spec), _) = unpacked.map_err(|error| self.broken_off(error))?;
         let manifest = generation.manifest();
-        // A build that this host does not have is told when somebody wants to resume.
-        if let Err(error) = self
-            .host
-            .vmm
-            .keep_build(&manifest.platform, &home.folder.join("build"))
-        {
-            tracing::warn!(%id, error = chain(&error), "the VMM build of an archive is not here");
-        }
         Ok(Record {
             version: record::VERSION,
             state: State::Pending,
@@ -251,6 +282,19 @@ impl Agent {
         })
     }
 
+    /// What breaks off because the store closes is no fault of the archive's.
+    fn broken_off(&self, error: StepError) -> StepError {
+        if !self.closing.is_cancelled() {
+            return error;
+        }
+        StepError {
+            kind: ErrorKind::Unavailable,
+            reason: closes().to_string(),
+            remedy: Some(ENDING),
+            ..error
+        }
+    }
+
     async fn stepping<T>(
         &self,
         point: &'static str,
@@ -258,6 +302,14 @@ impl Agent {
     ) -> Result<(T, Duration), StepError> {
         stepping(&self.host, point, point, None, None, work).await
     }
+}
+
+fn taken(id: &SandboxId) -> Fault {
+    Fault::new(
+        ErrorKind::AlreadyExists,
+        format!("there is a sandbox {id}"),
+        "use a new id",
+    )
 }
 
 fn paused(handle: &Handle) -> Result<Pause, Fault> {
@@ -270,25 +322,38 @@ fn paused(handle: &Handle) -> Result<Pause, Fault> {
     })
 }
 
-/// Passes on what is written, in pieces. For threads that may wait.
+/// What the agent gives along with a generation is not what this agent gives.
+fn foreign_secret(error: serde_json::Error) -> Failed {
+    Failed {
+        kind: ErrorKind::InvalidRequest,
+        reason: format!("what the archive says beside its generation is not usable: {error}"),
+        remedy: Some(EXPORT_AGAIN),
+    }
+}
+
+/// Passes on what is written, in pieces, until the store closes. For threads that may wait.
 struct PieceWriter {
     out: mpsc::Sender<Result<Bytes, Fault>>,
+    closing: CancellationToken,
     piece: Vec<u8>,
 }
 
 impl PieceWriter {
-    fn new(out: mpsc::Sender<Result<Bytes, Fault>>) -> Self {
+    fn new(out: mpsc::Sender<Result<Bytes, Fault>>, closing: CancellationToken) -> Self {
         Self {
             out,
+            closing,
             piece: Vec::with_capacity(PIECE),
         }
     }
 
     fn send(&mut self) -> io::Result<()> {
         let piece = std::mem::replace(&mut self.piece, Vec::with_capacity(PIECE));
-        self.out
-            .blocking_send(Ok(piece.into()))
-            .map_err(|_| io::ErrorKind::BrokenPipe.into())
+        let sent = self.out.send(Ok(piece.into()));
+        let sent = tokio::runtime::Handle::current()
+            .block_on(self.closing.run_until_cancelled(sent))
+            .ok_or_else(closes)?;
+        sent.map_err(|_| io::ErrorKind::BrokenPipe.into())
     }
 }
 
@@ -310,16 +375,22 @@ impl Write for PieceWriter {
     }
 }
 
-/// Reads what comes in pieces. For threads that may wait.
+fn closes() -> io::Error {
+    io::Error::other("the host agent is ending")
+}
+
+/// Reads what comes in pieces, until the store closes. For threads that may wait.
 struct PieceReader {
     pieces: mpsc::Receiver<io::Result<Bytes>>,
+    closing: CancellationToken,
     piece: Bytes,
 }
 
 impl PieceReader {
-    fn new(pieces: mpsc::Receiver<io::Result<Bytes>>) -> Self {
+    fn new(pieces: mpsc::Receiver<io::Result<Bytes>>, closing: CancellationToken) -> Self {
         Self {
             pieces,
+            closing,
             piece: Bytes::new(),
         }
     }
@@ -328,7 +399,9 @@ impl PieceReader {
 impl Read for PieceReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.piece.is_empty() {
-            match self.pieces.blocking_recv() {
+            let received = self.closing.run_until_cancelled(self.pieces.recv());
+            let received = tokio::runtime::Handle::current().block_on(received);
+            match received.ok_or_else(closes)? {
                 Some(piece) => self.piece = piece?,
                 None => return Ok(0),
             }

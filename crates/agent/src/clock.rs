@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use futures::StreamExt;
 use tokio::time::Instant;
+use wrenn_sys::wall;
 
 use crate::Agent;
 use crate::handle::Handle;
@@ -30,7 +31,7 @@ struct Reading {
 impl Reading {
     fn now() -> Self {
         Self {
-            wall: SystemTime::now(),
+            wall: wall::now(),
             monotonic: Instant::now(),
         }
     }

@@ -80,13 +80,21 @@ impl<E: std::error::Error + 'static> From<E> for Failed {
     }
 }
 
+/// What to do about what breaks off with the agent.
+pub(crate) const ENDING: &str = "start Wrenn again, and try again then";
+
+/// What to do about an archive that is refused.
+pub(crate) const EXPORT_AGAIN: &str = "the archive is not whole, or none of ours: export it again";
+
 /// What a generation's errors mean to a caller.
 fn meaning(error: &(dyn std::error::Error + 'static)) -> (ErrorKind, Option<&'static str>) {
     match error.downcast_ref::<wrenn_snapshot::Error>() {
-        Some(wrenn_snapshot::Error::Archive(_)) => (
-            ErrorKind::InvalidRequest,
-            Some("the archive is not whole, or none of ours: export it again"),
+        Some(wrenn_snapshot::Error::Archive(_)) => (ErrorKind::InvalidRequest, Some(EXPORT_AGAIN)),
+        Some(wrenn_snapshot::Error::Removed(_)) => (
+            ErrorKind::Conflict,
+            Some("a newer pause took its place, or its sandbox was destroyed: try again"),
         ),
+        Some(wrenn_snapshot::Error::Stopped) => (ErrorKind::Unavailable, Some(ENDING)),
         Some(error) if error.is_damage() => (
             ErrorKind::AgentError,
             Some(

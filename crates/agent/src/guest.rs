@@ -5,14 +5,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use base64::Engine;
 use bytes::Bytes;
+use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
-use futures::{Stream, StreamExt};
-use tokio::net::TcpStream;
 use wrenn_envd_api::{InitRequest, Timestamp};
-use wrenn_envd_client::{Connector, EnvdClient, Error, FileStream, RefusedCode};
+use wrenn_envd_client::{Connector, EnvdClient, Error, FileStream, RefusedCode, Stream};
 use wrenn_model::{ErrorKind, Fault, SandboxSpec};
-use wrenn_network::SlotDialer;
+use wrenn_sys::wall;
 use wrenn_vmm::{Machine, VmEvent};
 
 use crate::machine::reason;
@@ -33,39 +32,40 @@ const CLOCK_LIMIT: Duration = Duration::from_secs(20);
 /// How long to wait where the guest refused: its network is up, its agent is about to listen.
 const REFUSED_PAUSE: Duration = Duration::from_millis(3);
 
-/// Dials from inside the slot's namespace.
-#[derive(Debug)]
-struct Dialer {
-    slot: SlotDialer,
-    /// A connection that stands already, to be used first.
-    ready: Mutex<Option<TcpStream>>,
+/// Uses a connection that stands already before it dials.
+struct Ready {
+    dialer: Arc<dyn Connector>,
+    ready: Mutex<Option<Box<dyn Stream>>>,
 }
 
-impl Connector for Dialer {
-    fn connect(&self, port: u16) -> BoxFuture<'static, std::io::Result<TcpStream>> {
-        let ready = self.ready.lock().ok().and_then(|mut ready| ready.take());
-        let slot = self.slot.clone();
-        Box::pin(async move {
-            match ready {
-                Some(stream) => Ok(stream),
-                None => slot.connect(port).await,
-            }
-        })
+impl std::fmt::Debug for Ready {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.dialer.fmt(f)
+    }
+}
+
+impl Connector for Ready {
+    fn connect(&self, port: u16) -> BoxFuture<'static, std::io::Result<Box<dyn Stream>>> {
+        match self.ready.lock().ok().and_then(|mut ready| ready.take()) {
+            Some(stream) => Box::pin(async { Ok(stream) }),
+            None => self.dialer.connect(port),
+        }
     }
 }
 
 /// A client for the guest behind a slot.
-pub(crate) fn client(slot: SlotDialer, token: &str) -> EnvdClient {
-    client_over(slot, None, token)
+pub(crate) fn client(dialer: Arc<dyn Connector>, token: &str) -> EnvdClient {
+    EnvdClient::new(dialer).with_token(token.to_owned())
 }
 
 /// The same, with a connection that stands already.
-pub(crate) fn client_over(slot: SlotDialer, ready: Option<TcpStream>, token: &str) -> EnvdClient {
-    let dialer = Dialer {
-        slot,
-        ready: Mutex::new(ready),
-    };
-    EnvdClient::new(Arc::new(dialer)).with_token(token.to_owned())
+pub(crate) fn client_over(
+    dialer: Arc<dyn Connector>,
+    ready: Box<dyn Stream>,
+    token: &str,
+) -> EnvdClient {
+    let ready = Mutex::new(Some(ready));
+    client(Arc::new(Ready { dialer, ready }), token)
 }
 
 /// Why a guest did not come up.
@@ -85,10 +85,10 @@ pub(crate) enum BootError {
 
 /// Returns the first connection that the guest agent takes.
 pub(crate) async fn wait_for_boot(
-    dialer: &SlotDialer,
+    dialer: &dyn Connector,
     machine: &dyn Machine,
     limit: Duration,
-) -> Result<TcpStream, BootError> {
+) -> Result<Box<dyn Stream>, BootError> {
     let mut events = machine.events();
     tokio::select! {
         stream = first_connection(dialer) => Ok(stream),
@@ -106,7 +106,7 @@ pub(crate) async fn wait_for_boot(
 }
 
 /// Calls again and again, without giving up the calls before, until one is taken.
-async fn first_connection(dialer: &SlotDialer) -> TcpStream {
+async fn first_connection(dialer: &dyn Connector) -> Box<dyn Stream> {
     let mut beat = tokio::time::interval(CALL_EVERY);
     let mut calls = FuturesUnordered::new();
     loop {
@@ -182,7 +182,7 @@ async fn set_clock_closely(
     mut guest_time: Option<SystemTime>,
 ) -> Result<(), Error> {
     for _ in 0..CLOCK_TRIES {
-        let now_here = SystemTime::now();
+        let now_here = wall::now();
         let off = guest_time.map(|there| {
             now_here
                 .duration_since(there)
@@ -220,7 +220,7 @@ fn machine_id(id: &str) -> String {
 }
 
 fn now() -> Timestamp {
-    let now = SystemTime::now()
+    let now = wall::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default();
     Timestamp {
@@ -286,7 +286,7 @@ pub(crate) async fn write_file<S>(
     body: S,
 ) -> Result<(), Fault>
 where
-    S: Stream<Item = std::io::Result<Bytes>> + Send + 'static,
+    S: futures::Stream<Item = std::io::Result<Bytes>> + Send + 'static,
 {
     client
         .write_file(path, named(user), body)

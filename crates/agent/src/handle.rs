@@ -1,5 +1,7 @@
 //! A sandbox as the rest of the agent holds it: a bounded queue of requests, and a view.
 
+mod orders;
+
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -13,7 +15,10 @@ use crate::activity::Activity;
 use crate::pause::Report;
 use crate::record::Pause;
 use crate::steps::{Guest, Parts, Timings};
+use orders::Orders;
 use wrenn_model::chain;
+
+pub(crate) use orders::{Order, span};
 
 /// How long it may take until the end of a VM is noticed that broke a call off.
 const NOTICE: Duration = Duration::from_millis(500);
@@ -152,14 +157,14 @@ pub(crate) struct Handle {
     pub(crate) created_ms: i64,
     pub(crate) shared: Shared,
     view: watch::Receiver<View>,
-    commands: mpsc::Sender<Command>,
+    commands: Orders,
 }
 
 /// The task's ends of what a handle has.
 #[derive(Debug)]
 pub(crate) struct TaskEnd {
     pub(crate) view: watch::Sender<View>,
-    pub(crate) commands: mpsc::Receiver<Command>,
+    pub(crate) commands: mpsc::Receiver<Order>,
     pub(crate) shared: Shared,
 }
 
@@ -170,7 +175,7 @@ impl Handle {
         view: View,
         parts: Parts,
     ) -> (Arc<Self>, TaskEnd) {
-        let (commands, inbox) = mpsc::channel(QUEUE);
+        let (commands, inbox) = Orders::new(spec.id.clone(), QUEUE);
         let (announce, seen) = watch::channel(view);
         let shared = Shared::new(parts);
         let handle = Arc::new(Self {

@@ -22,6 +22,7 @@ use crate::failpoint::Failpoints;
 use crate::failure::internal;
 use crate::metrics::Metrics;
 use crate::record::{Home, Keys, Origin, Vm};
+use crate::slots::Slots;
 use crate::steps::blocking;
 use wrenn_model::chain;
 
@@ -106,7 +107,7 @@ pub struct Host {
     pub(crate) data: DataDir,
     pub(crate) volume: Volume,
     pub(crate) images: Images,
-    pub(crate) network: Network,
+    pub(crate) network: Arc<dyn Slots>,
     pub(crate) vmm: Arc<dyn Vmm>,
     pub(crate) boot: Boot,
     pub(crate) failpoints: Failpoints,
@@ -216,14 +217,9 @@ impl Host {
         boot: Boot,
         guests: GuestNetwork,
     ) -> Result<Self, OpenError> {
-        let Store {
-            data,
-            volume,
-            images,
-        } = store;
         let network = Network::open(wrenn_network::Config {
-            instance: data.instance().clone(),
-            state_dir: data.path().to_owned(),
+            instance: store.data.instance().clone(),
+            state_dir: store.data.path().to_owned(),
             ranges: None,
             resolvers: guests.resolvers,
             uplink: None,
@@ -235,10 +231,25 @@ impl Host {
         for warning in network.warnings() {
             tracing::warn!(%warning, "the network is not as it should be");
         }
+        Self::with(store, vmm, Arc::new(network), boot)
+    }
+
+    /// A host of these machines and these slots.
+    pub fn with(
+        store: Store,
+        vmm: Arc<dyn Vmm>,
+        network: Arc<dyn Slots>,
+        boot: Boot,
+    ) -> Result<Self, OpenError> {
+        let Store {
+            data,
+            volume,
+            images,
+        } = store;
         let failpoints = Failpoints::from_env().map_err(cannot("a test switch is wrong"))?;
         Ok(Self {
             admission: admission(&data, &boot, Limits::default())?,
-            base_uid: users(network.ranges()).start,
+            base_uid: users(&network.ranges()).start,
             base_roots: BaseRoots::default(),
             data,
             volume,

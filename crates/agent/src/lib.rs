@@ -39,12 +39,14 @@ mod salvage;
 mod sandbox;
 mod scrub;
 mod service;
+mod slots;
 mod socket;
 mod steps;
 mod sweep;
 mod table;
 mod tidy;
 mod time;
+mod tls;
 mod usage;
 
 use std::path::PathBuf;
@@ -67,9 +69,11 @@ pub use host::{Boot, Config, GuestNetwork, Host, OpenError, Store};
 pub use operations::{OPERATIONS, Operation};
 pub use pause::{PAUSE, PauseStep};
 pub use sandbox::NETWORK;
+pub use slots::{Slot, Slots};
 pub use socket::{ServerSocket, Sockets};
 pub use steps::{CREATE, Plan, RESUME, Step};
 pub use sweep::{Outcome, SweepError, Swept, sweep_dead};
+pub use tls::{ENDS_SOON, IdentityFile, TlsConnection, TlsError, TlsListener};
 
 use admission::Purpose;
 use failure::internal;
@@ -299,6 +303,13 @@ impl Agent {
             Ok(handle) => handle,
             Err(Taken::By(there)) => return same(there, &spec).await,
             Err(Taken::Claimed) => return Err(another(&spec.id)),
+            Err(Taken::Gone) => {
+                return Err(Fault::new(
+                    ErrorKind::Conflict,
+                    "the sandbox was destroyed before it was created",
+                    "create another",
+                ));
+            }
         };
         let caller = Caller {
             handle: (!detached).then(|| handle.clone()),
@@ -321,7 +332,10 @@ impl Agent {
             self.table.clone(),
             start,
         );
-        self.table.insert(handle.clone(), claim)?;
+        match first {
+            Some(Event::Boot) => self.table.begin(handle.clone())?,
+            _ => self.table.insert(handle.clone(), claim)?,
+        }
         self.tasks.spawn(sandbox.run(first));
         Ok(handle)
     }
@@ -433,10 +447,10 @@ impl Agent {
 
     /// Returns when nothing of the sandbox is left. One that never was is gone.
     async fn destroy(&self, id: &str) -> Result<(), Fault> {
-        let handle = match self.find(id) {
-            Ok(handle) => handle,
-            Err(fault) if fault.kind == ErrorKind::NotFound => return Ok(()),
-            Err(fault) => return Err(fault),
+        self.check_ready()?;
+        let id = id.parse::<SandboxId>().ok();
+        let Some(handle) = id.and_then(|id| self.table.end(&id)) else {
+            return Ok(());
         };
         tokio::time::timeout(DESTROY_LIMIT, handle.destroy(Reason::Destroyed))
             .await

@@ -1,7 +1,8 @@
 //! The agent's counters and times, as OpenMetrics text: how long each operation and each of its steps took and how they
-//! ended, how many sandboxes there are, and what is promised to them.
+//! ended, how many sandboxes there are, and from admission what is promised to them and who waits for it. Operations are
+//! those of [`crate::OPERATIONS`]; that there is nothing to tell of one yet means that it was not done since the start.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::family::Family;
@@ -10,7 +11,10 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 use wrenn_model::{ErrorKind, Status};
 
+use crate::Agent;
+use crate::admission::Load;
 use crate::handle::Handle;
+use wrenn_model::chain;
 
 /// The result of what went well.
 const OK: &str = "ok";
@@ -40,6 +44,70 @@ struct InStatus {
 
 type Times<L> = Family<L, Histogram, fn() -> Histogram>;
 
+/// A gauge of what admission has promised: its name, what it says, its unit, and what it shows.
+type Shown = (&'static str, &'static str, Option<Unit>, fn(&Load) -> u64);
+
+/// All of them. Each that can be used up stands beside how much of it there is.
+const LOAD: [Shown; 10] = [
+    (
+        "slots_used",
+        "Slots that virtual machines have or wait for",
+        None,
+        |load| load.slots.used,
+    ),
+    ("slots_limit", "Slots that there can be", None, |load| {
+        load.slots.limit
+    }),
+    (
+        "promised_memory",
+        "Memory that virtual machines may take together",
+        Some(Unit::Bytes),
+        |load| load.memory.used,
+    ),
+    (
+        "promised_memory_limit",
+        "Memory that may be promised at this moment",
+        Some(Unit::Bytes),
+        |load| load.memory.limit,
+    ),
+    (
+        "promised_disk",
+        "Disk that the next pauses may take together",
+        Some(Unit::Bytes),
+        |load| load.disk.used,
+    ),
+    (
+        "promised_disk_limit",
+        "Disk that may be promised at this moment",
+        Some(Unit::Bytes),
+        |load| load.disk.limit,
+    ),
+    (
+        "starts_waiting",
+        "Sandboxes that wait for their turn to start",
+        None,
+        |load| load.waiting.used,
+    ),
+    (
+        "starts_waiting_limit",
+        "Sandboxes that may wait",
+        None,
+        |load| load.waiting.limit,
+    ),
+    (
+        "start_turns_used",
+        "Sandboxes whose turn to start it is",
+        None,
+        |load| load.turns.used,
+    ),
+    (
+        "start_turns_limit",
+        "Sandboxes that start at a time",
+        None,
+        |load| load.turns.limit,
+    ),
+];
+
 /// What is counted and measured, from the agent's start on.
 #[derive(Debug)]
 pub(crate) struct Metrics {
@@ -48,6 +116,7 @@ pub(crate) struct Metrics {
     steps: Times<Stepped>,
     sandboxes: Family<InStatus, Gauge>,
     memory: Gauge,
+    load: [Gauge; LOAD.len()],
 }
 
 impl Default for Metrics {
@@ -80,12 +149,21 @@ impl Default for Metrics {
             Unit::Bytes,
             memory.clone(),
         );
+        let load = LOAD.map(|(name, says, unit, _)| {
+            let gauge = Gauge::default();
+            match unit {
+                Some(unit) => registry.register_with_unit(name, says, unit, gauge.clone()),
+                None => registry.register(name, says, gauge.clone()),
+            }
+            gauge
+        });
         Self {
             registry,
             operations,
             steps,
             sandboxes,
             memory,
+            load,
         }
     }
 }
@@ -101,6 +179,19 @@ impl Metrics {
         times.observe(took.as_secs_f64());
     }
 
+    /// Does an operation to its end, and notes how long it took and how it ended; `kind` is of its error.
+    pub(crate) async fn timed<T, E>(
+        &self,
+        operation: &str,
+        kind: impl FnOnce(&E) -> ErrorKind,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        let began = Instant::now();
+        let done = work.await;
+        self.operation(operation, began.elapsed(), done.as_ref().err().map(kind));
+        done
+    }
+
     /// A step of one has; `point` is its failpoint.
     pub(crate) fn step(&self, point: &str, took: Duration, error: Option<ErrorKind>) {
         let (operation, step) = point.split_once('.').unwrap_or((CREATE, point));
@@ -113,8 +204,13 @@ impl Metrics {
         times.observe(took.as_secs_f64());
     }
 
-    /// All of it as OpenMetrics text, without the line that ends it.
-    pub(crate) fn text<'a>(&self, sandboxes: impl Iterator<Item = &'a Handle>) -> String {
+    /// All of it as OpenMetrics text, without the line that ends it. Of a load that could not be seen the last is told.
+    fn text<'a>(&self, sandboxes: impl Iterator<Item = &'a Handle>, load: Option<&Load>) -> String {
+        for (gauge, (.., of)) in self.load.iter().zip(LOAD) {
+            if let Some(load) = load {
+                gauge.set(i64::try_from(of(load)).unwrap_or(i64::MAX));
+            }
+        }
         for status in Status::ALL {
             let status = status.as_str();
             self.sandboxes.get_or_create(&InStatus { status }).set(0);
@@ -133,6 +229,23 @@ impl Metrics {
             tracing::error!(%error, "the metrics could not be written");
         }
         out
+    }
+}
+
+impl Agent {
+    /// What the agent counts and measures, as OpenMetrics text without the line that ends it. It looks at the host, which
+    /// may block.
+    pub(crate) fn metrics_text(&self) -> String {
+        let load = self.host.admission.load(&self.host.volume);
+        if let Err(error) = &load {
+            tracing::warn!(
+                error = chain(error),
+                "what the host has left cannot be seen"
+            );
+        }
+        let sandboxes = self.table.all();
+        let sandboxes = sandboxes.iter().map(std::sync::Arc::as_ref);
+        self.host.metrics.text(sandboxes, load.as_ref().ok())
     }
 }
 
@@ -156,7 +269,7 @@ mod tests {
         metrics.step("slot", Duration::from_millis(5), Some(ErrorKind::HostFull));
         metrics.step("pause.disk", Duration::from_millis(1), None);
         metrics.operation("create", Duration::from_secs(200), None);
-        let text = metrics.text(std::iter::empty());
+        let text = metrics.text(std::iter::empty(), None);
         for line in [
             "# TYPE wrenn_agent_step_duration_seconds histogram".to_owned(),
             "wrenn_agent_step_duration_seconds_bucket{le=\"0.004\",operation=\"create\",step=\"slot\",result=\"ok\"} 1".into(),

@@ -9,10 +9,13 @@
 //! sync      everything on the platter
 //! publish   next/ renamed to generations/<id>
 //! ```
+//!
+//! What is left then is to give the VM back, which counts as `retire` among the timings.
 
 use std::fs::File;
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::broadcast::error::RecvError;
 use wrenn_disk::Qcow2;
@@ -98,8 +101,8 @@ struct Pausing<'a> {
     platform: &'a Platform,
     /// What the VM was started from, and what this pause is based on.
     parent: Option<Generation>,
-    /// What the base image's blocks sum to, where no earlier generation says it.
-    base_root: Option<Root>,
+    /// The image under its disk, and what its blocks sum to.
+    base: Option<(PathBuf, Root)>,
     next: Option<Next>,
     published: Option<Generation>,
     report: Report,
@@ -111,11 +114,8 @@ pub(crate) async fn pause(
     record: &Record,
     parts: &Parts,
 ) -> Result<(Generation, Report), StepError> {
-    let began = Instant::now();
-    let paused = run(host, record, parts).await;
-    let error = paused.as_ref().err().map(|error| error.kind);
-    host.metrics.operation("pause", began.elapsed(), error);
-    paused
+    let work = run(host, record, parts);
+    host.metrics.timed("pause", |error| error.kind, work).await
 }
 
 async fn run(
@@ -143,7 +143,7 @@ async fn run(
         machine,
         platform,
         parent: None,
-        base_root: None,
+        base: None,
         next: None,
         published: None,
         report: Report::default(),
@@ -202,16 +202,21 @@ impl Pausing<'_> {
             Ok::<_, Failed>((parent, generations.begin()?))
         })
         .await??;
-        // What was summed up once stays: another sum of the same image would pass its damage on.
-        if parent
-            .as_ref()
-            .is_none_or(|parent| parent.manifest().base.root.is_none())
-        {
-            self.base_root = Some(self.host.base_root(&self.record.home.base).await?);
-        }
+        self.base = Some(self.base(parent.as_ref()).await?);
         self.parent = parent;
         self.next = Some(next);
         Ok(())
+    }
+
+    /// The image that the layer's blocks stand over, whatever has its name by now. What was summed up once stays: another
+    /// sum of the same image would pass its damage on.
+    async fn base(&self, parent: Option<&Generation>) -> Result<(PathBuf, Root), Failed> {
+        let base = parent.map_or_else(|| self.record.home.base.clone(), Generation::base);
+        let root = match parent.and_then(|parent| parent.manifest().base.root) {
+            Some(root) => root,
+            None => self.host.base_root(&base).await?,
+        };
+        Ok((base, root))
     }
 
     /// The guest's memory is saved with what it has not written out yet, so that a guest that will not sync is paused all
@@ -220,7 +225,7 @@ impl Pausing<'_> {
         let Some(slot) = self.parts.slot.get() else {
             return;
         };
-        let client = crate::guest::client(slot.dialer(), &self.vm.keys.token);
+        let client = crate::guest::client(slot.dialer.clone(), &self.vm.keys.token);
         let mut events = self.machine.events();
         if !matches!(self.machine.run_state().await, Ok(RunState::Running)) {
             return;
@@ -233,7 +238,7 @@ impl Pausing<'_> {
             },
             () = stopped => {}
             // Somebody wants the sandbox gone, and will not wait for a guest that does not sync.
-            () = self.parts.cancel.cancelled() => {}
+            () = self.parts.doomed.cancelled() => {}
         }
     }
 
@@ -283,13 +288,12 @@ impl Pausing<'_> {
     }
 
     async fn disk(&mut self) -> Result<(), Failed> {
-        let (layer, base) = (self.vm.layer.clone(), self.record.home.base.clone());
-        let (parent, root) = (self.parent.clone(), self.base_root);
+        let (layer, parent) = (self.vm.layer.clone(), self.parent.clone());
+        let base = self.base.take();
+        let (base, root) =
+            base.ok_or_else(|| Failed::of(ErrorKind::Internal, "it has no base image"))?;
         let (next, written) = with(self.next.take(), move |next| {
-            next.link_base(&base)?;
-            if let Some(root) = root {
-                next.expect_base(root);
-            }
+            next.link_base(&base, root)?;
             next.capture_disk(&Qcow2, &layer, parent.as_ref())
         })
         .await?;

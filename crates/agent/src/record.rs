@@ -145,6 +145,18 @@ pub(crate) struct Keys {
 }
 
 impl Keys {
+    /// Those of a guest that nobody knows the keys of any more: it can be booted anew from its disk.
+    pub(crate) fn lost() -> Self {
+        Self {
+            token: String::new(),
+            init_key: String::new(),
+        }
+    }
+
+    pub(crate) fn are_lost(&self) -> bool {
+        self.init_key.is_empty()
+    }
+
     pub(crate) fn random() -> Self {
         Self {
             token: secret(),

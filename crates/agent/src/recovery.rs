@@ -4,21 +4,21 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, oneshot};
-use wrenn_model::{ErrorKind, SandboxId};
 use wrenn_model::lifecycle::{Event, Reason, State};
+use wrenn_model::{ErrorKind, SandboxId};
 use wrenn_snapshot::Generation;
 use wrenn_vmm::{Identity, Machine, RunState};
 
-use crate::{Agent, Phase};
 use crate::failure::{Failed, StepError, stepping};
 use crate::handle::Handle;
 use crate::journal::Replay;
 use crate::record::Record;
 use crate::sandbox::{Sandbox, Start, keep_pause};
 use crate::steps::Parts;
+use crate::{Agent, Phase};
 use wrenn_model::chain;
 
 /// How long everybody waits for those whose virtual machines do not answer.
@@ -48,6 +48,7 @@ const TRY_LIMIT: Duration = Duration::from_secs(20);
 impl Agent {
     /// Takes up what the journal holds. Lists are refused until it has ended.
     pub(crate) async fn recover(&self, replay: Replay) {
+        let began = Instant::now();
         let (mut records, foreign) = understood(&replay);
         if replay.damaged > 0 {
             tracing::error!(damaged = replay.damaged, "the journal has damaged records");
@@ -67,13 +68,18 @@ impl Agent {
         let taken: Vec<_> = taken.collect();
         let count = taken.len();
         let all = tokio::time::timeout(PATIENCE, futures::future::join_all(taken));
+        let mut failed = None;
         if all.await.is_err() {
+            failed = Some(ErrorKind::Timeout);
             tracing::warn!("some virtual machines do not answer: nobody else waits for them");
         }
         let sweep = async { self.sweep(false).await.map_err(Failed::from_fault) };
         if let Err(error) = stepping(&self.host, SWEEP, SWEEP, None, None, sweep).await {
+            failed = Some(error.kind);
             tracing::error!(%error, "leftovers stay until the next start");
         }
+        let metrics = &self.host.metrics;
+        metrics.operation("recover", began.elapsed(), failed);
         self.phase.send_replace(Phase::Ready);
         if let Err(error) = self.host.vmm.collect_builds().await {
             tracing::warn!(error = chain(&error), "VMM builds that nobody needs stay");
@@ -102,6 +108,10 @@ impl Agent {
         let agent = self.clone();
         self.tasks.spawn(async move {
             let first = agent.what_happened(&mut sandbox, &handle).await;
+            // A former agent may not have come to it.
+            if first.is_none() && matches!(sandbox.record.state, State::Error(_)) {
+                sandbox.release().await;
+            }
             drop(found_out);
             sandbox.run(first).await;
         });

@@ -2,18 +2,18 @@
 //! of it. Nothing is undone or ended on the word of such a journal that could have been somebody's work.
 //!
 //! A folder without a record is a sandbox in `error`; its virtual machine, which nobody has the keys of any more, is ended,
-//! and its disk stays until the sandbox is destroyed. A record that says that its sandbox was being started may be an old
+//! and its disk stays until the sandbox is destroyed, or resumed, cold, from the pause that it may have. A record that says that its sandbox was being started may be an old
 //! one: instead of being unmade, what it speaks of becomes the same.
 
 use std::path::Path;
 
 use wrenn_model::lifecycle::{Reason, State};
 use wrenn_model::{MiB, NetworkPolicy, OnTimeout, SandboxId, SandboxSpec, VmId};
-use wrenn_snapshot::Generations;
+use wrenn_snapshot::{Generation, Generations};
 
 use crate::Agent;
 use crate::journal::Replay;
-use crate::record::{self, Home, Origin, Record};
+use crate::record::{self, Home, Keys, Origin, Pause, Record};
 use crate::steps::blocking;
 use crate::time::now_ms;
 use wrenn_model::chain;
@@ -78,15 +78,24 @@ impl Agent {
             base: folder.join("base.ext4"),
             folder,
             template_image: Path::new("").to_owned(),
-            virtual_size: 0,
+            virtual_size: generation
+                .as_ref()
+                .map_or(0, |saved| saved.manifest().layer.virtual_size),
         };
-        let spec = match generation {
-            Some(generation) => SandboxSpec {
+        let saved = generation.as_ref().map(Generation::manifest);
+        let spec = match saved {
+            Some(saved) => SandboxSpec {
                 id: id.clone(),
-                ..generation.manifest().spec.clone()
+                ..saved.spec.clone()
             },
             None => unknown(id)?,
         };
+        // Its disk can be booted from. What its guest would want to see, nobody knows any more.
+        let pause = saved.map(|saved| Pause {
+            generation: saved.id,
+            keys: Keys::lost(),
+            at_ms: saved.created_ms,
+        });
         let created = created.duration_since(std::time::UNIX_EPOCH).ok();
         let created_ms = created.and_then(|since| i64::try_from(since.as_millis()).ok());
         Some(Record {
@@ -96,7 +105,7 @@ impl Agent {
             started_ms: None,
             // Its slot is not known, and nothing is found by the address of this one.
             vm: vm.map(|id| self.host.name_vm(&home, id, 0, Origin::Template)),
-            pause: None,
+            pause,
             lost_since_ms: None,
             home,
             spec,

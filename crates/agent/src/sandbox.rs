@@ -11,14 +11,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 use wrenn_model::lifecycle::{self, Effect, Event, Reason, State};
 use wrenn_model::{ErrorKind, Fault, OnTimeout};
 
 use crate::Host;
 use crate::activity::Activity;
 use crate::admission::{Place, Turn, Waiting};
-use crate::handle::{Command, Handle, TaskEnd, View};
+use crate::handle::{self, Command, Handle, Order, TaskEnd, View};
 use crate::journal::{self, Journal};
 use crate::machine;
 use crate::pause::Report;
@@ -52,6 +52,8 @@ pub(crate) struct Sandbox {
     waiting: Vec<oneshot::Sender<()>>,
     /// What the last pause or resume came to.
     outcome: Outcome,
+    /// Of what happens first, which somebody may have asked for.
+    first: Span,
 }
 
 /// What a pause or a resume came to, for those who asked.
@@ -98,28 +100,17 @@ impl Sandbox {
             end,
             waiting: Vec::new(),
             outcome: Outcome::default(),
+            first: handle::span(&handle.spec.id),
         };
         (sandbox, handle)
     }
 
     /// Lives until the sandbox is gone. `first` is what happens before anything else.
     pub(crate) async fn run(mut self, first: Option<Event>) {
-        let span = tracing::info_span!("sandbox", id = %self.record.spec.id);
+        let began_in = std::mem::replace(&mut self.first, Span::none());
+        self.begin(first).instrument(began_in).await;
+        let span = handle::span(&self.record.spec.id);
         async {
-            let first = match first {
-                // A former agent began to unmake it.
-                Some(Event::Destroy(_)) if matches!(self.record.state, State::Stopping { .. }) => {
-                    self.unwind().await
-                }
-                other => other,
-            };
-            match first {
-                Some(Event::Boot) => self.boot().await,
-                Some(event) => self.take(event).await,
-                // A former agent may not have come to it.
-                None if matches!(self.record.state, State::Error(_)) => self.release().await,
-                None => {}
-            }
             while !self.gone() {
                 self.live().await;
             }
@@ -130,6 +121,21 @@ impl Sandbox {
         }
         .instrument(span)
         .await;
+    }
+
+    async fn begin(&mut self, first: Option<Event>) {
+        let first = match first {
+            // A former agent began to unmake it.
+            Some(Event::Destroy(_)) if matches!(self.record.state, State::Stopping { .. }) => {
+                self.unwind().await
+            }
+            other => other,
+        };
+        match first {
+            Some(Event::Boot) => self.boot().await,
+            Some(event) => self.take(event).await,
+            None => {}
+        }
     }
 
     fn gone(&self) -> bool {
@@ -162,22 +168,28 @@ impl Sandbox {
         self.take(event).await;
     }
 
-    async fn obey(&mut self, command: Option<Command>) {
+    async fn obey(&mut self, order: Option<Order>) {
+        // The table holds the handle: it can only have been taken out of it.
+        let Some(Order { command, span }) = order else {
+            return self.take(Event::Destroy(Reason::Destroyed)).await;
+        };
+        self.carry_out(command).instrument(span).await;
+    }
+
+    async fn carry_out(&mut self, command: Command) {
         match command {
-            Some(Command::Destroy { reason, done }) => {
+            Command::Destroy { reason, done } => {
                 self.waiting.push(done);
                 self.take(Event::Destroy(reason)).await;
             }
-            Some(Command::SetClock) => self.set_clock(),
-            Some(Command::Settle { done }) => drop(done.send(())),
+            Command::SetClock => self.set_clock(),
+            Command::Settle { done } => drop(done.send(())),
             // Whoever asked may have gone: it is done all the same.
-            Some(Command::Pause { done }) => drop(done.send(self.pause().await)),
-            Some(Command::Resume { cold, done }) => drop(done.send(self.resume(cold).await)),
-            Some(Command::Network { policy, done }) => {
+            Command::Pause { done } => drop(done.send(self.pause().await)),
+            Command::Resume { cold, done } => drop(done.send(self.resume(cold).await)),
+            Command::Network { policy, done } => {
                 drop(done.send(self.set_network(policy).await));
             }
-            // The table holds the handle: it can only have been taken out of it.
-            None => self.take(Event::Destroy(Reason::Destroyed)).await,
         }
     }
 
@@ -255,11 +267,7 @@ impl Sandbox {
             Effect::Restore => return Some(self.restore().await),
             Effect::Unwind => return self.unwind().await,
             Effect::Release => self.release().await,
-            Effect::Retire => {
-                self.end.shared.keep_console().await;
-                self.give_vm_back().await;
-                self.tidy().await;
-            }
+            Effect::Retire => self.retire().await,
             Effect::Withdraw => self.give_vm_back().await,
             Effect::Tidy => self.tidy().await,
             Effect::Abandon => self.abandon().await,
@@ -407,7 +415,7 @@ impl Sandbox {
     }
 
     /// The VM goes, its disk stays.
-    async fn release(&mut self) {
+    pub(crate) async fn release(&mut self) {
         self.end.shared.keep_console().await;
         self.unmake(Leave::Disk).await;
         self.place = None;

@@ -1,54 +1,90 @@
 //! Reads what lies on disk and compares it with its sums, slowly, so that damage is known before somebody needs it.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use wrenn_snapshot::Generations;
+use wrenn_sys::durable;
 
 use crate::Agent;
+use crate::steps::blocking;
+use crate::time::now_ms;
 use wrenn_model::chain;
 
-/// How long after a start, and after each round, it rests.
+/// How long it rests after a round, however often the agent is started meanwhile.
 const PAUSE_BETWEEN: Duration = Duration::from_secs(6 * 3600);
+/// The file in the data directory that says when the last round ended, in milliseconds since 1970.
+const LAST_ROUND: &str = "scrubbed";
 /// How long after a start base images are summed up. An agent that is only started to take everything down reads nothing.
 const SUM_AFTER: Duration = Duration::from_secs(3);
 /// The part of the time that it reads: one in so many.
 const IDLE_PARTS: u32 = 9;
+/// The longest rest between two pieces, on a host that is too busy to read: an agent that ends waits for it.
+const LONGEST_REST: Duration = Duration::from_secs(1);
 
 impl Agent {
-    /// Reads every generation of this host in turn, until the agent ends.
+    /// Reads every generation of this host in turn, again and again, until the agent ends.
     pub(crate) async fn scrub(&self) {
         if self.closes_within(SUM_AFTER).await {
             return;
         }
         self.sum_templates().await;
-        while !self.closes_within(PAUSE_BETWEEN).await {
-            for handle in self.table.all() {
-                let Some(pause) = handle.view().pause else {
-                    continue;
+        self.recovered().await;
+        let mut ended = match last_round(&self.host.data.path().join(LAST_ROUND)) {
+            Some(ended) => ended,
+            // The first round is that long after the first start, too.
+            None => self.round_ended().await,
+        };
+        while !self.closes_within(until_due(ended, now_ms())).await {
+            self.scrub_round().await;
+            if self.closing.is_cancelled() {
+                return;
+            }
+            ended = self.round_ended().await;
+        }
+    }
+
+    /// Writes down that a round has ended, and says when. Where that fails, the next start begins one sooner.
+    async fn round_ended(&self) -> i64 {
+        let (path, now) = (self.host.data.path().join(LAST_ROUND), now_ms());
+        let text = format!("{now}\n");
+        let written = blocking(move || durable::write(&path, text.as_bytes(), 0o600));
+        if let Err(error) = written.await {
+            tracing::warn!(%error, "when a round of scrubbing ended cannot be written down");
+        }
+        now
+    }
+
+    /// Reads every generation once.
+    async fn scrub_round(&self) {
+        let began = Instant::now();
+        for handle in self.table.all() {
+            let Some(pause) = handle.view().pause else {
+                continue;
+            };
+            let folder = self.host.sandboxes().join(handle.spec.id.as_str());
+            let closing = self.closing.clone();
+            let read = tokio::task::spawn_blocking(move || {
+                let rest = Rest::default();
+                let stop = || {
+                    rest.now();
+                    closing.is_cancelled()
                 };
-                let folder = self.host.sandboxes().join(handle.spec.id.as_str());
-                let closing = self.closing.clone();
-                let read = tokio::task::spawn_blocking(move || {
-                    let rest = Rest::default();
-                    let generation = Generations::of(&folder).open(pause.generation)?;
-                    generation.verify(&move || {
-                        rest.now();
-                        closing.is_cancelled()
-                    })
-                });
-                match read.await {
-                    Ok(Ok(_)) => {}
-                    Ok(Err(error)) if error.is_damage() => {
-                        tracing::error!(id = %handle.spec.id, error = chain(&error), "a generation is damaged");
-                    }
-                    // It may have been replaced by a newer one meanwhile.
-                    Ok(Err(error)) => {
-                        tracing::debug!(id = %handle.spec.id, error = chain(&error), "not scrubbed");
-                    }
-                    Err(error) => tracing::error!(%error, "scrubbing panicked"),
+                Generations::of(&folder).examine(pause.generation, |one| one.verify(&stop))
+            });
+            match read.await {
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) if error.is_damage() => {
+                    tracing::error!(id = %handle.spec.id, error = chain(&error), "a generation is damaged");
                 }
+                // It may have been replaced by a newer one meanwhile.
+                Ok(Err(error)) => {
+                    tracing::debug!(id = %handle.spec.id, error = chain(&error), "not scrubbed");
+                }
+                Err(error) => tracing::error!(%error, "scrubbing panicked"),
             }
         }
+        tracing::debug!(took = ?began.elapsed(), "scrubbed");
     }
 
     async fn closes_within(&self, time: Duration) -> bool {
@@ -67,6 +103,17 @@ impl Agent {
     }
 }
 
+/// When the last round ended; none where that is not known.
+fn last_round(path: &Path) -> Option<i64> {
+    std::fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
+/// How long it rests yet. A clock that was set back makes it rest no longer than after any other round.
+fn until_due(ended_ms: i64, now_ms: i64) -> Duration {
+    let rested = u64::try_from(now_ms.saturating_sub(ended_ms)).unwrap_or_default();
+    PAUSE_BETWEEN.saturating_sub(Duration::from_millis(rested))
+}
+
 /// Sleeps in proportion to the time that has been worked.
 #[derive(Debug)]
 struct Rest(std::cell::Cell<Instant>);
@@ -79,7 +126,34 @@ impl Default for Rest {
 
 impl Rest {
     fn now(&self) {
-        std::thread::sleep(self.0.get().elapsed() * IDLE_PARTS);
+        let rest = self.0.get().elapsed() * IDLE_PARTS;
+        std::thread::sleep(rest.min(LONGEST_REST));
         self.0.set(Instant::now());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn starts_put_no_round_off() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(LAST_ROUND);
+        assert_eq!(last_round(&path), None);
+        let (ended, hour) = (1_700_000_000_000, 3_600_000);
+        std::fs::write(&path, format!("{ended}\n")).unwrap();
+        assert_eq!(last_round(&path), Some(ended));
+        assert_eq!(until_due(ended, ended), PAUSE_BETWEEN);
+        assert_eq!(
+            until_due(ended, ended + 5 * hour),
+            Duration::from_secs(3600)
+        );
+        for late in [6, 7, 1_000_000] {
+            assert_eq!(until_due(ended, ended + late * hour), Duration::ZERO);
+        }
+        assert_eq!(until_due(ended, ended - hour), PAUSE_BETWEEN);
+        std::fs::write(&path, "garbage").unwrap();
+        assert_eq!(last_round(&path), None);
     }
 }

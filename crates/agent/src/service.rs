@@ -13,12 +13,15 @@ use connectrpc::{
 };
 use futures::{Stream, StreamExt};
 use tokio::sync::mpsc;
+use tracing::Instrument;
 use wrenn_hostagent_api as rpc;
 use wrenn_hostagent_api::__buffa::oneof::import_snapshot_request::Part as ImportPart;
 use wrenn_hostagent_api::__buffa::oneof::write_file_stream_request::Part;
 use wrenn_hostagent_api::{HostAgentService, HostAgentServiceExt, protocol};
+use wrenn_model::RequestId;
 
 use crate::exec::{self, Command, Followed};
+use crate::failure::internal;
 use crate::handle::Handle;
 use crate::messages::{
     check_path, invalid, limit, refuse, to_event, to_message, to_policy, to_spec, to_swept,
@@ -46,7 +49,21 @@ pub(crate) fn router(agent: Agent) -> axum::Router {
         .with_compression_policy(CompressionPolicy::disabled());
     axum::Router::new()
         .fallback_service(service)
+        .layer(axum::middleware::from_fn(for_request))
         .layer(axum::middleware::from_fn(check_version))
+}
+
+/// What is logged of a call says for which request it is made, where its caller says so.
+async fn for_request(request: Request, next: Next) -> axum::response::Response {
+    let id = request.headers().get(protocol::REQUEST_ID);
+    let id: Option<RequestId> = id.and_then(|id| id.to_str().ok()?.parse().ok());
+    match id {
+        Some(id) => {
+            let span = tracing::info_span!("request", %id);
+            next.run(request).instrument(span).await
+        }
+        None => next.run(request).await,
+    }
 }
 
 /// A caller of another major version learns why it is not answered, whatever it asked for.
@@ -96,7 +113,7 @@ impl HostAgentService for Agent {
         let (agent, id) = (self.clone(), request.to_owned_message().sandbox_id);
         let destroyed = self
             .tasks
-            .spawn(async move { agent.destroy(&id).await })
+            .spawn(async move { agent.destroy(&id).await }.in_current_span())
             .await;
         destroyed
             .map_err(|error| ConnectError::internal(error.to_string()))?
@@ -223,11 +240,12 @@ impl HostAgentService for Agent {
         };
         let agent = self.clone();
         // A caller that hangs up ends the stream, and what was unpacked is removed then.
-        let import = self.tasks.spawn(async move {
+        let import = async move {
             agent
                 .import(&meta.sandbox_id, meta.owner_id.clone(), body)
                 .await
-        });
+        };
+        let import = self.tasks.spawn(import.in_current_span());
         let handle = tokio::select! {
             imported = import => imported
                 .map_err(|error| ConnectError::internal(error.to_string()))?
@@ -555,9 +573,10 @@ impl HostAgentService for Agent {
         _: RequestContext,
         _: ServiceRequest<'_, rpc::HostMetricsRequest>,
     ) -> ServiceResult<impl Encodable<rpc::HostMetricsResponse> + Send + use<>> {
-        let sandboxes = self.table.all();
+        let agent = self.clone();
+        let text = tokio::task::spawn_blocking(move || agent.metrics_text()).await;
         Response::ok(rpc::HostMetricsResponse {
-            text: self.host.metrics.text(sandboxes.iter().map(Arc::as_ref)),
+            text: text.map_err(|error| refuse(internal(error)))?,
             ..Default::default()
         })
     }
@@ -620,7 +639,7 @@ impl HostAgentService for Agent {
         let (agent, dry_run) = (self.clone(), request.to_owned_message().dry_run);
         let swept = self
             .tasks
-            .spawn(async move { Self::sweep(&agent, dry_run).await })
+            .spawn(async move { Self::sweep(&agent, dry_run).await }.in_current_span())
             .await;
         let swept = swept
             .map_err(|error| ConnectError::internal(error.to_string()))?
@@ -639,7 +658,7 @@ impl HostAgentService for Agent {
         let agent = self.clone();
         let down = self
             .tasks
-            .spawn(async move { agent.take_down().await })
+            .spawn(async move { agent.take_down().await }.in_current_span())
             .await;
         let taken = down
             .map_err(|error| ConnectError::internal(error.to_string()))?

@@ -1,4 +1,5 @@
-//! Where the RPC is served: a socket in the data directory for root, and one for a control plane that is somebody else.
+//! Where the RPC is served: a socket in the data directory for root, one for a control plane that is somebody else, and a
+//! port for one on another machine ([`crate::tls`]).
 //!
 //! The RPC is root on the machine. A socket's mode says who may connect, and the mode of its folder keeps everybody else
 //! from even finding it; there is no moment at which either stands open.
@@ -7,12 +8,18 @@ use std::fs::{self, DirBuilder, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use axum::serve::Listener;
 use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
 use wrenn_sys::durable;
 
+use crate::tls::TlsListener;
 use crate::{Agent, StartError, service};
+
+/// How long callers have to take their answers once everything was taken down.
+const LAST_ANSWERS: Duration = Duration::from_secs(5);
 
 /// A socket for a control plane that runs as another user, in a folder that holds nothing else.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +37,7 @@ pub struct ServerSocket {
 pub struct Sockets {
     agent: Agent,
     listeners: Vec<(PathBuf, UnixListener)>,
+    tls: Option<TlsListener>,
 }
 
 /// Why there is no socket.
@@ -37,6 +45,8 @@ pub struct Sockets {
 enum Error {
     #[error("the socket {path} cannot be made")]
     Io { path: PathBuf, source: io::Error },
+    #[error("the port for TLS fails")]
+    Tls { source: io::Error },
     #[error("another agent serves {path}")]
     Taken { path: PathBuf },
     #[error("{folder} holds other things: the agent's socket needs a folder of its own")]
@@ -56,6 +66,7 @@ impl Agent {
         let mut sockets = Sockets {
             agent: self.clone(),
             listeners: Vec::new(),
+            tls: None,
         };
         let own = self.host.data.socket();
         sockets.add(own, bind).map_err(StartError::because)?;
@@ -94,30 +105,71 @@ impl Sockets {
         Ok(())
     }
 
+    /// Serves this port, too.
+    #[must_use]
+    pub fn with_tls(mut self, listener: TlsListener) -> Self {
+        self.tls = Some(listener);
+        self
+    }
+
     /// Serves until `shutdown`, or until everything was taken down. Sandboxes go on running afterwards.
     ///
     /// # Errors
     /// When a listener fails for good.
     pub async fn serve(mut self, shutdown: CancellationToken) -> Result<(), StartError> {
-        let served = self.listeners.drain(..).map(|(path, listener)| {
-            let (down, shutdown) = (self.agent.down.clone(), shutdown.clone());
-            let ended = async move {
-                tokio::select! {
-                    () = shutdown.cancelled() => {}
-                    () = down.cancelled() => {}
-                }
-            };
-            let router = service::router(self.agent.clone());
+        let over_tls = self.tls.take();
+        let over_tls = over_tls.map(|listener| self.on(listener, &shutdown));
+        let listeners = std::mem::take(&mut self.listeners);
+        let served = listeners.into_iter().map(|(path, listener)| {
+            let served = self.on(listener, &shutdown);
             async move {
-                let served = axum::serve(listener, router)
-                    .with_graceful_shutdown(ended)
-                    .await;
+                let served = served.await;
                 // A path that nobody listens on would only mislead.
                 drop(durable::remove(&path));
                 served.map_err(|source| StartError::because(Error::Io { path, source }))
             }
         });
-        futures::future::try_join_all(served).await.map(drop)
+        let over_tls = async {
+            match over_tls {
+                Some(served) => served
+                    .await
+                    .map_err(|source| StartError::because(Error::Tls { source })),
+                None => Ok(()),
+            }
+        };
+        futures::try_join!(futures::future::try_join_all(served), over_tls).map(drop)
+    }
+
+    /// The RPC on one listener.
+    fn on<L>(
+        &self,
+        listener: L,
+        shutdown: &CancellationToken,
+    ) -> impl Future<Output = io::Result<()>> + use<L>
+    where
+        L: Listener<Addr: std::fmt::Debug>,
+    {
+        let (down, shutdown) = (self.agent.down.clone(), shutdown.clone());
+        let gone = down.clone();
+        let ended = async move {
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                () = down.cancelled() => {}
+            }
+        };
+        let answers_taken = async move {
+            gone.cancelled().await;
+            tokio::time::sleep(LAST_ANSWERS).await;
+        };
+        let router = service::router(self.agent.clone());
+        async move {
+            let serving = axum::serve(listener, router).with_graceful_shutdown(ended);
+            tokio::select! {
+                served = serving => served,
+                // Nothing is left that could be asked for. Whoever takes no answer holds up nobody.
+                () = answers_taken => Ok(()),
+            }
+        }
     }
 }
 

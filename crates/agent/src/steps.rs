@@ -13,14 +13,14 @@ use tokio_util::sync::CancellationToken;
 use wrenn_disk::{Disk, Qcow2};
 use wrenn_envd_client::EnvdClient;
 use wrenn_model::{ErrorKind, Platform};
-use wrenn_network::Slot;
 use wrenn_snapshot::{Generation, Generations};
 use wrenn_sys::durable;
 use wrenn_vmm::{Machine, MemorySource, SavedState, VmDisk, VmSpec};
 
 use crate::exec::Outputs;
 use crate::failure::{Failed, StepError, stepping};
-use crate::record::{Origin, Record, Vm};
+use crate::record::{Keys, Origin, Record, Vm};
+use crate::slots::Slot;
 use crate::{Host, guest, metrics};
 
 /// One step on the way to a running guest.
@@ -173,7 +173,7 @@ impl Parts {
 
     /// Takes up what a former agent made.
     pub(crate) fn adopt(&self, slot: Slot, machine: Arc<dyn Machine>, token: &str) {
-        self.connect(guest::client(slot.dialer(), token));
+        self.connect(guest::client(slot.dialer.clone(), token));
         self.machine.get_or_init(|| machine);
         self.slot.get_or_init(|| slot);
     }
@@ -201,7 +201,7 @@ impl Parts {
     /// The opposite.
     pub(crate) fn return_to_guest(&self, token: &str) {
         if let Some(slot) = self.slot.get() {
-            self.connect(guest::client(slot.dialer(), token));
+            self.connect(guest::client(slot.dialer.clone(), token));
         }
     }
 
@@ -234,12 +234,10 @@ pub(crate) fn in_ms(timings: &Timings) -> String {
 
 /// Runs all stages. It looks for a cancellation between them, and in the long wait for the guest.
 pub(crate) async fn make(plan: Plan, making: &Making<'_>) -> Result<Timings, StepError> {
-    let began = Instant::now();
-    let made = run(plan, making).await;
-    let error = made.as_ref().err().map(|error| error.kind);
-    let metrics = &making.host.metrics;
-    metrics.operation(plan.operation(), began.elapsed(), error);
-    made
+    let (metrics, work) = (&making.host.metrics, run(plan, making));
+    metrics
+        .timed(plan.operation(), |error| error.kind, work)
+        .await
 }
 
 async fn run(plan: Plan, making: &Making<'_>) -> Result<Timings, StepError> {
@@ -335,7 +333,8 @@ impl Making<'_> {
             let mut folders = std::fs::DirBuilder::new();
             std::os::unix::fs::DirBuilderExt::mode(&mut folders, 0o700);
             folders.create(&home.folder)?;
-            std::fs::hard_link(&home.template_image, &home.base)
+            std::fs::hard_link(&home.template_image, &home.base)?;
+            sync_folder(&home.folder)
         })
         .await?;
         Ok(())
@@ -346,19 +345,30 @@ impl Making<'_> {
         let generations = Generations::of(&self.record.home.folder);
         let wanted = self.vm.origin.of_disk();
         let warm = matches!(self.vm.origin, Origin::Generation(_));
+        let keys = self.record.pause.as_ref().map(|pause| &pause.keys);
+        if warm && keys.is_some_and(Keys::are_lost) {
+            return Err(Failed {
+                kind: ErrorKind::Conflict,
+                reason: "the keys that its guest knows went with a damaged journal".into(),
+                remedy: Some("resume it with {\"cold\": true}, which boots from its disk alone"),
+            });
+        }
+        let base = self.vm.layer.base.clone();
         let generation = tokio::task::spawn_blocking(move || {
             let wanted =
                 wanted.ok_or_else(|| Failed::of(ErrorKind::Internal, "it has no generation"))?;
-            let generation = generations.open(wanted)?;
-            let checked = if warm {
-                generation.check()
-            } else {
-                generation.check_disk()
-            };
-            if let Err(error) = &checked {
-                mark(&generation, error);
+            let generation = generations.examine(wanted, |generation| {
+                if warm {
+                    generation.check()?;
+                } else {
+                    generation.check_disk()?;
+                }
+                Ok(generation.clone())
+            })?;
+            // What the VM is given has to be what was checked.
+            if generation.name_base(&base)? {
+                tracing::warn!(base = %base.display(), "it was not the pause's base image, and is again");
             }
-            checked?;
             Ok::<_, Failed>(generation)
         })
         .await??;
@@ -385,7 +395,7 @@ impl Making<'_> {
             .network
             .create(&self.vm.slot, &self.record.spec.network)
             .await?;
-        *self.lock_tap() = slot.take_tap();
+        *self.lock_tap() = slot.tap.take();
         let taken = self.parts.slot.set(slot).is_ok();
         debug_assert!(taken, "a slot is made once");
         Ok(())
@@ -468,10 +478,10 @@ impl Making<'_> {
         let (Some(slot), Some(machine)) = (self.parts.slot.get(), self.parts.machine.get()) else {
             return Err(std::io::Error::other("no slot or machine").into());
         };
-        let dialer = slot.dialer();
+        let dialer = slot.dialer.clone();
         let limit = self.host.boot_limit(self.record.spec.memory);
-        let ready = guest::wait_for_boot(&dialer, machine.as_ref(), limit).await?;
-        let client = guest::client_over(dialer, Some(ready), &self.vm.keys.token);
+        let ready = guest::wait_for_boot(dialer.as_ref(), machine.as_ref(), limit).await?;
+        let client = guest::client_over(dialer, ready, &self.vm.keys.token);
         guest::introduce(
             &client,
             &self.record.spec,
@@ -488,13 +498,6 @@ impl Making<'_> {
             .tap
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Damage that was found is remembered. Where that fails, it is found again.
-fn mark(generation: &Generation, found: &wrenn_snapshot::Error) {
-    if let Err(error) = generation.mark_damaged(found) {
-        tracing::warn!(%error, "a damaged generation could not be marked");
     }
 }
 
@@ -535,6 +538,12 @@ async fn remove(path: &Path) -> std::io::Result<()> {
     let removed = blocking(move || durable::remove(&owned)).await;
     removed
         .map_err(|error| std::io::Error::new(error.kind(), format!("{}: {error}", path.display())))
+}
+
+/// Makes a sandbox's folder durable, and the names in it: its record speaks of them.
+pub(crate) fn sync_folder(folder: &Path) -> std::io::Result<()> {
+    durable::sync_dir(folder)?;
+    folder.parent().map_or(Ok(()), durable::sync_dir)
 }
 
 /// File work off the runtime's threads.

@@ -1,16 +1,45 @@
 //! Every sandbox of this host by id. Looking one up, adding and removing one are O(1).
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use wrenn_model::SandboxId;
 
 use crate::handle::Handle;
 
+/// How many ids are remembered of those that were told to be gone: all those of calls that can still be on their way.
+const REMEMBERED: usize = 4096;
+
 #[derive(Debug, Default)]
 pub(crate) struct Table {
-    sandboxes: Mutex<HashMap<SandboxId, Arc<Handle>>>,
+    sandboxes: Mutex<Sandboxes>,
     claims: Mutex<HashSet<SandboxId>>,
+}
+
+#[derive(Debug, Default)]
+struct Sandboxes {
+    by_id: HashMap<SandboxId, Arc<Handle>>,
+    gone: Gone,
+}
+
+/// Ids that somebody was told, or is about to be told, to be gone; the latest of them.
+#[derive(Debug, Default)]
+struct Gone {
+    ids: HashSet<SandboxId>,
+    order: VecDeque<SandboxId>,
+}
+
+impl Gone {
+    fn add(&mut self, id: &SandboxId) {
+        if self.ids.insert(id.clone()) {
+            self.order.push_back(id.clone());
+        }
+        if self.order.len() > REMEMBERED
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.ids.remove(&oldest);
+        }
+    }
 }
 
 /// The right to make or remove what a sandbox of this id owns while no task does. It goes with the value.
@@ -27,35 +56,61 @@ pub(crate) enum Taken {
     By(Arc<Handle>),
     /// Somebody makes or removes what one of this id owns.
     Claimed,
+    /// It was told to be gone already: its creation comes late.
+    Gone,
 }
 
 impl Table {
     pub(crate) fn get(&self, id: &SandboxId) -> Option<Arc<Handle>> {
-        self.lock().get(id).cloned()
+        self.lock().by_id.get(id).cloned()
     }
 
     pub(crate) fn all(&self) -> Vec<Arc<Handle>> {
-        self.lock().values().cloned().collect()
+        self.lock().by_id.values().cloned().collect()
     }
 
     /// Puts a sandbox into the table, unless its id is taken. `claim` is what the caller has on the id.
     pub(crate) fn insert(&self, handle: Arc<Handle>, claim: Option<&Claim>) -> Result<(), Taken> {
-        let id = &handle.spec.id;
-        // Held while the claims are looked at: whoever claims the id after that finds the sandbox.
+        self.put(&mut self.lock(), handle, claim)
+    }
+
+    /// The same for one that is to be made. Calls overtake each other: one whose destruction came first is not made.
+    pub(crate) fn begin(&self, handle: Arc<Handle>) -> Result<(), Taken> {
         let mut sandboxes = self.lock();
-        if let Some(there) = sandboxes.get(id) {
+        if sandboxes.gone.ids.contains(&handle.spec.id) {
+            return Err(Taken::Gone);
+        }
+        self.put(&mut sandboxes, handle, None)
+    }
+
+    fn put(
+        &self,
+        sandboxes: &mut Sandboxes,
+        handle: Arc<Handle>,
+        claim: Option<&Claim>,
+    ) -> Result<(), Taken> {
+        let id = &handle.spec.id;
+        if let Some(there) = sandboxes.by_id.get(id) {
             return Err(Taken::By(there.clone()));
         }
+        // The table is locked meanwhile: whoever claims the id after that finds the sandbox.
         let ours = claim.is_some_and(|claim| claim.id == *id);
         if !ours && self.claims().contains(id) {
             return Err(Taken::Claimed);
         }
-        sandboxes.insert(id.clone(), handle);
+        sandboxes.by_id.insert(id.clone(), handle);
         Ok(())
     }
 
+    /// The sandbox, whose creation is refused from now on, whether there is one or not.
+    pub(crate) fn end(&self, id: &SandboxId) -> Option<Arc<Handle>> {
+        let mut sandboxes = self.lock();
+        sandboxes.gone.add(id);
+        sandboxes.by_id.get(id).cloned()
+    }
+
     pub(crate) fn remove(&self, id: &SandboxId) {
-        self.lock().remove(id);
+        self.lock().by_id.remove(id);
     }
 
     /// Claims an id that no sandbox has; `None` when one has it, or somebody else has claimed it.
@@ -77,7 +132,7 @@ impl Table {
         self.claims.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<SandboxId, Arc<Handle>>> {
+    fn lock(&self) -> MutexGuard<'_, Sandboxes> {
         self.sandboxes
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -153,5 +208,20 @@ mod tests {
         handle.shared.doomed.cancel();
         let parts = handle.shared.renew_parts();
         assert!(parts.cancel.is_cancelled() && parts.doomed.is_cancelled());
+    }
+
+    #[test]
+    fn the_latest_that_are_gone_are_remembered() {
+        let mut gone = Gone::default();
+        let (first, last) = (SandboxId::random(), SandboxId::random());
+        gone.add(&first);
+        for _ in 1..REMEMBERED {
+            gone.add(&SandboxId::random());
+        }
+        gone.add(&first);
+        assert!(gone.ids.contains(&first));
+        gone.add(&last);
+        assert!(gone.ids.contains(&last) && !gone.ids.contains(&first));
+        assert_eq!((gone.ids.len(), gone.order.len()), (REMEMBERED, REMEMBERED));
     }
 }

@@ -9,7 +9,8 @@ use wrenn_sys::durable;
 
 use wrenn_model::chain;
 
-/// Leaves of VMs' folders that of `vm`, and of generations `current`.
+/// Leaves of VMs' folders that of `vm`, and of generations `current` and what is newer: a newer one is no pause that anybody
+/// could read, and its owner may want to know what became of it.
 pub(crate) fn tidy(
     folder: &Path,
     vm: Option<VmId>,
@@ -30,7 +31,7 @@ pub(crate) fn tidy(
     let generations = Generations::of(folder);
     generations.abandon().map_err(|error| chain(&error))?;
     match current {
-        Some(id) => generations.keep_only(id).map_err(|error| chain(&error)),
+        Some(id) => generations.remove_older(id).map_err(|error| chain(&error)),
         None => Ok(()),
     }
 }

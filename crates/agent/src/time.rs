@@ -2,9 +2,11 @@
 
 use std::time::SystemTime;
 
+use wrenn_sys::wall;
+
 /// Milliseconds since the epoch, now.
 pub(crate) fn now_ms() -> i64 {
-    ms(SystemTime::now())
+    ms(wall::now())
 }
 
 /// Milliseconds since the epoch; 0 for what was before it.

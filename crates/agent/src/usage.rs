@@ -51,7 +51,7 @@ impl Agent {
         let Some(used) = process::usage(machine.identity().pid)? else {
             return Ok(None);
         };
-        let traffic = self.host.network.traffic(slot.plan()).await?;
+        let traffic = self.host.network.traffic(&slot.plan).await?;
         let traffic = traffic.unwrap_or_default();
         Ok(Some(Machine {
             cpu_micros: u64::try_from(used.cpu.as_micros()).unwrap_or(u64::MAX),

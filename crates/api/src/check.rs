@@ -167,7 +167,7 @@ fn no_nul(field: &str, text: &str) -> Result<(), Fault> {
     Ok(())
 }
 
-fn at_most(field: &str, text: &str, bytes: usize) -> Result<(), Fault> {
+pub(crate) fn at_most(field: &str, text: &str, bytes: usize) -> Result<(), Fault> {
     if text.len() > bytes {
         return Err(refuse(
             format!("{field} has {} bytes", text.len()),

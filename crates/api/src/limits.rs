@@ -41,5 +41,18 @@ pub const FILE_BODY_BYTES: usize = 100 * 1024 * 1024;
 /// Bytes that the streaming routes pass on at a time.
 pub const CHUNK_BYTES: usize = 64 * 1024;
 
+/// Seconds for which a host's invitation may be good: a day.
+pub const INVITATION_SEC: u32 = 86_400;
+/// Seconds for which it is when nothing is said.
+pub const INVITATION_DEFAULT_SEC: u32 = 3600;
+/// Names that a host may have.
+pub const HOST_NAMES: usize = 16;
+/// Bytes of a host's certificate request.
+pub const CSR_BYTES: usize = 8 * 1024;
+/// Bytes of any other text in a request to join: longer than a DNS name, a token or a proof.
+pub const JOIN_FIELD_BYTES: usize = 256;
+/// Bytes of the body of a request to join, which anybody may send.
+pub const JOIN_BODY_BYTES: usize = 32 * 1024;
+
 /// Sandboxes in one page of a list.
 pub const PAGE: u32 = 1000;

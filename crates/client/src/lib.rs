@@ -6,6 +6,7 @@
 mod error;
 mod exec_stream;
 mod files;
+mod hosts;
 mod sandboxes;
 mod templates;
 mod transport;

@@ -7,20 +7,24 @@
 mod agent;
 mod clock;
 mod flight;
+mod hosts;
 mod keys;
 mod limits;
 mod plane;
 mod reconcile;
+pub mod request;
 mod sandboxes;
 mod templates;
 
 pub use agent::{
-    Command, CommandEvent, CommandInput, CommandStream, ExecOutcome, FileStream, Input,
-    MachineUsage, Upload, Usage, from_agent as agent_fault,
+    AgentAddress, Command, CommandEvent, CommandInput, CommandStream, ExecOutcome, FileStream,
+    Input, InvalidAddress, MachineUsage, Upload, Usage, from_agent as agent_fault,
 };
+pub use hosts::{Hosts, Invited, OpenError};
 pub use keys::{ApiKey, Keys};
 pub use limits::Limits;
 pub use plane::{AgentState, ControlPlane};
 pub use sandboxes::{Created, Deleted, NewSandbox, Paused, Resumed, Sandboxes, StepTime, Wait};
 pub use templates::{Template, Templates};
+pub use wrenn_pki::{JoinAnswer, JoinRequest};
 pub use wrenn_store::{Cursor, Filter, Sandbox, StoreError};

@@ -7,10 +7,11 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wrenn_model::{ErrorKind, Fault};
-use wrenn_store::{Store, StoreError};
+use wrenn_store::Store;
 
-use crate::agent::AgentClient;
+use crate::agent::{AgentAddress, AgentClient};
 use crate::flight::Flights;
+use crate::hosts::{self, Hosts, OpenError};
 use crate::reconcile::{self, Observer};
 use crate::sandboxes::store_fault;
 use crate::{Keys, Limits, Sandboxes, Templates};
@@ -38,6 +39,7 @@ pub(crate) struct Core {
 pub struct ControlPlane {
     core: Arc<Core>,
     keys: Keys,
+    hosts: Hosts,
 }
 
 /// How the host's agent is.
@@ -54,15 +56,20 @@ pub enum AgentState {
 }
 
 impl ControlPlane {
-    /// Opens the database, makes it when there is none, and begins to look after what the agent behind the socket
+    /// Opens the database, makes it when there is none, and begins to look after what the agent at the address
     /// has. The agent need not be there yet.
     ///
     /// # Errors
     /// When the database is not what it should be.
-    pub async fn open(database: &Path, agent: &Path, limits: Limits) -> Result<Self, StoreError> {
+    pub async fn open(
+        database: &Path,
+        agent: AgentAddress,
+        limits: Limits,
+    ) -> Result<Self, OpenError> {
         let store = Store::open(database).await?;
+        let authority = Arc::new(hosts::authority(&store).await?);
         let core = Arc::new(Core {
-            agent: AgentClient::new(agent),
+            agent: AgentClient::new(agent, Arc::clone(&authority)),
             limits,
             flights: Flights::default(),
             observer: Observer::default(),
@@ -73,7 +80,8 @@ impl ControlPlane {
         core.tasks.spawn(reconcile::run(Arc::clone(&core)));
         Ok(Self {
             core,
-            keys: Keys::new(store),
+            keys: Keys::new(store.clone()),
+            hosts: Hosts::new(store, authority),
         })
     }
 
@@ -93,6 +101,12 @@ impl ControlPlane {
     #[must_use]
     pub fn keys(&self) -> &Keys {
         &self.keys
+    }
+
+    /// Hosts on other machines, and how they join.
+    #[must_use]
+    pub fn hosts(&self) -> &Hosts {
+        &self.hosts
     }
 
     /// Whether the database answers, and how the agent is.

@@ -371,22 +371,28 @@ async fn a_pause_that_a_crash_cut_off_is_settled_by_what_the_agent_has() {
 #[tokio::test]
 async fn a_destroy_overtakes_a_pause() {
     let bench = Bench::new().await;
-    let id = create(&bench, NewSandbox::default()).await;
-    bench
-        .agent
-        .set(|knobs| knobs.pause_takes = Duration::from_millis(300));
     let sandboxes = bench.plane.sandboxes();
-    let (paused, ()) = tokio::join!(sandboxes.pause(&id), async {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        sandboxes.delete(&id).await.unwrap();
-    });
-    assert_eq!(paused.unwrap_err().kind, ErrorKind::Conflict);
-    let row = bench.get(&id).await;
-    assert_eq!(
-        (row.status, row.transition, row.paused_at_ms),
-        (Status::Stopped, None, None)
-    );
-    assert_eq!(bench.agent.count(), 0);
+    // Whatever the agent says of one that it came to too late.
+    let gone = Fault::new(ErrorKind::NotFound, "there is no such sandbox", "none");
+    let going = Fault::new(ErrorKind::InvalidState, "it is being unmade", "none");
+    for told in [None, Some(gone), Some(going)] {
+        let id = create(&bench, NewSandbox::default()).await;
+        bench.agent.set(|knobs| {
+            knobs.pause_takes = Duration::from_millis(300);
+            knobs.pause_fails = told;
+        });
+        let (paused, ()) = tokio::join!(sandboxes.pause(&id), async {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            sandboxes.delete(&id).await.unwrap();
+        });
+        assert_eq!(paused.unwrap_err().kind, ErrorKind::Conflict);
+        let row = bench.get(&id).await;
+        assert_eq!(
+            (row.status, row.transition, row.paused_at_ms),
+            (Status::Stopped, None, None)
+        );
+        assert_eq!(bench.agent.count(), 0);
+    }
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ mod rpc;
 mod transport;
 
 pub use client::EnvdClient;
-pub use connector::Connector;
+pub use connector::{Connector, Stream};
 pub use error::{Error, RefusedCode};
 pub use files::FileStream;
 pub use introduced::Introduced;

@@ -21,7 +21,7 @@ use nix::sys::socket::{setsockopt, sockopt};
 use tokio::net::TcpStream;
 use wrenn_envd_api::Timestamp;
 use wrenn_envd_client::{
-    Connector, EnvdClient, Error, InitRequest, ProcessEvent, ProcessStream, RefusedCode,
+    Connector, EnvdClient, Error, InitRequest, ProcessEvent, ProcessStream, RefusedCode, Stream,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -35,7 +35,7 @@ struct Mortal {
 }
 
 impl Connector for Mortal {
-    fn connect(&self, _: u16) -> BoxFuture<'static, io::Result<TcpStream>> {
+    fn connect(&self, _: u16) -> BoxFuture<'static, io::Result<Box<dyn Stream>>> {
         let own = self.clone();
         Box::pin(async move {
             let stream = TcpStream::connect(own.address).await?.into_std()?;
@@ -44,7 +44,7 @@ impl Connector for Mortal {
                 .lock()
                 .unwrap()
                 .push((stream.try_clone()?.into(), port));
-            TcpStream::from_std(stream)
+            Ok(Box::new(TcpStream::from_std(stream)?) as Box<dyn Stream>)
         })
     }
 }

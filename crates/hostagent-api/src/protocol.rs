@@ -17,6 +17,10 @@ use crate::ErrorDetail;
 /// The header that carries it, with every request.
 pub const HEADER: &str = "wrenn-protocol";
 
+/// The header that says for which request of whose API a call is made, for the agent's log. It may be absent, and one
+/// that is no request id is none.
+pub const REQUEST_ID: &str = "wrenn-request-id";
+
 /// What this program speaks.
 pub const CURRENT: Protocol = Protocol { major: 1, minor: 0 };
 

@@ -1,5 +1,7 @@
 //! Who is calling: an API key in the header `X-API-Key`.
 
+use std::sync::Arc;
+
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
@@ -10,10 +12,14 @@ use crate::router::App;
 
 const API_KEY: &str = "x-api-key";
 
+/// Who was let in: the name of their key.
+#[derive(Debug, Clone)]
+pub(crate) struct Caller(pub(crate) Arc<str>);
+
 /// Lets in who has a key; before anything of the body is read, and before a WebSocket begins.
 pub(crate) async fn require_key(
     State(app): State<App>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Answer<Response> {
     let given = request
@@ -28,6 +34,7 @@ pub(crate) async fn require_key(
         )
         .into());
     };
-    app.control.keys().check(given).await?;
+    let name = app.control.keys().check(given).await?;
+    request.extensions_mut().insert(Caller(name));
     Ok(next.run(request).await)
 }

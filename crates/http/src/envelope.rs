@@ -2,21 +2,20 @@
 //! whichever part of the server refused.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use tracing::Instrument;
 use wrenn_api::{ErrorBody, ErrorInfo};
-use wrenn_model::{ErrorKind, Fault};
+use wrenn_control::request as of_request;
+use wrenn_model::{ErrorKind, Fault, RequestId, SandboxId};
 
 use crate::metrics::Metrics;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const ID_BYTES: usize = 128;
 
 /// The outermost layer.
 pub(crate) async fn envelope(
@@ -29,9 +28,7 @@ pub(crate) async fn envelope(
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let route = request.extensions().get::<MatchedPath>().cloned();
     let upload = is_form(&request);
-    // Whatever is logged on the way says for whom.
-    let span = tracing::info_span!("request", id = id.to_str().unwrap_or_default());
-    let mut response = next.run(request).instrument(span).await;
+    let mut response = of_request::within(Some(id.clone()), next.run(request)).await;
     if response.status().is_client_error() || response.status().is_server_error() {
         response = refused(response, &id, &metrics);
         if upload {
@@ -42,15 +39,57 @@ pub(crate) async fn envelope(
     }
     let status = response.status().as_u16();
     let took = begun.elapsed();
-    tracing::debug!(%method, path, status, request_id = ?id, ?took, "answered");
-    metrics.answered(
-        route.as_ref().map(MatchedPath::as_str),
-        &method,
+    let route = route.as_ref().map(MatchedPath::as_str);
+    let answer = Answered {
+        id: &id,
+        sandbox: named(&path).or_else(|| made(&response)),
+        method: &method,
+        route,
         status,
         took,
-    );
-    response.headers_mut().insert(REQUEST_ID, id);
+    };
+    answer.log();
+    metrics.answered(route, &method, status, took);
+    if let Ok(id) = HeaderValue::from_str(id.as_str()) {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
     response
+}
+
+/// What the log has of a request. Its path is a caller's word and stays out of it, but for the sandbox.
+struct Answered<'a> {
+    id: &'a RequestId,
+    sandbox: Option<SandboxId>,
+    method: &'a Method,
+    /// The pattern that its path fitted.
+    route: Option<&'a str>,
+    status: u16,
+    took: Duration,
+}
+
+impl Answered<'_> {
+    /// What may have changed something leaves a line, and what was refused: its caller has an id to ask about.
+    fn log(&self) {
+        let Self {
+            id, status, took, ..
+        } = self;
+        let sandbox = self.sandbox.as_ref().map(SandboxId::as_str);
+        let (method, route) = (self.method, self.route.unwrap_or("none"));
+        if method.is_safe() && *status < 400 {
+            tracing::debug!(request_id = %id, sandbox, %method, route, status, ?took, "answered");
+        } else {
+            tracing::info!(request_id = %id, sandbox, %method, route, status, ?took, "answered");
+        }
+    }
+}
+
+/// The sandbox that a path, or the address of what was made, names.
+fn named(path: &str) -> Option<SandboxId> {
+    path.split('/').find_map(|segment| segment.parse().ok())
+}
+
+fn made(response: &Response) -> Option<SandboxId> {
+    named(response.headers().get(header::LOCATION)?.to_str().ok()?)
 }
 
 fn is_form(request: &Request) -> bool {
@@ -59,29 +98,14 @@ fn is_form(request: &Request) -> bool {
 }
 
 /// The caller's own id when it is one, else a new one.
-fn request_id(request: &Request) -> HeaderValue {
-    let valid = |id: &&HeaderValue| {
-        let word = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
-        (1..=ID_BYTES).contains(&id.len()) && id.as_bytes().iter().copied().all(word)
-    };
-    request
-        .headers()
-        .get(REQUEST_ID)
-        .filter(valid)
-        .cloned()
-        .unwrap_or_else(|| {
-            let mut bytes = [0; 8];
-            // Two requests of one id are a nuisance in the log, and no reason to refuse either.
-            if let Err(error) = getrandom::fill(&mut bytes) {
-                tracing::warn!(%error, "no random bytes for a request id");
-            }
-            let id = format!("req-{:016x}", u64::from_ne_bytes(bytes));
-            HeaderValue::try_from(id).unwrap_or(HeaderValue::from_static("req-0"))
-        })
+fn request_id(request: &Request) -> RequestId {
+    let own = request.headers().get(REQUEST_ID);
+    own.and_then(|id| id.to_str().ok()?.parse().ok())
+        .unwrap_or_else(RequestId::random)
 }
 
 /// The error form. What headers the refusal had, `Allow` say, stay.
-fn refused(mut response: Response, id: &HeaderValue, metrics: &Metrics) -> Response {
+fn refused(mut response: Response, id: &RequestId, metrics: &Metrics) -> Response {
     let fault = response
         .extensions_mut()
         .remove::<Fault>()
@@ -90,10 +114,10 @@ fn refused(mut response: Response, id: &HeaderValue, metrics: &Metrics) -> Respo
     let status =
         StatusCode::from_u16(wrenn_api::http_status(fault.kind)).unwrap_or(response.status());
     if status.is_server_error() {
-        tracing::warn!(kind = %fault.kind, message = fault.message, request_id = ?id, "refused");
+        tracing::warn!(kind = %fault.kind, message = fault.message, request_id = %id, "refused");
     }
     let body = ErrorBody {
-        error: ErrorInfo::new(&fault, id.to_str().unwrap_or_default()),
+        error: ErrorInfo::new(&fault, id.as_str()),
     };
     let mut refused = (status, axum::Json(body)).into_response();
     let (parts, _) = response.into_parts();

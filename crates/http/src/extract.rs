@@ -13,16 +13,16 @@ use wrenn_model::{ErrorKind, Fault, SandboxId, TemplateName};
 
 use crate::refusal::{Answer, Refusal};
 
-/// A JSON object in the body.
+/// A JSON object in the body, of so many bytes at the most.
 #[derive(Debug)]
-pub(crate) struct Json<T>(pub(crate) T);
+pub(crate) struct Json<T, const BYTES: usize = { limits::JSON_BODY_BYTES }>(pub(crate) T);
 
-impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
+impl<T: DeserializeOwned, S: Send + Sync, const BYTES: usize> FromRequest<S> for Json<T, BYTES> {
     type Rejection = Refusal;
 
     async fn from_request(request: Request, _: &S) -> Answer<Self> {
         let (parts, body) = request.into_parts();
-        let body = collect(body, limits::JSON_BODY_BYTES).await?;
+        let body = collect(body, BYTES).await?;
         object(&parts.headers, &body).map(Self)
     }
 }

@@ -36,7 +36,10 @@ impl App {
 
 /// The routes that the document describes, before and after the key is asked for.
 pub(crate) fn described() -> (OpenApiRouter<App>, OpenApiRouter<App>) {
-    (health::routes(), native::routes())
+    (
+        health::routes().merge(native::open_routes()),
+        native::routes(),
+    )
 }
 
 /// The REST API of this control plane. Conversations end when `closing` is cancelled.

@@ -5,16 +5,12 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::serve::ListenerExt as _;
-use rustix::net::sockopt;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use wrenn_sys::tcp;
 
 /// How long answers that are under way may take once the server stops.
 const GRACE: Duration = Duration::from_secs(5);
-/// A peer that has been silent for so long is asked whether it is still there.
-const PROBE_AFTER: Duration = Duration::from_secs(30);
-const PROBE_EVERY: Duration = Duration::from_secs(10);
-const PROBES: u32 = 3;
 
 /// Serves until `closing` is cancelled, then accepts no more and ends what is under way. HTTP/1.1 and HTTP/2 without
 /// TLS on one port.
@@ -27,7 +23,7 @@ pub async fn serve(
     closing: CancellationToken,
 ) -> io::Result<()> {
     let listener = listener.tap_io(|socket| {
-        if let Err(error) = tune(socket) {
+        if let Err(error) = tcp::tune(socket) {
             tracing::debug!(%error, "a socket keeps its defaults");
         }
     });
@@ -43,14 +39,4 @@ pub async fn serve(
             Ok(())
         }
     }
-}
-
-/// Small answers leave at once, and a peer that vanished without a word is noticed.
-fn tune(socket: &TcpStream) -> io::Result<()> {
-    socket.set_nodelay(true)?;
-    sockopt::set_socket_keepalive(socket, true)?;
-    sockopt::set_tcp_keepidle(socket, PROBE_AFTER)?;
-    sockopt::set_tcp_keepintvl(socket, PROBE_EVERY)?;
-    sockopt::set_tcp_keepcnt(socket, PROBES)?;
-    Ok(())
 }

@@ -16,8 +16,9 @@ pub struct InvalidName {
 
 const ALPHABET: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
 
-/// `length` random characters out of lowercase letters and digits.
-fn random(length: usize) -> String {
+/// `length` random characters out of lowercase letters and digits, five bits each and a little more.
+#[must_use]
+pub fn random_text(length: usize) -> String {
     let mut text = String::with_capacity(length);
     let mut bytes = [0; 32];
     while text.len() < length {
@@ -46,7 +47,7 @@ macro_rules! id {
             /// A new one, never seen before.
             #[must_use]
             pub fn random() -> Self {
-                Self(format!("{}{}", $prefix, random($length)))
+                Self(format!("{}{}", $prefix, random_text($length)))
             }
 
             /// The id as text.
@@ -158,6 +159,42 @@ impl FromStr for TemplateName {
 }
 text_traits!(TemplateName);
 
+/// What tells one request from another in the logs of all who have a part in it. Callers may choose their own.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct RequestId(String);
+
+impl RequestId {
+    /// A new one.
+    #[must_use]
+    pub fn random() -> Self {
+        Self(format!("req-{}", random_text(16)))
+    }
+
+    /// The id as text: printable, and fit for a header.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for RequestId {
+    type Err = InvalidName;
+
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
+        let word = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+        if (1..=128).contains(&text.len()) && text.bytes().all(word) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(InvalidName {
+                what: "request id",
+                given: shortened(text),
+                rule: "it has 1 to 128 of letters, digits, '.', '_' and '-'",
+            })
+        }
+    }
+}
+text_traits!(RequestId);
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -185,6 +222,12 @@ mod tests {
         ] {
             assert!(bad.parse::<TemplateName>().is_err(), "{bad}");
         }
+        for bad in ["", "a b", "a\nb", "a\u{1b}[31m", "ä", &"x".repeat(129)] {
+            assert!(bad.parse::<RequestId>().is_err(), "{bad:?}");
+        }
+        let own = RequestId::random();
+        assert_eq!(own.as_str().parse(), Ok(own.clone()));
+        assert!("x".repeat(128).parse::<RequestId>().is_ok());
         for bad in [
             "",
             "sb-",

@@ -13,7 +13,9 @@ mod subnet;
 
 pub use chain::chain;
 pub use error::{ErrorKind, Fault};
-pub use id::{HostId, InstanceId, InvalidName, SandboxId, TemplateName, VmId};
+pub use id::{
+    HostId, InstanceId, InvalidName, RequestId, SandboxId, TemplateName, VmId, random_text,
+};
 pub use leftover::Leftover;
 pub use lifecycle::{Status, Transition};
 pub use platform::{Mismatch, Platform};

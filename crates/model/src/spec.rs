@@ -51,7 +51,8 @@ pub struct SandboxSpec {
     pub metadata: BTreeMap<String, String>,
     /// Variables for every process in the guest.
     pub envs: BTreeMap<String, String>,
-    /// The team that owns it; empty in an installation without teams.
+    /// Whose it is: the name of the key that it was made with. Empty where nobody said, as of what was made before keys were
+    /// owners. It decides about turns to start, not about who may do what.
     pub owner_id: String,
     /// Where its packets may go.
     #[serde(default)]

@@ -37,6 +37,11 @@ impl SlotIndexes {
         Some(index)
     }
 
+    /// How many are in use.
+    pub fn used(&self) -> usize {
+        usize::from(LAST) - self.free.len()
+    }
+
     /// Gives an index back. One that is not in use is left alone.
     pub fn release(&mut self, index: u16) {
         if index == 0 {
@@ -73,9 +78,12 @@ mod tests {
     #[test]
     fn what_is_in_use_is_not_handed_out() {
         let mut indexes = SlotIndexes::new([1, 3, 3, 0, 65_535]);
+        assert_eq!(indexes.used(), 2);
         assert_eq!(indexes.allocate(), Some(2));
         assert_eq!(indexes.allocate(), Some(4));
+        assert_eq!(indexes.used(), 4);
         indexes.release(3);
+        assert_eq!(indexes.used(), 3);
         assert_eq!(std::iter::from_fn(|| indexes.allocate()).last(), Some(3));
     }
 

@@ -8,7 +8,7 @@ use std::io;
 
 use wrenn_memory::packed;
 
-use crate::files;
+use crate::{files, manifest};
 
 /// What an archive begins with.
 const MAGIC: [u8; 8] = *b"WRENNGEN";
@@ -45,6 +45,9 @@ pub enum Invalid {
         /// Its length, in bytes.
         len: u64,
     },
+    /// Its manifest is none, or says what cannot be.
+    #[error("its manifest is not usable")]
+    Manifest(#[from] manifest::Invalid),
     /// One of its images cannot be packed or unpacked.
     #[error("its {file} is not usable")]
     Pack {

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use crate::Error;
@@ -32,6 +33,12 @@ pub(crate) fn open(dir: &Path, file: &'static str) -> Result<File, Error> {
         io::ErrorKind::NotFound => Error::Missing { file },
         _ => Error::io("open", &path)(error),
     })
+}
+
+/// Whether two paths are names of one file.
+pub(crate) fn is_same(a: &Path, b: &Path) -> bool {
+    let identity = |path: &Path| path.metadata().map(|meta| (meta.dev(), meta.ino())).ok();
+    identity(a).is_some_and(|a| identity(b) == Some(a))
 }
 
 /// Opens a generation's file for reading and compares its length.

@@ -16,26 +16,60 @@ const MAX_MARK: u64 = 4096;
 /// A published generation. Nothing in it is ever written.
 #[derive(Debug, Clone)]
 pub struct Generation {
-    dir: PathBuf,
-    mark: PathBuf,
+    place: Place,
     manifest: Manifest,
 }
 
-impl Generation {
-    pub(crate) fn open(dir: PathBuf, id: GenerationId, mark: PathBuf) -> Result<Self, Error> {
-        let manifest = Manifest::read(&dir)?;
-        if manifest.id != id {
-            return Err(manifest::Invalid::Other(manifest.id).into());
+/// Where a generation stands, whatever it is.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    pub(crate) id: GenerationId,
+    pub(crate) dir: PathBuf,
+    /// What was found to be wrong with it.
+    pub(crate) mark: PathBuf,
+}
+
+impl Place {
+    /// Writes down beside the generation that it is damaged, if that is what was found. What is missing of one that is gone
+    /// is no damage: the next pause, or a destroy, takes it away in one rename.
+    pub(crate) fn remember<T>(&self, found: Result<T, Error>) -> Result<T, Error> {
+        let Err(error) = &found else {
+            return found;
+        };
+        if !error.is_damage() {
+            return found;
         }
-        Ok(Self::new(dir, mark, manifest))
+        if !self.dir.exists() {
+            return Err(Error::Removed(self.id));
+        }
+        // Where that fails, it is found again.
+        if let Err(unmarked) = self.mark_damaged(error) {
+            let generation = self.dir.display();
+            tracing::warn!(error = %unmarked, %generation, "a damaged one could not be marked");
+        }
+        found
     }
 
-    pub(crate) fn new(dir: PathBuf, mark: PathBuf, manifest: Manifest) -> Self {
-        Self {
-            dir,
-            mark,
-            manifest,
+    fn mark_damaged(&self, found: &Error) -> io::Result<()> {
+        if matches!(found, Error::Damaged(_)) {
+            return Ok(());
         }
+        let why = wrenn_model::chain(found);
+        durable::write(&self.mark, why.as_bytes(), 0o444)
+    }
+}
+
+impl Generation {
+    pub(crate) fn open(place: Place) -> Result<Self, Error> {
+        let manifest = Manifest::read(&place.dir)?;
+        if manifest.id != place.id {
+            return Err(manifest::Invalid::Other(manifest.id).into());
+        }
+        Ok(Self::new(place, manifest))
+    }
+
+    pub(crate) fn new(place: Place, manifest: Manifest) -> Self {
+        Self { place, manifest }
     }
 
     /// Which one it is.
@@ -53,35 +87,39 @@ impl Generation {
     /// The device state's file.
     #[must_use]
     pub fn state(&self) -> PathBuf {
-        self.dir.join(files::STATE)
+        self.dir().join(files::STATE)
     }
 
     /// The memory image: each page at its guest offset.
     #[must_use]
     pub fn memory(&self) -> PathBuf {
-        self.dir.join(files::MEMORY)
+        self.dir().join(files::MEMORY)
     }
 
     /// The disk's layer.
     #[must_use]
     pub fn layer(&self) -> PathBuf {
-        self.dir.join(files::LAYER)
+        self.dir().join(files::LAYER)
     }
 
     /// The image under the disk's layer.
     #[must_use]
     pub fn base(&self) -> PathBuf {
-        self.dir.join(files::BASE)
+        self.dir().join(files::BASE)
     }
 
     /// The link that keeps the VMM's build, if whoever saved it made one.
     #[must_use]
     pub fn build_link(&self) -> PathBuf {
-        self.dir.join(files::VMM_BUILD)
+        self.dir().join(files::VMM_BUILD)
     }
 
     pub(crate) fn dir(&self) -> &Path {
-        &self.dir
+        &self.place.dir
+    }
+
+    pub(crate) fn remember<T>(&self, found: Result<T, Error>) -> Result<T, Error> {
+        self.place.remember(found)
     }
 
     /// Holds against the manifest all that can be seen without reading pages: the manifest itself, the device state, the
@@ -91,10 +129,10 @@ impl Generation {
     /// What is damaged first, or [`Error::Damaged`] when it was found to be so before.
     pub fn check(&self) -> Result<(), Error> {
         let damage = self.damage();
-        if let Some(why) = damage.map_err(Error::io("read", &self.mark))? {
+        if let Some(why) = damage.map_err(Error::io("read", &self.place.mark))? {
             return Err(Error::Damaged(why));
         }
-        if Manifest::read(&self.dir)? != self.manifest {
+        if Manifest::read(self.dir())? != self.manifest {
             return Err(manifest::Invalid::Changed.into());
         }
         self.read_state()?;
@@ -108,21 +146,33 @@ impl Generation {
     /// # Errors
     /// What of the disk is damaged.
     pub fn check_disk(&self) -> Result<(), Error> {
-        if Manifest::read(&self.dir)? != self.manifest {
+        if Manifest::read(self.dir())? != self.manifest {
             return Err(manifest::Invalid::Changed.into());
         }
         self.check_layer()?;
-        let damage = self.damage().map_err(Error::io("read", &self.mark))?;
+        let damage = self.damage();
+        let damage = damage.map_err(Error::io("read", &self.place.mark))?;
         match damage {
             Some(_) => self.verify_disk(&|| false).map(drop),
             None => Ok(()),
         }
     }
 
+    /// Sees to it that `name` is a name of the image under the layer, and of no other: a VM that is given it has the disk that
+    /// was checked. True when it was another's, or nobody's.
+    pub fn name_base(&self, name: &Path) -> Result<bool, Error> {
+        let base = self.base();
+        if files::is_same(&base, name) {
+            return Ok(false);
+        }
+        durable::link(&base, name).map_err(Error::io("link", &base))?;
+        Ok(true)
+    }
+
     fn check_layer(&self) -> Result<(), Error> {
         let manifest = &self.manifest;
         self.check_image(files::LAYER, files::LAYER_SUMS, &manifest.layer.image)?;
-        files::open_sized(&self.dir, files::BASE, manifest.base.len).map(drop)
+        files::open_sized(self.dir(), files::BASE, manifest.base.len).map(drop)
     }
 
     fn check_image(
@@ -131,18 +181,18 @@ impl Generation {
         table: &'static str,
         image: &Image,
     ) -> Result<(), Error> {
-        let opened = files::open_sized(&self.dir, file, image.layout.len)?;
-        let layout = Layout::of(&opened).map_err(Error::io("map", &self.dir.join(file)))?;
+        let opened = files::open_sized(self.dir(), file, image.layout.len)?;
+        let layout = Layout::of(&opened).map_err(Error::io("map", &self.dir().join(file)))?;
         if layout != image.layout {
             return Err(Error::Extents { file });
         }
-        files::open_sized(&self.dir, table, sums::table_len(image.layout.len)).map(drop)
+        files::open_sized(self.dir(), table, sums::table_len(image.layout.len)).map(drop)
     }
 
     /// The device state, held against its sum.
     pub(crate) fn read_state(&self) -> Result<Vec<u8>, Error> {
         let saved = &self.manifest.state;
-        let file = files::open_sized(&self.dir, files::STATE, saved.len)?;
+        let file = files::open_sized(self.dir(), files::STATE, saved.len)?;
         let mut state = Vec::new();
         file.take(files::MAX_STATE as u64)
             .read_to_end(&mut state)
@@ -154,19 +204,9 @@ impl Generation {
         }
     }
 
-    /// Writes down beside this generation that it is damaged, if that is what was found and it was not known. Every later
-    /// [`check`](Self::check) says so.
-    pub fn mark_damaged(&self, found: &Error) -> io::Result<()> {
-        if !found.is_damage() || matches!(found, Error::Damaged(_)) {
-            return Ok(());
-        }
-        let why = wrenn_model::chain(found);
-        durable::write(&self.mark, why.as_bytes(), 0o444)
-    }
-
     /// What was found to be wrong with it before, if anything.
     pub fn damage(&self) -> io::Result<Option<String>> {
-        let file = match File::open(&self.mark) {
+        let file = match File::open(&self.place.mark) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             opened => opened?,
         };

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use wrenn_sys::durable;
 
+use crate::generation::Place;
 use crate::{Error, Generation, GenerationId, Manifest, Next};
 
 /// The folder of the generations, in that of the sandbox.
@@ -53,14 +54,28 @@ impl Generations {
     /// # Errors
     /// [`Error::Removed`] for one that is not there; what is wrong with its manifest.
     pub fn open(&self, id: GenerationId) -> Result<Generation, Error> {
-        let dir = self.dir(id);
-        Generation::open(dir.clone(), id, self.mark(id)).map_err(|error| {
-            if dir.exists() {
+        let place = self.place(id);
+        Generation::open(place.clone()).map_err(|error| {
+            if place.dir.exists() {
                 error
             } else {
                 Error::Removed(id)
             }
         })
+    }
+
+    /// Looks at one by its id. Damage that is found, by the look or on the way to it, is written down beside the generation:
+    /// every later [`check`](Generation::check) says so.
+    ///
+    /// # Errors
+    /// Those of [`open`](Self::open) and of the look; [`Error::Removed`] where it went while it was looked at.
+    pub fn examine<T>(
+        &self,
+        id: GenerationId,
+        look: impl FnOnce(&Generation) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let found = self.open(id).and_then(|generation| look(&generation));
+        self.place(id).remember(found)
     }
 
     /// Begins the next one, in a new folder that only root can enter. What was left of another one is removed.
@@ -83,16 +98,17 @@ impl Generations {
         durable::remove(&next).map_err(Error::io("remove", &next))
     }
 
-    /// Removes all others, their marks, and what an earlier removal left.
-    pub fn keep_only(&self, id: GenerationId) -> Result<(), Error> {
+    /// Removes those before one, their marks, and what an earlier removal left. What is newer than the one that is gone on
+    /// from is not done with: nobody could read it.
+    pub fn remove_older(&self, id: GenerationId) -> Result<(), Error> {
         for other in self.ids()? {
-            if other != id {
+            if other < id {
                 self.kill(other)?;
             }
         }
         for name in self.names()? {
             let mark = name.strip_suffix(DAMAGED).and_then(|id| id.parse().ok());
-            if name.starts_with(DYING) || mark.is_some_and(|of: GenerationId| of != id) {
+            if name.starts_with(DYING) || mark.is_some_and(|of: GenerationId| of < id) {
                 let path = self.folder.join(GENERATIONS).join(name);
                 durable::remove(&path).map_err(Error::io("remove", &path))?;
             }
@@ -109,13 +125,20 @@ impl Generations {
 
     /// The generation that was just published.
     pub(crate) fn published(&self, manifest: Manifest) -> Generation {
-        let id = manifest.id;
-        Generation::new(self.dir(id), self.mark(id), manifest)
+        Generation::new(self.place(manifest.id), manifest)
     }
 
     /// Where a generation stands.
     pub(crate) fn dir(&self, id: GenerationId) -> PathBuf {
         self.folder.join(GENERATIONS).join(id.to_string())
+    }
+
+    fn place(&self, id: GenerationId) -> Place {
+        Place {
+            id,
+            dir: self.dir(id),
+            mark: self.mark(id),
+        }
     }
 
     /// Where it is written that a generation is damaged.

@@ -175,30 +175,20 @@ impl Next {
         Ok(Written { bytes: written })
     }
 
-    /// Keeps the image under the layer, by a hard link.
-    pub fn link_base(&mut self, base: &Path) -> Result<(), Error> {
+    /// Keeps the image under the layer, by a hard link. Its blocks sum to `root` (see [`crate::base_root`]): what an earlier
+    /// generation says of its own image, so that no later sum passes its damage on.
+    pub fn link_base(&mut self, base: &Path, root: Root) -> Result<(), Error> {
         let path = self.dir.join(files::BASE);
         hard_link(base, &path).map_err(Error::io("link", base))?;
         let meta = path
             .metadata()
             .map_err(Error::io("read the size of", &path))?;
-        // Which is also the last generation's, as a rule.
-        let last = self.generations.current().ok().flatten();
-        let last = last.filter(|last| is_same_file(&last.base(), &path));
         self.base = Some(Base {
             len: meta.len(),
-            root: last.and_then(|last| last.manifest().base.root),
+            root: Some(root),
         });
         self.synced = false;
         Ok(())
-    }
-
-    /// Says what the blocks of the base image sum to (see [`crate::base_root`]), so that [`Generation::verify`] finds
-    /// damage in it too. The base is linked already; what an earlier generation knew of it is known without.
-    pub fn expect_base(&mut self, root: Root) {
-        if let Some(base) = &mut self.base {
-            base.root = Some(root);
-        }
     }
 
     /// Makes all files and their names durable.
@@ -330,7 +320,7 @@ fn random_build() -> io::Result<String> {
 fn check_origin(mapped: &Path, parent: Option<&Generation>) -> Result<(), Error> {
     let meta = mapped.metadata().map_err(Error::io("open", mapped))?;
     let related = match parent {
-        Some(parent) => is_same_file(mapped, &parent.memory()),
+        Some(parent) => files::is_same(mapped, &parent.memory()),
         None => meta.blocks() == 0,
     };
     if related {
@@ -340,11 +330,6 @@ fn check_origin(mapped: &Path, parent: Option<&Generation>) -> Result<(), Error>
             image: mapped.to_owned(),
         })
     }
-}
-
-fn is_same_file(a: &Path, b: &Path) -> bool {
-    let identity = |path: &Path| path.metadata().map(|meta| (meta.dev(), meta.ino())).ok();
-    identity(a).is_some_and(|a| identity(b) == Some(a))
 }
 
 /// Brings the sums of a layer up to date with what it does not share with the one `before`, and says how many bytes of it

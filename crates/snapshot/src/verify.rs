@@ -14,7 +14,7 @@ pub struct Verified {
     pub bytes: u64,
 }
 
-/// The root of the sums of an image that nobody writes: what [`Next::expect_base`](crate::Next::expect_base) takes. It
+/// The root of the sums of an image that nobody writes: what [`Next::link_base`](crate::Next::link_base) takes. It
 /// reads all of the image's data.
 pub fn base_root(image: &File) -> io::Result<Root> {
     let mut root = Root::default();
@@ -29,25 +29,14 @@ pub fn base_root(image: &File) -> io::Result<Root> {
 
 impl Generation {
     /// [Checks](Self::check) the generation, then reads all of its data and holds it against the sums. Damage that it
-    /// finds is written down beside the generation, as [`mark_damaged`](Self::mark_damaged) does.
+    /// finds is written down beside the generation.
     ///
     /// `stop` is asked every MiB whether to go on; nothing is written down when it says so.
     ///
     /// # Errors
     /// The damage that was found first; [`Error::Stopped`]; [`Error::Removed`] where it went while it was read.
     pub fn verify(&self, stop: &dyn Fn() -> bool) -> Result<Verified, Error> {
-        let verified = self.check().and_then(|()| self.verify_data(stop));
-        if let Err(error) = &verified
-            && error.is_damage()
-        {
-            // The next pause takes it away in one rename, and what then is missing is not damaged.
-            if !self.dir().exists() {
-                return Err(Error::Removed(self.id()));
-            }
-            self.mark_damaged(error)
-                .map_err(Error::io("mark as damaged", self.dir()))?;
-        }
-        verified
+        self.remember(self.check().and_then(|()| self.verify_data(stop)))
     }
 
     fn verify_data(&self, stop: &dyn Fn() -> bool) -> Result<Verified, Error> {

@@ -17,7 +17,8 @@ const SECRET: &[u8] = b"what only the agent knows";
 
 fn exported(generation: &Generation) -> Vec<u8> {
     let mut archive = Vec::new();
-    generation.export(SECRET, &mut archive).unwrap();
+    let whole = generation.export(SECRET, &|| false, &mut archive);
+    whole.unwrap();
     archive
 }
 
@@ -44,7 +45,9 @@ fn import(
         fs::create_dir(&folder).unwrap();
     }
     let generations = Generations::of(&folder);
-    let imported = generations.import(&mut archive, spec);
+    let imported = generations.import(&mut archive, |_, facts| {
+        facts.spec = spec(facts.spec.clone());
+    });
     (generations, imported)
 }
 
@@ -147,7 +150,7 @@ fn assert_refused(disk: &Path, archive: &[u8], what: &str) -> Error {
         Err(error) => error,
     };
     assert!(
-        matches!(error, Error::Archive(_) | Error::Manifest(_)),
+        matches!(error, Error::Archive(_)) && !error.is_damage(),
         "{what}: {error:?}"
     );
     assert!(generations.current().unwrap().is_none(), "{what}");
@@ -284,7 +287,8 @@ fn a_damaged_generation_does_not_go_out() {
         let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
         std::os::unix::fs::FileExt::write_all_at(&file, &memory[..4096], 0).unwrap();
         let mut out = Vec::new();
-        let refused = generation.export(SECRET, &mut out).unwrap_err();
+        let refused = generation.export(SECRET, &|| false, &mut out);
+        let refused = refused.unwrap_err();
         assert!(
             matches!(
                 refused,
@@ -297,6 +301,46 @@ fn a_damaged_generation_does_not_go_out() {
         );
         assert!(out.is_empty());
         assert!(generation.damage().unwrap().is_some());
+    });
+}
+
+#[test]
+fn an_export_that_has_begun_is_whole_whatever_becomes_of_its_generation() {
+    /// Removes the generation with the first bytes that it is given.
+    struct Remover<'a>(&'a Generations, Vec<u8>);
+    impl Write for Remover<'_> {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if self.1.is_empty() {
+                let newer = "g-00000009".parse().unwrap();
+                self.0.remove_older(newer).map_err(io::Error::other)?;
+                // Twice, so that its files go with its name.
+                self.0.remove_older(newer).map_err(io::Error::other)?;
+            }
+            self.1.write(bytes)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    on_xfs(512 * MIB, |disk| {
+        let generation = second(disk, MiB(3));
+        let expected = exported(&generation);
+        let generations = Generations::of(&disk.join("origin"));
+        let mut out = Remover(&generations, Vec::new());
+        generation.export(SECRET, &|| false, &mut out).unwrap();
+        assert!(out.1 == expected);
+        let gone = generation.export(SECRET, &|| false, &mut io::sink());
+        assert!(matches!(gone, Err(Error::Removed(_))), "{gone:?}");
+        assert_eq!(generation.damage().unwrap(), None);
+    });
+}
+
+#[test]
+fn an_export_stops_when_it_is_told() {
+    on_xfs(512 * MIB, |disk| {
+        let generation = second(disk, MiB(3));
+        let stopped = generation.export(SECRET, &|| true, &mut io::sink());
+        assert!(matches!(stopped, Err(Error::Stopped)), "{stopped:?}");
     });
 }
 
@@ -321,12 +365,15 @@ fn a_full_target_and_a_long_secret_are_said() {
         let generation = second(disk, MiB(3));
         let len = exported(&generation).len();
         for room in [0, 50, 5000, len / 2, len - 1] {
-            let full = generation.export(SECRET, &mut Full(room)).unwrap_err();
+            let full = generation.export(SECRET, &|| false, &mut Full(room));
+            let full = full.unwrap_err();
             assert!(full.no_space() && !full.is_damage(), "{room}: {full:?}");
         }
-        generation.export(SECRET, &mut Full(len)).unwrap();
+        let whole = generation.export(SECRET, &|| false, &mut Full(len));
+        whole.unwrap();
         let long = vec![0; (64 << 10) + 1];
-        let refused = generation.export(&long, &mut io::sink()).unwrap_err();
+        let refused = generation.export(&long, &|| false, &mut io::sink());
+        let refused = refused.unwrap_err();
         assert!(matches!(refused, Error::Archive(_)), "{refused:?}");
     });
 }

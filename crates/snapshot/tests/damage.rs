@@ -5,7 +5,7 @@
 mod lab;
 
 use std::fs::{self, OpenOptions};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
 use lab::{MIB, Sandbox, names};
@@ -286,6 +286,22 @@ fn blocks_that_became_a_hole_or_data_are_found_at_once() {
 }
 
 #[test]
+fn whoever_examines_one_leaves_its_mark_also_where_its_manifest_is_damaged() {
+    on_xfs(512 * MIB, |disk| {
+        let (sandbox, generation, _) = two(disk);
+        let manifest = generation.state().with_file_name("manifest");
+        flip(&manifest, 50);
+        let examined = sandbox.generations.examine(generation.id(), |_| Ok(()));
+        assert!(matches!(examined, Err(Error::Manifest(_))), "{examined:?}");
+        flip(&manifest, 50);
+        let examined = sandbox
+            .generations
+            .examine(generation.id(), Generation::check);
+        assert!(matches!(examined, Err(Error::Damaged(_))), "{examined:?}");
+    });
+}
+
+#[test]
 fn damage_of_the_newest_hides_no_older_one_behind_it() {
     on_xfs(512 * MIB, |disk| {
         let (sandbox, generation, other) = two(disk);
@@ -301,10 +317,28 @@ fn damage_of_the_newest_hides_no_older_one_behind_it() {
 }
 
 #[test]
+fn the_name_that_a_vm_is_given_is_that_of_the_image_that_was_checked() {
+    on_xfs(512 * MIB, |disk| {
+        let (_sandbox, generation, _) = two(disk);
+        let name = disk.join("box/base.ext4");
+        assert!(!generation.name_base(&name).unwrap());
+        let own = fs::metadata(generation.base()).unwrap().ino();
+        // Of the same length, so that nothing shows without reading.
+        fs::remove_file(&name).unwrap();
+        fs::write(&name, vec![9; 4 << 20]).unwrap();
+        assert!(generation.name_base(&name).unwrap());
+        assert_eq!(fs::metadata(&name).unwrap().ino(), own);
+        fs::remove_file(&name).unwrap();
+        assert!(generation.name_base(&name).unwrap());
+        assert_eq!(fs::metadata(&name).unwrap().ino(), own);
+    });
+}
+
+#[test]
 fn one_that_a_newer_one_replaced_is_not_damaged() {
     on_xfs(512 * MIB, |disk| {
         let (sandbox, generation, older) = two(disk);
-        sandbox.generations.keep_only(generation.id()).unwrap();
+        sandbox.generations.remove_older(generation.id()).unwrap();
         let error = older.verify(&|| false).unwrap_err();
         assert!(matches!(error, Error::Removed(id) if id == older.id()));
         assert!(!error.is_damage());

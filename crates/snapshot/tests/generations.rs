@@ -245,21 +245,33 @@ fn memory_of_another_origin_is_refused() {
 }
 
 #[test]
-fn only_one_is_kept_with_its_mark() {
+fn older_ones_go_with_their_marks_and_newer_ones_stay() {
     on_xfs(512 * MIB, |disk| {
         let mut sandbox = Sandbox::new(disk, "box", MEMORY);
         let vm = sandbox.boot_filled();
         let all: Vec<_> = (0..4).map(|_| sandbox.pause(&vm).unwrap()).collect();
         for generation in &all {
-            generation.mark_damaged(&Error::State).unwrap();
+            let found = sandbox
+                .generations
+                .examine(generation.id(), |_| Err::<(), _>(Error::State));
+            assert!(matches!(found, Err(Error::State)));
         }
         let dir = sandbox.folder.join("generations");
         // What a removal that was broken off leaves.
         fs::create_dir(dir.join(".dying-g-00000001")).unwrap();
         fs::rename(dir.join("g-00000002"), dir.join(".dying-g-00000002")).unwrap();
-        sandbox.generations.keep_only(all[3].id()).unwrap();
-        assert_eq!(names(&dir), ["g-00000004", "g-00000004.damaged"]);
-        sandbox.generations.keep_only(all[3].id()).unwrap();
+        // Of the newest nobody can say what it is.
+        let manifest = dir.join("g-00000004/manifest");
+        let aside = sandbox.folder.join("manifest");
+        fs::rename(&manifest, &aside).unwrap();
+        sandbox.generations.remove_older(all[2].id()).unwrap();
+        let newest = ["g-00000004", "g-00000004.damaged"];
+        let both = [&["g-00000003", "g-00000003.damaged"], &newest[..]].concat();
+        assert_eq!(names(&dir), both);
+        fs::rename(&aside, &manifest).unwrap();
+        sandbox.generations.remove_older(all[3].id()).unwrap();
+        assert_eq!(names(&dir), newest);
+        sandbox.generations.remove_older(all[3].id()).unwrap();
         let found = sandbox.generations.current().unwrap().unwrap();
         assert!(
             matches!(found.check(), Err(Error::Damaged(why)) if why == Error::State.to_string())
@@ -298,7 +310,7 @@ fn a_full_disk_is_said_and_leaves_the_old_generation() {
                 }
                 Ok(new) => {
                     new.verify(&|| false).unwrap();
-                    sandbox.generations.keep_only(new.id()).unwrap();
+                    sandbox.generations.remove_older(new.id()).unwrap();
                     assert!(failed >= 5, "{free} KiB were enough");
                     return;
                 }

@@ -6,6 +6,7 @@
 
 mod db;
 mod error;
+mod host;
 mod key;
 mod list;
 mod sandbox;
@@ -13,5 +14,6 @@ mod wal;
 
 pub use db::Store;
 pub use error::StoreError;
+pub use host::{Invitation, StoredAuthority};
 pub use list::{Cursor, Filter};
 pub use sandbox::Sandbox;

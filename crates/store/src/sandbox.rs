@@ -13,7 +13,8 @@ use crate::{Store, StoreError};
 pub struct Sandbox {
     /// Its id.
     pub id: SandboxId,
-    /// The team that owns it; empty in an installation without teams.
+    /// Whose it is: the name of the key that it was made with. Empty where nobody said, as of what was made before keys were
+    /// owners. It decides about turns to start, not about who may do what.
     pub owner_id: String,
     /// What it was made from.
     pub template: TemplateName,

@@ -91,6 +91,8 @@ async fn a_founding_database_is_upgraded_and_keeps_its_rows() {
         "ALTER TABLE sandboxes DROP COLUMN paused_at",
         "ALTER TABLE sandboxes DROP COLUMN lost_since",
         "ALTER TABLE sandboxes DROP COLUMN network",
+        "DROP TABLE authorities",
+        "DROP TABLE host_invitations",
         "DELETE FROM _sqlx_migrations WHERE version > 1",
     ] {
         sqlx::query(step).execute(&pool).await.unwrap();

@@ -25,6 +25,14 @@ pub fn publish(from: &Path, to: &Path) -> io::Result<()> {
     sync_dir(parent(to))
 }
 
+/// Makes `to` a name of the file `from`, whatever it was a name of before; after a crash it is one or the other.
+pub fn link(from: &Path, to: &Path) -> io::Result<()> {
+    let aside = aside(to)?;
+    remove(&aside)?;
+    fs::hard_link(from, &aside)?;
+    publish(&aside, to)
+}
+
 /// Makes the names in a directory durable.
 pub fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
@@ -99,6 +107,20 @@ mod tests {
         fs::write(path.join("inner"), b"kept").unwrap();
         assert!(write(&path, b"new", 0o600).is_err());
         assert_eq!(fs::read(path.join("inner")).unwrap(), b"kept");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_link_replaces_what_had_its_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let [image, name] = ["image", "name"].map(|name| dir.path().join(name));
+        write(&image, b"image", 0o444).unwrap();
+        write(&name, b"another", 0o444).unwrap();
+        for _ in 0..2 {
+            link(&image, &name).unwrap();
+            assert_eq!(fs::read(&name).unwrap(), b"image");
+            fs::remove_file(&name).unwrap();
+        }
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 

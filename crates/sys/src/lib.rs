@@ -16,3 +16,5 @@ pub mod program;
 pub mod reflink;
 pub mod seccomp;
 pub mod tap;
+pub mod tcp;
+pub mod wall;

@@ -22,7 +22,7 @@ mod process;
 mod service;
 mod snapshot;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -72,6 +72,8 @@ struct State {
     turn: tokio::sync::Mutex<()>,
     /// Resumes that came to their end.
     resumes: AtomicUsize,
+    /// The requests that calls were made for.
+    requests: Mutex<BTreeSet<String>>,
 }
 
 /// What can be made to go wrong.
@@ -118,6 +120,7 @@ impl FakeAgent {
             calls: AtomicUsize::new(0),
             turn: tokio::sync::Mutex::default(),
             resumes: AtomicUsize::new(0),
+            requests: Mutex::default(),
         });
         let server = serve(socket, &state)?;
         Ok(Self { state, server })
@@ -186,6 +189,12 @@ impl FakeAgent {
         self.state.resumes.load(Ordering::SeqCst)
     }
 
+    /// Whether a call was made for the request of this id.
+    #[must_use]
+    pub fn heard_of(&self, request_id: &str) -> bool {
+        lock(&self.state.requests).contains(request_id)
+    }
+
     /// How many calls it has had.
     #[must_use]
     pub fn calls(&self) -> usize {
@@ -232,6 +241,10 @@ fn serve(socket: &Path, state: &Arc<State>) -> std::io::Result<JoinHandle<()>> {
 
 /// Answers callers of the major version that it speaks.
 async fn speak(state: Arc<State>, request: Request, next: Next) -> Response {
+    if let Some(id) = request.headers().get(protocol::REQUEST_ID) {
+        let id = String::from_utf8_lossy(id.as_bytes()).into_owned();
+        lock(&state.requests).insert(id);
+    }
     let version = state.knobs().speaks.unwrap_or(protocol::CURRENT);
     match version.check(request.headers()) {
         Ok(()) => next.run(request).await,

@@ -1,7 +1,10 @@
-//! For tests: the world, a guest without a VM, a leak checker, a file system, a fake agent, a fake VMM. Never in the product.
+//! For tests: the world, a guest without a VM, a leak checker, a file system, a fake agent, a fake VMM, what
+//! tests of faults do. Never in the product.
 
+pub mod act;
 pub mod agent;
 pub mod guest;
+pub mod identity;
 pub mod leaks;
 pub mod vmm;
 pub mod world;

@@ -2,12 +2,13 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand};
 use wrenn_agent::{GuestNetwork, Limits, MemoryOvercommit};
 use wrenn_client::api::Network;
+use wrenn_control::AgentAddress;
 use wrenn_model::{MiB, Subnet};
+use wrenn_pki::{HostName, Token};
 
 /// Self-hosted microVM sandboxes.
 #[derive(Debug, Parser)]
@@ -79,6 +80,9 @@ pub(crate) enum Command {
     /// Take away what this installation has left in the kernel and on disk and nobody owns any more, after crashes that
     /// nothing else cleaned up after. Works beside a running Wrenn and without one. Needs root.
     Gc(GcArgs),
+    /// Let agents on other machines join this control plane.
+    #[command(subcommand)]
+    Host(HostCommand),
     /// Make, use and end sandboxes.
     #[command(subcommand, visible_alias = "sb")]
     Sandbox(SandboxCommand),
@@ -116,7 +120,10 @@ pub(crate) struct UpArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct AgentArgs {
+    #[command(subcommand)]
+    pub(crate) command: Option<AgentCommand>,
     #[command(flatten)]
     pub(crate) guests: GuestArgs,
     /// The user that `wrenn server` runs as: beside root, nobody else may connect. Without it root alone may.
@@ -130,17 +137,53 @@ pub(crate) struct AgentArgs {
         requires = "server_user"
     )]
     pub(crate) server_socket: PathBuf,
+    /// Serve a `wrenn server` on another machine as well, over mutual TLS. The host has to have joined it before.
+    #[arg(long, env = "WRENN_LISTEN_TLS", value_name = "ADDR:PORT")]
+    pub(crate) listen_tls: Option<SocketAddr>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AgentCommand {
+    /// Get this host's certificate from a control plane on another machine, by a token that `wrenn host invite` made there.
+    /// The way there may be plain HTTP: neither the token's secret nor a key is sent. Needs root.
+    Join(JoinArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct JoinArgs {
+    /// Where the control plane's API is, such as http://10.0.0.1:8080.
+    #[arg(value_name = "URL")]
+    pub(crate) server: String,
+    /// The token. Other users of this machine see a command's arguments: WRENN_JOIN_TOKEN hides it from them.
+    #[arg(long, env = "WRENN_JOIN_TOKEN", hide_env_values = true)]
+    pub(crate) token: Token,
+    /// An address or a DNS name by which the control plane dials this host; may be given again.
+    #[arg(long, value_name = "HOST", value_delimiter = ',', required = true)]
+    pub(crate) address: Vec<HostName>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum HostCommand {
+    /// Make a one-time token, with which one host joins: `wrenn agent join` there.
+    Invite(InviteArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InviteArgs {
+    /// Seconds for which it is good, a day at the most; an hour without it.
+    #[arg(long = "ttl", value_name = "SECONDS")]
+    pub(crate) ttl_sec: Option<u32>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct ServerArgs {
     #[command(flatten)]
     pub(crate) listen: ListenArgs,
-    /// Where the host's agent is.
+    /// Where the host's agent is: a socket of this machine, or a port of another one that has joined.
     #[arg(
         long,
         env = "WRENN_AGENT",
-        value_name = "unix:PATH",
+        value_name = "unix:PATH|tls:HOST:PORT",
         default_value = "unix:/run/wrenn/agent.sock"
     )]
     pub(crate) agent: AgentAddress,
@@ -210,24 +253,6 @@ impl GuestArgs {
         GuestNetwork {
             opened: self.allow_private.clone(),
             ..GuestNetwork::default()
-        }
-    }
-}
-
-/// Where an agent is, written `unix:/run/wrenn/agent.sock`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct AgentAddress {
-    pub(crate) socket: PathBuf,
-}
-
-impl FromStr for AgentAddress {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let path = text.strip_prefix("unix:").map(PathBuf::from);
-        match path {
-            Some(socket) if socket.is_absolute() => Ok(Self { socket }),
-            _ => Err("it has the form unix:/PATH"),
         }
     }
 }
@@ -503,6 +528,9 @@ pub(crate) struct BenchArgs {
     /// Measure through the API alone: no root is needed, and nothing stands beside the figures.
     #[arg(long)]
     pub(crate) api_only: bool,
+    /// Exit with 1 when a goal is missed.
+    #[arg(long)]
+    pub(crate) check: bool,
 }
 
 /// What `wrenn bench` can measure.
@@ -571,15 +599,18 @@ mod tests {
     }
 
     #[test]
-    fn an_agent_is_a_socket_by_its_whole_path() {
-        let address: AgentAddress = "unix:/run/x/agent.sock".parse().unwrap();
-        assert_eq!(address.socket, PathBuf::from("/run/x/agent.sock"));
-        for wrong in ["", "/run/x", "unix:", "unix:agent.sock", "tcp:1.1.1.1:1"] {
-            assert!(wrong.parse::<AgentAddress>().is_err(), "{wrong}");
-        }
+    fn an_agent_serves_or_joins() {
         let agent = |args: &[&str]| Cli::try_parse_from([&["wrenn", "agent"], args].concat());
         assert!(agent(&["--server-user", "wrenn"]).is_ok());
         assert!(agent(&["--server-socket", "/run/x/agent.sock"]).is_err());
+        assert!(agent(&["--listen-tls", "10.0.0.5:7443"]).is_ok());
+        assert!(agent(&["--listen-tls", "7443"]).is_err());
+        let token = Token::random().reveal();
+        let join = ["join", "http://10.0.0.1:8080", "--token", &token];
+        assert!(agent(&[&join[..], &["--address", "10.0.0.5,host-a"]].concat()).is_ok());
+        assert!(agent(&join).is_err(), "a host has a name");
+        assert!(agent(&[&join[..], &["--address", "10.0.0.5:7443"]].concat()).is_err());
+        assert!(agent(&[&["--listen-tls", "10.0.0.5:7443"], &join[..]].concat()).is_err());
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::fmt;
 use std::process::ExitCode;
 
 use serde_json::json;
+use wrenn_model::Fault;
 
 use crate::terminal::escaped_text;
 
@@ -86,13 +87,19 @@ fn as_lines(error: &anyhow::Error) -> String {
 
 /// The form of the REST API's errors, also for what never reached the server.
 fn as_document(error: &anyhow::Error) -> String {
-    let api = api(error);
+    let (api, fault) = (api(error), fault(error));
+    let code = api
+        .map(|api| api.code.as_str())
+        .or(fault.map(|fault| fault.kind.code()));
+    let retryable = api
+        .map(|api| api.retryable)
+        .or(fault.map(|fault| fault.kind.retryable()));
     json!({ "error": {
-        "code": api.map_or("client_error", |api| api.code.as_str()),
+        "code": code.unwrap_or("client_error"),
         "message": error.to_string(),
         "causes": causes(error),
         "remedy": remedy(error),
-        "retryable": api.is_some_and(|api| api.retryable),
+        "retryable": retryable.unwrap_or_default(),
         "retry_after_sec": retry_after_sec(error),
         "request_id": api.map(|api| api.request_id.as_str()),
     }})
@@ -116,6 +123,9 @@ fn remedy(error: &anyhow::Error) -> Option<String> {
     let told = error.chain().find_map(|cause| {
         if let Some(advised) = cause.downcast_ref::<Advised>() {
             return Some(advised.remedy.clone());
+        }
+        if let Some(fault) = cause.downcast_ref::<Fault>() {
+            return Some(fault.remedy.clone());
         }
         let client = cause.downcast_ref::<wrenn_client::Error>()?;
         client.remedy().map(str::to_owned)
@@ -147,6 +157,11 @@ fn api(error: &anyhow::Error) -> Option<&wrenn_client::ApiError> {
         .find_map(|cause| cause.downcast_ref::<wrenn_client::Error>()?.api())
 }
 
+/// What an agent said without a server between.
+fn fault(error: &anyhow::Error) -> Option<&Fault> {
+    error.chain().find_map(|cause| cause.downcast_ref())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -164,5 +179,19 @@ mod tests {
         let document: serde_json::Value = serde_json::from_str(&as_document(&error)).unwrap();
         assert_eq!(document["error"]["code"], "client_error");
         assert_eq!(document["error"]["remedy"], "choose another with --addr");
+    }
+
+    #[test]
+    fn what_an_agent_said_keeps_its_kind() {
+        let fault = Fault::new(
+            wrenn_model::ErrorKind::Conflict,
+            "it was replaced",
+            "try again",
+        );
+        let error = anyhow::Error::from(fault).context("it was not verified");
+        let document: serde_json::Value = serde_json::from_str(&as_document(&error)).unwrap();
+        let told = ["code", "remedy"].map(|part| document["error"][part].as_str().unwrap());
+        assert_eq!(told, ["conflict", "try again"]);
+        assert_eq!(document["error"]["retryable"], true);
     }
 }

@@ -60,6 +60,11 @@ impl<T> FairQueue<T> {
         self.len
     }
 
+    /// How many may.
+    pub(super) fn most(&self) -> usize {
+        self.most
+    }
+
     /// Takes a place. The second is whoever had to give theirs up for it.
     ///
     /// # Errors

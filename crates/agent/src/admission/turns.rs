@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use wrenn_model::{ErrorKind, Fault};
 
+use super::load::Share;
 use super::pace::{Pace, seconds};
 use super::queue::{FairQueue, Purpose, Ticket};
 
@@ -104,6 +105,15 @@ impl Turns {
         // Who had to go hears of it by this.
         drop(evicted);
         Ok(waiting)
+    }
+
+    /// How many wait of how many that may, and how many turns are held of how many there are.
+    pub(super) fn load(&self) -> (Share, Share) {
+        let inner = self.lock();
+        (
+            Share::of(inner.queue.len(), inner.queue.most()),
+            Share::of(self.at_once - inner.free, self.at_once),
+        )
     }
 
     /// Gives a turn that is nobody's to whoever waits behind this. One that has gone passes it on by dropping it.

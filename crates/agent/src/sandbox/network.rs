@@ -28,7 +28,8 @@ impl Sandbox {
             _ => return Err(self.refusal("be put under another network policy")),
         };
         let former = std::mem::replace(&mut self.record.spec.network, policy);
-        if let Err(error) = self.enforce(runs).await {
+        let (metrics, enforced) = (&self.host.metrics, self.enforce(runs));
+        if let Err(error) = metrics.timed("network", |error| error.kind, enforced).await {
             tracing::warn!(%error, "the network policy was not changed");
             self.record.spec.network = former;
             if let Err(error) = self.write().await {

@@ -1,5 +1,7 @@
 //! How the task gives a sandbox's virtual machine up and gets another: pauses, resumes, and what is left to tidy.
 
+use std::time::Instant;
+
 use tracing::Instrument;
 use wrenn_model::lifecycle::{Event, Reason, State};
 use wrenn_model::{ErrorKind, Fault};
@@ -12,6 +14,9 @@ use crate::pause::{self, Report};
 use crate::record::{Origin, Pause};
 use crate::steps::{self, RESUME, Timings, in_ms};
 use wrenn_model::chain;
+
+/// Among a pause's timings, after its steps: the end of the VM, and of all that it had on the host.
+const RETIRE: &str = "retire";
 
 impl Sandbox {
     /// Asked for a pause. One that is paused already has nothing to report.
@@ -179,6 +184,17 @@ impl Sandbox {
                 Event::ResumeFailed
             }
         }
+    }
+
+    /// The last of a pause, once it is published: its VM ends, then what that had goes, disk and network.
+    pub(super) async fn retire(&mut self) {
+        let began = Instant::now();
+        self.end.shared.keep_console().await;
+        self.give_vm_back().await;
+        self.tidy().await;
+        let took = began.elapsed();
+        tracing::info!(steps_ms = in_ms(&vec![(RETIRE, took)]), "retired");
+        self.outcome.report.timings.push((RETIRE, took));
     }
 
     /// What of generations and former VMs nobody needs any more goes. What does not go now goes next time.

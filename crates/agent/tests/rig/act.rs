@@ -1,85 +1,16 @@
-//! The operations as a caller brings them about, and what their sandboxes are before and after.
+//! The operations as a caller brings them about, and what becomes of their sandboxes.
 
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use wrenn_agent::Operation;
+use wrenn_testkit::act::{Act, Fate};
 
 use super::client::{Answer, Client};
 use super::lane::Lane;
 
 /// How long a sandbox may take to be something definite.
 pub(crate) const SETTLE_LIMIT: Duration = Duration::from_secs(20);
-
-/// How an operation is brought about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Act {
-    Create,
-    Pause,
-    Resume,
-    Destroy,
-    /// A pause that succeeds gives its virtual machine back.
-    Retire,
-    /// A virtual machine that is killed is given back.
-    Release,
-    Export,
-    Import,
-    /// The internet is forbidden.
-    Network,
-    /// The agent dies, and its next start finds what it left.
-    Recover,
-}
-
-/// What a sandbox is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fate {
-    Gone,
-    Running,
-    Paused,
-    Error,
-}
-
-impl Act {
-    /// One that is not known here is not tested, and may not be forgotten.
-    pub(crate) fn of(operation: &Operation) -> Self {
-        match operation.name {
-            "create" => Self::Create,
-            "pause" => Self::Pause,
-            "resume" => Self::Resume,
-            "destroy" => Self::Destroy,
-            "retire" => Self::Retire,
-            "release" => Self::Release,
-            "export" => Self::Export,
-            "import" => Self::Import,
-            "network" => Self::Network,
-            "recover" => Self::Recover,
-            other => panic!("how is {other} brought about?"),
-        }
-    }
-
-    /// What the sandbox is before, and when it has been done.
-    pub(crate) fn path(self) -> (Fate, Fate) {
-        match self {
-            Self::Create => (Fate::Gone, Fate::Running),
-            Self::Pause | Self::Retire => (Fate::Running, Fate::Paused),
-            Self::Resume => (Fate::Paused, Fate::Running),
-            Self::Destroy => (Fate::Running, Fate::Gone),
-            Self::Release => (Fate::Running, Fate::Error),
-            Self::Export => (Fate::Paused, Fate::Paused),
-            Self::Import => (Fate::Gone, Fate::Paused),
-            Self::Network | Self::Recover => (Fate::Running, Fate::Running),
-        }
-    }
-
-    /// Whether a fault in it is tried again until it is done, since it must be.
-    pub(crate) fn insists(self) -> bool {
-        matches!(
-            self,
-            Self::Destroy | Self::Retire | Self::Release | Self::Recover
-        )
-    }
-}
 
 /// Does it, up to its end; a death of the agent is one.
 pub(crate) async fn act(lane: &mut Lane, id: &str, act: Act) -> Answer {

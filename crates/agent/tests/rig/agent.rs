@@ -160,6 +160,17 @@ impl AgentProcess {
         answer.trim().to_owned()
     }
 
+    /// How much processor time it has taken.
+    pub(crate) fn worked(&self) -> Duration {
+        let threads = format!("/proc/{}/task", self.child.id());
+        let threads = std::fs::read_dir(threads).unwrap().flatten();
+        let of = |thread: std::fs::DirEntry| -> Option<u64> {
+            let stat = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
+            stat.split(' ').next()?.parse().ok()
+        };
+        Duration::from_nanos(threads.filter_map(of).sum())
+    }
+
     /// Ends it as by a power cut.
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();

@@ -26,11 +26,19 @@ pub(crate) struct Client(rpc::HostAgentServiceClient<SharedHttp2Connection>);
 
 impl Client {
     pub(crate) fn new(data: &Path) -> Self {
+        Self::with(data, &[])
+    }
+
+    /// One whose calls carry these headers.
+    pub(crate) fn with(data: &Path, headers: &[(&str, &str)]) -> Self {
         // The host part of the address is a formality: the socket is the address.
         let address = http::Uri::from_static("http://agent");
         let connection =
             Http2Connection::builder().lazy_unix(data.join("agent.sock"), address.clone());
         let config = ClientConfig::new(address).proto();
+        let config = headers.iter().fold(config, |config, (name, value)| {
+            config.with_default_header(*name, *value)
+        });
         Self(rpc::HostAgentServiceClient::new(
             connection.shared(1),
             config,
@@ -197,6 +205,13 @@ impl Client {
             .import_snapshot_with_options(requests, options())
             .await
             .map(drop)
+    }
+
+    /// What the agent counts.
+    pub(crate) async fn metrics(&self) -> Answer<String> {
+        let request = rpc::HostMetricsRequest::default();
+        let answer = self.0.host_metrics_with_options(request, options()).await?;
+        Ok(answer.into_owned().text)
     }
 
     /// Takes everything down.

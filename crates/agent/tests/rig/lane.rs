@@ -77,6 +77,17 @@ impl Lane {
         lane
     }
 
+    /// A client of this lane's agent whose calls carry a header.
+    pub(crate) fn client_with(&self, header: &str, value: &str) -> Client {
+        Client::with(&self.dir, &[(header, value)])
+    }
+
+    /// All that the lane's agents have said.
+    pub(crate) fn log(&self) -> String {
+        let log = std::fs::read(self.dir.with_extension("log")).unwrap();
+        String::from_utf8_lossy(&log).into_owned()
+    }
+
     /// Starts the agent anew, with these faults beside what is always armed.
     pub(crate) fn start(&mut self, faults: &str) {
         self.agent = AgentProcess::start(&self.dir, &format!("{ALWAYS},{faults}"));

@@ -17,6 +17,22 @@ pub(crate) fn as_busy(limit: Duration) -> Duration {
     limit.mul_f64((waiting.unwrap_or(0.0) / processors).max(1.0))
 }
 
+/// Which part of the processors' time nobody takes, as it is for a while.
+pub(crate) async fn idle(time: Duration) -> f64 {
+    // Idle, and waiting for a disk; of all.
+    let ticks = || -> (f64, f64) {
+        let stat = std::fs::read_to_string("/proc/stat").unwrap();
+        let words = stat.lines().next().unwrap().split_whitespace().skip(1);
+        // What follows is part of the first two.
+        let ticks: Vec<f64> = words.take(8).map(|ticks| ticks.parse().unwrap()).collect();
+        (ticks[3] + ticks[4], ticks.iter().sum())
+    };
+    let before = ticks();
+    tokio::time::sleep(time).await;
+    let after = ticks();
+    (after.0 - before.0) / (after.1 - before.1)
+}
+
 /// A thread that counts until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Pulse {

@@ -1,20 +1,25 @@
-//! Runs cases side by side, and tells of them as tests are told of.
+//! Runs cases side by side, those that measure alone, and tells of them as tests are told of.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::lane::Lane;
 
 /// How many run at once, each in a lane of its own. Two installations side by side are a test in themselves.
 const LANES: usize = 2;
 
+/// How long a case may take; most take a second.
+const LIMIT: Duration = Duration::from_secs(300);
+
 /// Something to try, by its name.
 pub(crate) trait Case: Send {
     fn name(&self) -> String;
+    /// Whether it measures what others beside it would disturb: it runs after all others.
+    fn alone(&self) -> bool;
     /// Panics when something is not as it must be.
     fn run(&self, lane: &mut Lane) -> impl Future<Output = ()>;
 }
@@ -42,11 +47,8 @@ pub(crate) fn run<C: Case>(cases: Vec<C>) -> ExitCode {
     }
     println!("\nrunning {} tests", cases.len());
     let (began, count) = (Instant::now(), cases.len());
-    let queue = Mutex::new(VecDeque::from(cases));
-    let failed: usize = thread::scope(|scope| {
-        let lanes: Vec<_> = (0..LANES).map(|_| scope.spawn(|| work(&queue))).collect();
-        lanes.into_iter().map(|lane| lane.join().unwrap_or(1)).sum()
-    });
+    let (alone, together): (VecDeque<C>, VecDeque<C>) = cases.into_iter().partition(C::alone);
+    let failed = side_by_side(LANES, together) + side_by_side(1, alone);
     let result = if failed == 0 { "ok" } else { "FAILED" };
     println!(
         "\ntest result: {result}. {} passed; {failed} failed; 0 ignored; 0 measured; {} filtered out; finished in {:.2}s\n",
@@ -55,6 +57,15 @@ pub(crate) fn run<C: Case>(cases: Vec<C>) -> ExitCode {
         began.elapsed().as_secs_f64()
     );
     ExitCode::from(u8::from(failed > 0))
+}
+
+/// Runs cases in so many lanes; how many failed.
+fn side_by_side<C: Case>(lanes: usize, cases: VecDeque<C>) -> usize {
+    let queue = Mutex::new(cases);
+    thread::scope(|scope| {
+        let lanes: Vec<_> = (0..lanes).map(|_| scope.spawn(|| work(&queue))).collect();
+        lanes.into_iter().map(|lane| lane.join().unwrap_or(1)).sum()
+    })
 }
 
 /// Takes one case after the other; how many failed. A lane in which one failed is not trusted with another.
@@ -76,7 +87,9 @@ fn work<C: Case>(queue: &Mutex<VecDeque<C>>) -> usize {
             .take()
             .unwrap_or_else(|| runtime.block_on(Lane::open()));
         let ran = catch_unwind(AssertUnwindSafe(|| {
-            runtime.block_on(case.run(&mut in_lane));
+            let run = async { tokio::time::timeout(LIMIT, case.run(&mut in_lane)).await };
+            let in_time = runtime.block_on(run);
+            in_time.expect("a case ends");
         }));
         let result = if ran.is_ok() { "ok" } else { "FAILED" };
         let took = began.elapsed().as_secs_f64();

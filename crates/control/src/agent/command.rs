@@ -13,7 +13,7 @@ use wrenn_model::{ErrorKind, Fault, SandboxId};
 
 use super::connection::Lease;
 use super::fault::from_agent;
-use super::{AgentClient, EXEC_SLACK, SHORT, within};
+use super::{AgentClient, EXEC_SLACK, SHORT, options, unlimited, within};
 
 /// What to run. The command is executed as it is, no shell in between.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -123,10 +123,7 @@ impl AgentClient {
             ..Default::default()
         };
         let lease = self.connections.lease();
-        let answer = lease
-            .client()
-            .exec_with_options(request, within(limit))
-            .await;
+        let answer = within(limit, lease.client().exec_with_options(request, options())).await;
         let answer = answer.map_err(from_agent)?.into_owned();
         lease.give_back();
         Ok(ExecOutcome {
@@ -162,7 +159,7 @@ impl AgentClient {
         let lease = self.connections.lease();
         let stream = lease
             .client()
-            .exec_stream(request)
+            .exec_stream_with_options(request, unlimited())
             .await
             .map_err(from_agent)?;
         Ok(CommandStream {
@@ -187,7 +184,7 @@ impl AgentClient {
         let lease = self.connections.lease();
         let stream = lease
             .client()
-            .exec_attach(request)
+            .exec_attach_with_options(request, unlimited())
             .await
             .map_err(from_agent)?;
         Ok(CommandStream {
@@ -261,7 +258,7 @@ impl CommandInput {
         };
         lease
             .client()
-            .send_input(request)
+            .send_input_with_options(request, unlimited())
             .await
             .map_err(from_agent)?;
         lease.give_back();
@@ -279,11 +276,12 @@ impl CommandInput {
             pid: self.pid,
             ..Default::default()
         };
-        lease
-            .client()
-            .close_input_with_options(request, within(SHORT))
-            .await
-            .map_err(from_agent)?;
+        within(
+            SHORT,
+            lease.client().close_input_with_options(request, options()),
+        )
+        .await
+        .map_err(from_agent)?;
         lease.give_back();
         Ok(())
     }
@@ -307,11 +305,12 @@ impl CommandInput {
             signal,
             ..Default::default()
         };
-        lease
-            .client()
-            .send_signal_with_options(request, within(SHORT))
-            .await
-            .map_err(from_agent)?;
+        within(
+            SHORT,
+            lease.client().send_signal_with_options(request, options()),
+        )
+        .await
+        .map_err(from_agent)?;
         lease.give_back();
         Ok(())
     }

@@ -2,35 +2,52 @@
 //!
 //! Calls could share a connection, but they would share its flow-control window and its count of streams too: a few
 //! readers that stall, or two hundred long commands, would hold up everybody's pings. A connection over a Unix socket
-//! costs a tenth of a millisecond, and idle ones are kept.
+//! costs a tenth of a millisecond, one over TLS a few packets there and back; idle ones are kept.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use connectrpc::client::{Http2Connection, SharedHttp2Connection};
 use http::Uri;
+use hyper_util::rt::TokioIo;
+use tower::service_fn;
 use wrenn_hostagent_api::{HostAgentServiceClient, protocol};
+use wrenn_pki::Authority;
+
+use super::address::AgentAddress;
+use super::dialer::Dialer;
 
 /// Idle connections that are kept for the next call.
 const IDLE: usize = 32;
 /// What may be on its way to us on one connection: enough to keep a transfer going, little enough to forget about.
 const WINDOW: u32 = 1 << 20;
+/// How often an agent on another machine is asked whether it is still there, and how long it may take to say so: a machine
+/// that vanishes closes no connection.
+const PING_EVERY: Duration = Duration::from_secs(20);
 
 /// A call's way to the agent.
 pub(crate) type Client = HostAgentServiceClient<SharedHttp2Connection>;
 
+/// How an agent is reached.
+#[derive(Debug, Clone)]
+enum Way {
+    Unix(PathBuf),
+    Tls(Arc<Dialer>),
+}
+
 /// Makes connections and keeps the idle ones.
 #[derive(Clone)]
 pub(crate) struct Connections {
-    socket: Arc<PathBuf>,
+    way: Way,
     idle: Arc<Mutex<Vec<Client>>>,
 }
 
 impl fmt::Debug for Connections {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connections")
-            .field("socket", &self.socket)
+            .field("way", &self.way)
             .finish_non_exhaustive()
     }
 }
@@ -42,9 +59,15 @@ pub(crate) struct Lease {
 }
 
 impl Connections {
-    pub(crate) fn new(socket: &Path) -> Self {
+    pub(crate) fn new(agent: AgentAddress, authority: Arc<Authority>) -> Self {
+        let way = match agent {
+            AgentAddress::Unix(socket) => Way::Unix(socket),
+            AgentAddress::Tls { host, port } => {
+                Way::Tls(Arc::new(Dialer::new(host, port, authority)))
+            }
+        };
         Self {
-            socket: Arc::new(socket.to_owned()),
+            way,
             idle: Arc::default(),
         }
     }
@@ -63,12 +86,26 @@ impl Connections {
     }
 
     fn connect(&self) -> Client {
-        // The host part of the address is a formality: the socket is the address.
+        // The host part of the address is a formality: the way is the address.
         let address = Uri::from_static("http://agent");
-        let connection = Http2Connection::builder()
+        let builder = Http2Connection::builder()
             .initial_stream_window_size(WINDOW)
-            .initial_connection_window_size(WINDOW)
-            .lazy_unix(self.socket.as_path(), address.clone());
+            .initial_connection_window_size(WINDOW);
+        let connection = match &self.way {
+            Way::Unix(socket) => builder.lazy_unix(socket.as_path(), address.clone()),
+            Way::Tls(dialer) => {
+                let dialer = Arc::clone(dialer);
+                let dial = service_fn(move |_| {
+                    let dialer = Arc::clone(&dialer);
+                    async move { dialer.dial().await.map(TokioIo::new) }
+                });
+                builder
+                    .keep_alive_interval(PING_EVERY)
+                    .keep_alive_timeout(PING_EVERY)
+                    .keep_alive_while_idle(true)
+                    .lazy_with_connector(dial, address.clone())
+            }
+        };
         HostAgentServiceClient::new(connection.shared(1), protocol::client_config(address))
     }
 }

@@ -12,9 +12,9 @@ use wrenn_hostagent_api::__buffa::oneof::write_file_stream_request::Part;
 use wrenn_hostagent_api::__buffa::view::ReadFileStreamResponseView;
 use wrenn_model::{ErrorKind, Fault, SandboxId};
 
-use super::AgentClient;
 use super::connection::Lease;
 use super::fault::from_agent;
+use super::{AgentClient, unlimited};
 
 /// Chunks on their way between a caller and the agent.
 const QUEUE: usize = 4;
@@ -51,7 +51,7 @@ impl AgentClient {
         let lease = self.connections.lease();
         let stream = lease
             .client()
-            .read_file_stream(request)
+            .read_file_stream_with_options(request, unlimited())
             .await
             .map_err(from_agent)?;
         let mut file = FileStream {
@@ -74,11 +74,11 @@ impl AgentClient {
         let (parts, queue) = mpsc::channel(QUEUE);
         let first = stream::iter([part(Part::from(meta))]);
         let requests = futures::StreamExt::chain(first, ReceiverStream::new(queue));
-        let lease = self.connections.lease();
+        let (lease, options) = (self.connections.lease(), unlimited());
         let call = tokio::spawn(async move {
             lease
                 .client()
-                .write_file_stream(requests)
+                .write_file_stream_with_options(requests, options)
                 .await
                 .map_err(from_agent)?;
             lease.give_back();

@@ -6,7 +6,7 @@ use wrenn_model::{Fault, SandboxId};
 use crate::clock::now_ms;
 
 use super::fault::from_agent;
-use super::{AgentClient, SHORT, within};
+use super::{AgentClient, SHORT, options, within};
 
 /// What a sandbox uses now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,10 +52,11 @@ impl AgentClient {
             sandbox_id: id.to_string(),
             ..Default::default()
         };
-        let answer = lease
-            .client()
-            .metrics_with_options(request, within(SHORT))
-            .await;
+        let answer = within(
+            SHORT,
+            lease.client().metrics_with_options(request, options()),
+        )
+        .await;
         let answer = answer.map_err(from_agent)?.into_owned();
         lease.give_back();
         Ok(Usage {
@@ -79,10 +80,13 @@ impl AgentClient {
     /// What the agent counts and measures, as OpenMetrics text without its end.
     pub(crate) async fn host_metrics(&self) -> Result<String, Fault> {
         let lease = self.connections.lease();
-        let answer = lease
-            .client()
-            .host_metrics_with_options(rpc::HostMetricsRequest::default(), within(SHORT))
-            .await;
+        let answer = within(
+            SHORT,
+            lease
+                .client()
+                .host_metrics_with_options(rpc::HostMetricsRequest::default(), options()),
+        )
+        .await;
         let answer = answer.map_err(from_agent)?.into_owned();
         lease.give_back();
         Ok(answer.text)

@@ -1,21 +1,26 @@
-//! A typed client of the host's agent: its contract over a Unix socket.
+//! A typed client of the host's agent: its contract over a Unix socket, or over TLS.
 
+mod address;
 mod command;
 mod connection;
+mod dialer;
 mod fault;
 mod file;
 mod metrics;
 mod network;
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use connectrpc::ConnectError;
 use connectrpc::client::CallOptions;
-use wrenn_hostagent_api as rpc;
+use wrenn_hostagent_api::{self as rpc, protocol};
 use wrenn_model::{ErrorKind, Fault, MiB, SandboxId, TemplateName};
+use wrenn_pki::Authority;
 
+pub use address::{AgentAddress, InvalidAddress};
 pub use command::{Command, CommandEvent, CommandInput, CommandStream, ExecOutcome, Input};
 pub use fault::from_agent;
 pub use file::{FileStream, Upload};
@@ -23,6 +28,7 @@ pub use metrics::{MachineUsage, Usage};
 
 pub(crate) use network::{from_message as policy_of, to_message as policy_message};
 
+use crate::request;
 use connection::Connections;
 
 /// Something that is done at once.
@@ -48,10 +54,28 @@ pub(crate) struct AgentClient {
     connections: Connections,
 }
 
-fn within(limit: Duration) -> CallOptions {
-    CallOptions::default()
-        .with_timeout(limit)
-        .with_max_message_size(MESSAGE_BYTES)
+fn options() -> CallOptions {
+    unlimited().with_max_message_size(MESSAGE_BYTES)
+}
+
+/// Bounds the time that a call takes, by the clock that bounds everything else here. When it is over the call is dropped, by
+/// which the agent learns of it.
+async fn within<T>(
+    limit: Duration,
+    call: impl Future<Output = Result<T, ConnectError>>,
+) -> Result<T, ConnectError> {
+    tokio::time::timeout(limit, call)
+        .await
+        .unwrap_or_else(|_| Err(ConnectError::deadline_exceeded("its time is over")))
+}
+
+/// For a call that takes as long as it takes. Like every other it says for which request it is made.
+fn unlimited() -> CallOptions {
+    let options = CallOptions::default();
+    match request::current() {
+        Some(id) => options.with_header(protocol::REQUEST_ID, id.as_str()),
+        None => options,
+    }
 }
 
 /// How long a pause or a resume of so much memory may take.
@@ -69,20 +93,23 @@ fn unnamed(done: &str) -> Fault {
 }
 
 impl AgentClient {
-    /// A client of the agent behind this socket. Connects when it is first used, and anew when that is needed.
-    pub(crate) fn new(socket: &Path) -> Self {
+    /// A client of the agent at this address. Connects when it is first used, and anew when that is needed.
+    pub(crate) fn new(agent: AgentAddress, authority: Arc<Authority>) -> Self {
         Self {
-            connections: Connections::new(socket),
+            connections: Connections::new(agent, authority),
         }
     }
 
     /// What the host is and has.
     pub(crate) async fn health(&self) -> Result<rpc::HealthResponse, Fault> {
         let lease = self.connections.lease();
-        let answer = lease
-            .client()
-            .health_with_options(rpc::HealthRequest::default(), within(SHORT))
-            .await;
+        let answer = within(
+            SHORT,
+            lease
+                .client()
+                .health_with_options(rpc::HealthRequest::default(), options()),
+        )
+        .await;
         let answer = answer.map_err(from_agent)?.into_owned();
         lease.give_back();
         Ok(answer)
@@ -94,10 +121,13 @@ impl AgentClient {
         request: rpc::CreateSandboxRequest,
     ) -> Result<(rpc::Sandbox, Vec<rpc::StepTime>), Fault> {
         let lease = self.connections.lease();
-        let answer = lease
-            .client()
-            .create_sandbox_with_options(request, within(CREATE))
-            .await;
+        let answer = within(
+            CREATE,
+            lease
+                .client()
+                .create_sandbox_with_options(request, options()),
+        )
+        .await;
         let answer = answer.map_err(from_agent)?.into_owned();
         lease.give_back();
         let made = answer
@@ -118,10 +148,13 @@ impl AgentClient {
             sandbox_id: id.to_string(),
             ..Default::default()
         };
-        let answer = lease
-            .client()
-            .pause_sandbox_with_options(request, within(moving(memory)))
-            .await;
+        let answer = within(
+            moving(memory),
+            lease
+                .client()
+                .pause_sandbox_with_options(request, options()),
+        )
+        .await;
         let mut answer = answer.map_err(from_agent)?.into_owned();
         lease.give_back();
         let sandbox = std::mem::take(&mut answer.sandbox).into_option();
@@ -142,10 +175,13 @@ impl AgentClient {
             ..Default::default()
         };
         let limit = if cold { CREATE } else { moving(memory) };
-        let answer = lease
-            .client()
-            .resume_sandbox_with_options(request, within(limit))
-            .await;
+        let answer = within(
+            limit,
+            lease
+                .client()
+                .resume_sandbox_with_options(request, options()),
+        )
+        .await;
         let mut answer = answer.map_err(from_agent)?.into_owned();
         lease.give_back();
         let sandbox = std::mem::take(&mut answer.sandbox).into_option();
@@ -159,11 +195,14 @@ impl AgentClient {
             sandbox_id: id.to_string(),
             ..Default::default()
         };
-        lease
-            .client()
-            .destroy_sandbox_with_options(request, within(DESTROY))
-            .await
-            .map_err(from_agent)?;
+        within(
+            DESTROY,
+            lease
+                .client()
+                .destroy_sandbox_with_options(request, options()),
+        )
+        .await
+        .map_err(from_agent)?;
         lease.give_back();
         Ok(())
     }
@@ -171,13 +210,12 @@ impl AgentClient {
     /// All that the agent has.
     pub(crate) async fn list(&self) -> Result<HashMap<SandboxId, rpc::Sandbox>, Fault> {
         let lease = self.connections.lease();
-        let options = within(SHORT)
+        let options = options()
             .with_max_message_size(LIST_BYTES)
             .with_element_memory_limit(LIST_BYTES);
-        let answer = lease
-            .client()
-            .list_sandboxes_with_options(rpc::ListSandboxesRequest::default(), options)
-            .await;
+        let request = rpc::ListSandboxesRequest::default();
+        let listed = lease.client().list_sandboxes_with_options(request, options);
+        let answer = within(SHORT, listed).await;
         let answer = answer.map_err(from_agent)?.into_owned();
         lease.give_back();
         let named =
@@ -201,11 +239,12 @@ impl AgentClient {
             sandbox_id: id.to_string(),
             ..Default::default()
         };
-        lease
-            .client()
-            .ping_with_options(request, within(SHORT + room))
-            .await
-            .map_err(from_agent)?;
+        within(
+            SHORT + room,
+            lease.client().ping_with_options(request, options()),
+        )
+        .await
+        .map_err(from_agent)?;
         lease.give_back();
         Ok(())
     }
@@ -217,10 +256,11 @@ impl AgentClient {
             sandbox_id: id.to_string(),
             ..Default::default()
         };
-        let answer = lease
-            .client()
-            .console_with_options(request, within(SHORT))
-            .await;
+        let answer = within(
+            SHORT,
+            lease.client().console_with_options(request, options()),
+        )
+        .await;
         let answer = answer.map_err(from_agent)?.into_owned();
         lease.give_back();
         Ok(answer.content.into())
@@ -229,10 +269,13 @@ impl AgentClient {
     /// The base templates of the host.
     pub(crate) async fn templates(&self) -> Result<Vec<rpc::Template>, Fault> {
         let lease = self.connections.lease();
-        let answer = lease
-            .client()
-            .list_templates_with_options(rpc::ListTemplatesRequest::default(), within(SHORT))
-            .await;
+        let answer = within(
+            SHORT,
+            lease
+                .client()
+                .list_templates_with_options(rpc::ListTemplatesRequest::default(), options()),
+        )
+        .await;
         let answer = answer.map_err(from_agent)?.into_owned();
         lease.give_back();
         Ok(answer.templates)
@@ -245,11 +288,14 @@ impl AgentClient {
             name: name.to_string(),
             ..Default::default()
         };
-        lease
-            .client()
-            .delete_template_with_options(request, within(DESTROY))
-            .await
-            .map_err(from_agent)?;
+        within(
+            DESTROY,
+            lease
+                .client()
+                .delete_template_with_options(request, options()),
+        )
+        .await
+        .map_err(from_agent)?;
         lease.give_back();
         Ok(())
     }

@@ -3,7 +3,7 @@
 use wrenn_hostagent_api as rpc;
 use wrenn_model::{Fault, MiB, NetworkPolicy, SandboxId, Subnet};
 
-use super::{AgentClient, SHORT, from_agent, moving, unnamed, within};
+use super::{AgentClient, SHORT, from_agent, moving, options, unnamed, within};
 
 impl AgentClient {
     /// Puts a sandbox with so much memory under another policy, once what is under way with it has ended.
@@ -19,10 +19,11 @@ impl AgentClient {
             network: to_message(policy).into(),
             ..Default::default()
         };
-        let answer = lease
-            .client()
-            .set_network_with_options(request, within(SHORT + moving(memory)))
-            .await;
+        let answer = within(
+            SHORT + moving(memory),
+            lease.client().set_network_with_options(request, options()),
+        )
+        .await;
         let answer = answer.map_err(from_agent)?.into_owned();
         lease.give_back();
         answer

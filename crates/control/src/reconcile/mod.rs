@@ -9,8 +9,9 @@ pub(crate) mod rules;
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use tokio::time::Instant;
 use wrenn_hostagent_api as rpc;
 use wrenn_model::{Fault, SandboxId, Transition};
 use wrenn_store::Sandbox;

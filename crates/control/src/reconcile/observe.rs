@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 use wrenn_hostagent_api as rpc;
 use wrenn_model::{Fault, SandboxId};
 use wrenn_store::Sandbox;

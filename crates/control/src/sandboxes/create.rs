@@ -18,10 +18,13 @@ use crate::agent::policy_message;
 use crate::clock::now_ms;
 use crate::flight::Flight;
 use crate::reconcile::rules;
+use crate::request::carried;
 
 /// What a caller asks for. What is `None` has a default in [`crate::Limits`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NewSandbox {
+    /// Whose it is: the name of the caller's key. It waits for its turn to start beside those of other owners.
+    pub owner: String,
     /// What it is made from.
     pub template: Option<TemplateName>,
     /// Virtual CPUs.
@@ -85,7 +88,7 @@ impl Sandboxes {
         let work = self
             .clone()
             .start(row.clone(), request, gone.clone(), flight);
-        let task = self.core.tasks.spawn(work);
+        let task = self.core.tasks.spawn(carried(work));
         match wait {
             Wait::Accepted => Ok(Created {
                 sandbox: row,
@@ -133,7 +136,7 @@ impl Sandboxes {
         let now = now_ms();
         Ok(Sandbox {
             id: SandboxId::random(),
-            owner_id: String::new(),
+            owner_id: new.owner,
             template,
             vcpus,
             memory,

@@ -7,6 +7,7 @@ use super::create::broken;
 use super::{Sandboxes, store_fault};
 use crate::clock::now_ms;
 use crate::reconcile::rules;
+use crate::request::carried;
 
 /// What became of a wish to delete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +28,7 @@ impl Sandboxes {
         let work = self.clone().destroy(id.clone());
         self.core
             .tasks
-            .spawn(work)
+            .spawn(carried(work))
             .await
             .unwrap_or_else(|error| Err(broken(&error)))
     }

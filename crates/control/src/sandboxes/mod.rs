@@ -16,6 +16,7 @@ use wrenn_store::{Filter, Sandbox, StoreError};
 use crate::agent::{Command, CommandStream, ExecOutcome, FileStream, Input, Upload, Usage, moving};
 use crate::plane::Core;
 use crate::reconcile;
+use crate::request::carried;
 
 pub use create::{Created, NewSandbox, Wait};
 pub use destroy::Deleted;
@@ -266,13 +267,13 @@ impl Sandboxes {
     /// A call has resumed it: its row follows, and the caller need not wait for that.
     fn look_later(&self, row: Sandbox) {
         let this = self.clone();
-        self.core.tasks.spawn(async move {
+        self.core.tasks.spawn(carried(async move {
             if this.core.open_for_work().is_ok()
                 && let Err(fault) = this.seen(row, Duration::ZERO).await
             {
                 tracing::debug!(%fault, "a resumed sandbox is looked at later");
             }
-        });
+        }));
     }
 }
 

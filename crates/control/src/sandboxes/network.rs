@@ -8,6 +8,7 @@ use super::create::broken;
 use super::{Sandboxes, not_running, store_fault};
 use crate::agent::policy_of;
 use crate::clock::now_ms;
+use crate::request::carried;
 
 impl Sandboxes {
     /// Puts a sandbox under another policy, in the place of the one that it has. One that runs is under it when this
@@ -23,7 +24,7 @@ impl Sandboxes {
     ) -> Result<Sandbox, Fault> {
         self.core.open_for_work()?;
         let work = self.clone().put_under(id.clone(), policy);
-        let task = self.core.tasks.spawn(work);
+        let task = self.core.tasks.spawn(carried(work));
         task.await.unwrap_or_else(|error| Err(broken(&error)))
     }
 

@@ -12,6 +12,7 @@ use super::{Sandboxes, not_running, store_fault};
 use crate::clock::now_ms;
 use crate::flight::Flight;
 use crate::reconcile::rules;
+use crate::request::carried;
 
 /// A sandbox after its pause.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,7 +53,7 @@ impl Sandboxes {
     pub async fn pause(&self, id: &SandboxId) -> Result<Paused, Fault> {
         self.core.open_for_work()?;
         let work = self.clone().put_aside(id.clone());
-        let task = self.core.tasks.spawn(work);
+        let task = self.core.tasks.spawn(carried(work));
         task.await.unwrap_or_else(|error| Err(broken(&error)))
     }
 
@@ -64,7 +65,7 @@ impl Sandboxes {
     pub async fn resume(&self, id: &SandboxId, cold: bool) -> Result<Resumed, Fault> {
         self.core.open_for_work()?;
         let work = self.clone().take_up(id.clone(), cold);
-        let task = self.core.tasks.spawn(work);
+        let task = self.core.tasks.spawn(carried(work));
         task.await.unwrap_or_else(|error| Err(broken(&error)))
     }
 
@@ -141,13 +142,7 @@ impl Sandboxes {
     async fn follow(&self, id: &SandboxId, seen: &rpc::Sandbox) -> Result<Sandbox, Fault> {
         loop {
             let mut row = self.row(id).await?;
-            if row.status == Status::Stopped || row.transition == Some(Transition::Stopping) {
-                return Err(Fault::new(
-                    ErrorKind::Conflict,
-                    format!("sandbox {id} was destroyed meanwhile"),
-                    "create another",
-                ));
-            }
+            overtaken(&row)?;
             row.status = Status::from_name(&seen.status).unwrap_or(row.status);
             row.transition = None;
             row.last_updated_ms = now_ms();
@@ -159,6 +154,9 @@ impl Sandboxes {
     }
 
     /// Nothing is under way any more. Where nobody knows, the reconciler finds out.
+    ///
+    /// # Errors
+    /// `conflict` where a destroy overtook it, whatever the agent called that.
     async fn undo(
         &self,
         id: &SandboxId,
@@ -170,6 +168,7 @@ impl Sandboxes {
         }
         loop {
             let mut row = self.row(id).await?;
+            overtaken(&row)?;
             if row.transition != Some(transition) {
                 return Ok(());
             }
@@ -185,6 +184,18 @@ impl Sandboxes {
         let written = self.core.store.update(row).await;
         written.map_err(|error| store_fault(&error))
     }
+}
+
+/// Whether a destroy came in between.
+fn overtaken(row: &Sandbox) -> Result<(), Fault> {
+    if row.status != Status::Stopped && row.transition != Some(Transition::Stopping) {
+        return Ok(());
+    }
+    Err(Fault::new(
+        ErrorKind::Conflict,
+        format!("sandbox {} was destroyed meanwhile", row.id),
+        "create another",
+    ))
 }
 
 /// Whether this may begin, or be joined.

@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use wrenn_control::{Command, ControlPlane, Limits, NewSandbox, Sandbox, Wait};
+use wrenn_control::{AgentAddress, Command, ControlPlane, Limits, NewSandbox, Sandbox, Wait};
 use wrenn_model::SandboxId;
 use wrenn_testkit::agent::FakeAgent;
 
@@ -71,7 +71,7 @@ pub(crate) async fn open(folder: &tempfile::TempDir) -> ControlPlane {
     };
     ControlPlane::open(
         &folder.path().join("wrenn.db"),
-        &folder.path().join("agent.sock"),
+        AgentAddress::Unix(folder.path().join("agent.sock")),
         limits,
     )
     .await

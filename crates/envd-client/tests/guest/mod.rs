@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use futures::future::BoxFuture;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use wrenn_envd_client::{Connector, EnvdClient, Error, Start};
+use wrenn_envd_client::{Connector, EnvdClient, Error, Start, Stream};
 
 /// The head of a well-formed stream answer.
 pub(crate) const STREAM: &str =
@@ -75,8 +75,9 @@ async fn answer(mut stream: TcpStream, first: Vec<u8>, then: Vec<u8>, sent: Arc<
 pub(crate) struct Loopback(pub(crate) SocketAddr);
 
 impl Connector for Loopback {
-    fn connect(&self, _: u16) -> BoxFuture<'static, io::Result<TcpStream>> {
-        Box::pin(TcpStream::connect(self.0))
+    fn connect(&self, _: u16) -> BoxFuture<'static, io::Result<Box<dyn Stream>>> {
+        let address = self.0;
+        Box::pin(async move { Ok(Box::new(TcpStream::connect(address).await?) as Box<dyn Stream>) })
     }
 }
 

@@ -17,7 +17,9 @@ use futures::future::BoxFuture;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::net::TcpStream;
-use wrenn_envd_client::{Connector, EnvdClient, InitRequest, ProcessEvent, ProcessStream, Start};
+use wrenn_envd_client::{
+    Connector, EnvdClient, InitRequest, ProcessEvent, ProcessStream, Start, Stream,
+};
 
 /// The token and the key that [`Agent::initialised`] sets.
 pub const TOKEN: &str = "a-token";
@@ -37,8 +39,9 @@ pub struct Agent {
 struct Loopback(SocketAddr);
 
 impl Connector for Loopback {
-    fn connect(&self, _: u16) -> BoxFuture<'static, io::Result<TcpStream>> {
-        Box::pin(TcpStream::connect(self.0))
+    fn connect(&self, _: u16) -> BoxFuture<'static, io::Result<Box<dyn Stream>>> {
+        let address = self.0;
+        Box::pin(async move { Ok(Box::new(TcpStream::connect(address).await?) as Box<dyn Stream>) })
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod exec;
 mod files;
+mod hosts;
 mod listing;
 mod metrics;
 mod pause;
@@ -17,7 +18,12 @@ use wrenn_api::limits;
 
 use crate::router::App;
 
-/// Every route of the native API, each with what it takes and answers.
+/// The one route that wants no key: whoever joins proves a token instead.
+pub(crate) fn open_routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(hosts::join))
+}
+
+/// Every other route of the native API, each with what it takes and answers.
 pub(crate) fn routes() -> OpenApiRouter<App> {
     let small = OpenApiRouter::new()
         .routes(routes!(sandboxes::create, sandboxes::list))
@@ -32,6 +38,7 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(stream::exec_stream))
         .routes(routes!(files::read))
         .routes(routes!(files::read_stream))
+        .routes(routes!(hosts::invite))
         .routes(routes!(templates::list))
         .routes(routes!(templates::delete));
     let bounded = OpenApiRouter::new()

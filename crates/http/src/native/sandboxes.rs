@@ -1,7 +1,7 @@
 //! Sandboxes, from create to delete.
 
 use axum::Json as Body;
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::http::header::{CONTENT_TYPE, LOCATION};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -10,6 +10,7 @@ use wrenn_control::{Created, Deleted, NewSandbox, StepTime, Wait};
 use wrenn_model::{MiB, OnTimeout, Status};
 
 use super::listing::Listing;
+use crate::auth::Caller;
 use crate::extract::{Id, Json, Pairs};
 use crate::refusal::Answer;
 use crate::router::App;
@@ -36,11 +37,13 @@ const SERVER_TIMING: &str = "server-timing";
 )]
 pub(super) async fn create(
     State(app): State<App>,
+    Extension(Caller(owner)): Extension<Caller>,
     headers: HeaderMap,
     Json(request): Json<CreateSandbox>,
 ) -> Answer<Response> {
     let asked = request.check()?;
     let new = NewSandbox {
+        owner: owner.as_ref().to_owned(),
         template: asked.template,
         vcpus: asked.vcpus,
         memory: asked.memory_mb.map(MiB),

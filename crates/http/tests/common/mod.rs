@@ -15,7 +15,7 @@ use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use wrenn_control::{ApiKey, ControlPlane, Limits};
+use wrenn_control::{AgentAddress, ApiKey, ControlPlane, Limits};
 use wrenn_testkit::agent::FakeAgent;
 
 pub(crate) struct Bench {
@@ -43,9 +43,13 @@ impl Bench {
             sweep_every: Duration::from_secs(3600),
             ..Limits::default()
         };
-        let control = ControlPlane::open(&folder.path().join("wrenn.db"), &socket, limits)
-            .await
-            .unwrap();
+        let control = ControlPlane::open(
+            &folder.path().join("wrenn.db"),
+            AgentAddress::Unix(socket),
+            limits,
+        )
+        .await
+        .unwrap();
         let key = ApiKey::random();
         control.keys().register("first", &key).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -1,5 +1,6 @@
 //! Writing an archive.
 
+use std::fs::File;
 use std::io::Write;
 
 use wrenn_memory::packed::{self, BuildId, Identity};
@@ -9,15 +10,22 @@ use super::{IMAGES, Invalid, MAGIC, MAX_SECRET, VERSION};
 use crate::{Error, Generation, files, manifest};
 
 impl Generation {
-    /// Writes the generation as an archive, after a [verification](Self::verify) that reads all of it. `secret` goes with
-    /// it as it is, up to [`MAX_SECRET`] bytes; nothing encrypts it.
+    /// Writes the generation as an archive, after a [verification](Self::verify) that reads all of it and asks `stop` as that
+    /// does. `secret` goes with it as it is, up to [`MAX_SECRET`] bytes; nothing encrypts it. Once it has begun to write, it
+    /// comes to its end also where the generation is removed.
     ///
     /// # Errors
-    /// What the verification found; an `out` that takes no more.
-    pub fn export(&self, secret: &[u8], out: &mut dyn Write) -> Result<(), Error> {
-        self.verify(&|| false)?;
+    /// What the verification found; [`Error::Removed`] where it went before; an `out` that takes no more.
+    pub fn export(
+        &self,
+        secret: &[u8],
+        stop: &dyn Fn() -> bool,
+        out: &mut dyn Write,
+    ) -> Result<(), Error> {
+        self.verify(stop)?;
+        let state = self.remember(self.read_state())?;
+        let images = self.remember(self.open_images())?;
         let manifest = self.manifest().to_bytes()?;
-        let state = self.read_state()?;
         let mut out = Summed::new(out);
         write_head(&mut out, &manifest, secret, &state)?;
         let build = self.build()?;
@@ -26,11 +34,16 @@ impl Generation {
             build,
             base: build,
         };
-        for file in IMAGES {
-            let image = files::open(self.dir(), file)?;
+        for (file, image) in images {
             packed::pack(&image, identity, None, &mut out).map_err(Invalid::pack(file))?;
         }
         Ok(out.finish()?)
+    }
+
+    /// The images, open, in their order.
+    fn open_images(&self) -> Result<Vec<(&'static str, File)>, Error> {
+        let open = |file| Ok((file, files::open(self.dir(), file)?));
+        IMAGES.into_iter().map(open).collect()
     }
 
     fn build(&self) -> Result<BuildId, Error> {

@@ -6,7 +6,6 @@ use std::os::unix::fs::OpenOptionsExt;
 
 use wrenn_disk::qcow2;
 use wrenn_memory::packed;
-use wrenn_model::SandboxSpec;
 
 use super::stream::Summed;
 use super::{Invalid, MAGIC, MAX_SECRET, VERSION};
@@ -17,21 +16,20 @@ use crate::{Error, Generation, Generations, Manifest, base_root, files};
 
 impl Generations {
     /// Makes a generation out of an archive, the first one of a new sandbox, and gives the secret that went with it.
-    /// `spec` makes the sandbox's new spec out of its old one.
+    /// `adopt` makes it the new sandbox's, before it is published.
     ///
     /// Sums are made anew and held against those of the archive's manifest.
     ///
     /// # Errors
-    /// [`Error::Archive`] and [`Error::Manifest`] for what is wrong with the archive. After any error there is no
-    /// generation and no `next/`.
+    /// [`Error::Archive`] for what is wrong with the archive. After any error there is no generation and no `next/`.
     pub fn import(
         &self,
         input: &mut dyn Read,
-        spec: impl FnOnce(SandboxSpec) -> SandboxSpec,
+        adopt: impl FnOnce(&Next, &mut Facts),
     ) -> Result<(Generation, Vec<u8>), Error> {
         let imported = self
             .begin()
-            .and_then(|next| import(next, Summed::new(input), spec));
+            .and_then(|next| import(next, Summed::new(input), adopt));
         if imported.is_err() {
             // The error that led here is the one to tell.
             drop(self.abandon());
@@ -43,7 +41,7 @@ impl Generations {
 fn import(
     mut next: Next,
     mut input: Summed<&mut dyn Read>,
-    spec: impl FnOnce(SandboxSpec) -> SandboxSpec,
+    adopt: impl FnOnce(&Next, &mut Facts),
 ) -> Result<(Generation, Vec<u8>), Error> {
     let head = Head::read(&mut input)?;
     let manifest = head.manifest;
@@ -69,14 +67,15 @@ fn import(
         len: manifest.base.len,
         root: Some(root),
     });
-    let generation = next.publish(Facts {
-        spec: spec(manifest.spec),
+    let mut facts = Facts {
+        spec: manifest.spec,
         platform: manifest.platform,
         kernel: manifest.kernel,
         envd: manifest.envd,
         created_ms: manifest.created_ms,
-    })?;
-    Ok((generation, head.secret))
+    };
+    adopt(&next, &mut facts);
+    Ok((next.publish(facts)?, head.secret))
 }
 
 /// All that comes before the images.
@@ -87,13 +86,13 @@ struct Head {
 }
 
 impl Head {
-    fn read(input: &mut Summed<&mut dyn Read>) -> Result<Self, Error> {
+    fn read(input: &mut Summed<&mut dyn Read>) -> Result<Self, Invalid> {
         if input.array()? != MAGIC {
-            return Err(Invalid::Magic.into());
+            return Err(Invalid::Magic);
         }
         let version = u32::from_le_bytes(input.array()?);
         if version != VERSION {
-            return Err(Invalid::Version(version).into());
+            return Err(Invalid::Version(version));
         }
         let mut len = || Ok::<_, Invalid>(u64::from_le_bytes(input.array()?));
         let (manifest, secret, state) = (len()?, len()?, len()?);

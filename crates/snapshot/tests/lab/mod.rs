@@ -114,12 +114,11 @@ impl Sandbox {
                         .map(drop)
                 }),
             ),
-            ("base", Box::new(|next| next.link_base(&self.base))),
             (
-                "base's root",
+                "base",
                 Box::new(|next| {
-                    next.expect_base(base_root(&File::open(&self.base).unwrap()).unwrap());
-                    Ok(())
+                    let root = base_root(&File::open(&self.base).unwrap()).unwrap();
+                    next.link_base(&self.base, root)
                 }),
             ),
             ("sync", Box::new(|next| next.sync())),

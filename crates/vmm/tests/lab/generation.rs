@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 use wrenn_model::Platform;
+use wrenn_sys::extents::{Extent, Piece};
+use wrenn_sys::pagemap;
 use wrenn_sys::program::Program;
 use wrenn_vmm::{Capture, Error, Machine, MemorySource, SavedState, VmSpec, Vmm};
 
@@ -69,6 +71,40 @@ impl Generation {
         machine: &Arc<dyn Machine>,
     ) -> Self {
         let capture = machine.capture().await.unwrap();
+        Self::save_captured(lab, parent, spec, machine, &capture).await
+    }
+
+    /// The same where the kernel is asked for every page of the guest, as one before 6.7 has to be.
+    pub(crate) async fn save_by_entries(
+        lab: &Lab,
+        parent: Option<&Self>,
+        spec: &VmSpec,
+        machine: &Arc<dyn Machine>,
+    ) -> Self {
+        let mut capture = machine.capture().await.unwrap();
+        let first = capture.pieces.first().unwrap();
+        let guest = Extent {
+            start: first.from - first.to,
+            len: spec.memory.bytes(),
+        };
+        let pid = machine.identity().pid;
+        let pages = pagemap::private_by(pagemap::Method::Entries, pid, guest).unwrap();
+        let piece = |page: Extent| Piece {
+            from: page.start,
+            to: page.start - guest.start,
+            len: page.len,
+        };
+        capture.pieces = pages.into_iter().map(piece).collect();
+        Self::save_captured(lab, parent, spec, machine, &capture).await
+    }
+
+    async fn save_captured(
+        lab: &Lab,
+        parent: Option<&Self>,
+        spec: &VmSpec,
+        machine: &Arc<dyn Machine>,
+        capture: &Capture,
+    ) -> Self {
         let dir = lab.path().join(format!("saved-{}", spec.vm));
         fs::create_dir_all(&dir).unwrap();
         let mut console = parent.map_or_else(Vec::new, |parent| parent.console.clone());
@@ -80,7 +116,7 @@ impl Generation {
         };
         copy(&Self::image_of(parent, lab), &saved.image()).await;
         copy(&spec.disk.overlay, &saved.overlay()).await;
-        write_pieces(&capture, &saved.image());
+        write_pieces(capture, &saved.image());
         fs::write(saved.state(), &capture.state).unwrap();
         for file in [saved.image(), saved.state()] {
             fs::set_permissions(file, PermissionsExt::from_mode(0o444)).unwrap();

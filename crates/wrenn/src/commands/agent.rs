@@ -1,12 +1,18 @@
 //! `wrenn agent`: the host's agent as a program of its own. Sandboxes, their timeouts and their pauses are its work, with
 //! or without a control plane.
 
+use std::net::SocketAddr;
+use std::path::Path;
+
 use anyhow::{Context, Result};
 use nix::unistd::User;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
-use wrenn_agent::{Agent, Config, DataDir, Host, ServerSocket, Store};
+use wrenn_agent::{
+    Agent, Config, DataDir, Host, IdentityFile, ServerSocket, Store, TlsError, TlsListener,
+};
 
+use super::server::address;
 use super::signals::Signals;
 use crate::agent_rpc::AgentRpc;
 use crate::cli::{AgentArgs, Globals, GuestArgs};
@@ -23,6 +29,11 @@ pub(crate) async fn run(globals: &Globals, args: &AgentArgs) -> Result<()> {
         .as_deref()
         .map(|user| server_socket(user, args))
         .transpose()?;
+    let tls = match args.listen_tls {
+        Some(address) => Some(listen_tls(globals, address).await?),
+        None => None,
+    };
+    let port = tls.as_ref().map(TlsListener::address).transpose()?;
     let mut signals = Signals::new()?;
     let data = install::data_dir(globals)?;
     let dir = data.path().to_owned();
@@ -31,7 +42,10 @@ pub(crate) async fn run(globals: &Globals, args: &AgentArgs) -> Result<()> {
         () = signals.wait() => return Ok(()),
     };
     let shutdown = CancellationToken::new();
-    let sockets = agent.listen(server.as_ref())?;
+    let mut sockets = agent.listen(server.as_ref())?;
+    if let Some(tls) = tls {
+        sockets = sockets.with_tls(tls);
+    }
     let mut serving = tokio::spawn(sockets.serve(shutdown.clone()));
     let announced = async {
         let health = AgentRpc::new(&dir).ready().await;
@@ -40,6 +54,7 @@ pub(crate) async fn run(globals: &Globals, args: &AgentArgs) -> Result<()> {
             globals,
             &health.isolation,
             path.unwrap_or(&dir.join("agent.sock")),
+            port,
         )?;
         std::future::pending().await
     };
@@ -79,11 +94,24 @@ pub(super) async fn start(data: DataDir, globals: &Globals, guests: &GuestArgs) 
     Ok(Agent::start(host)?)
 }
 
-fn announce(globals: &Globals, isolation: &str, socket: &std::path::Path) -> Result<()> {
+fn announce(
+    globals: &Globals,
+    isolation: &str,
+    socket: &Path,
+    tls: Option<SocketAddr>,
+) -> Result<()> {
     if globals.json {
-        return print_json(
-            &json!({ "agent": format!("unix:{}", socket.display()), "isolation": isolation }),
-        );
+        return print_json(&json!({
+            "agent": format!("unix:{}", socket.display()),
+            "tls": tls,
+            "isolation": isolation,
+        }));
+    }
+    if let Some(address) = tls {
+        print_line(&format!(
+            "It answers the control plane that it has joined on {address}: `wrenn server --agent tls:HOST:{}` there.",
+            address.port()
+        ))?;
     }
     print_line(&format!(
         "Wrenn's agent works on {dir} and answers on {socket}.\n\
@@ -92,6 +120,24 @@ fn announce(globals: &Globals, isolation: &str, socket: &std::path::Path) -> Res
         dir = globals.dir.display(),
         socket = socket.display(),
     ))
+}
+
+/// The port for a control plane on another machine, taken before any long work.
+async fn listen_tls(globals: &Globals, address: SocketAddr) -> Result<TlsListener> {
+    let tcp = address::bind(address, "--listen-tls").await?;
+    TlsListener::new(tcp, IdentityFile::of(&globals.dir)).map_err(|error| {
+        let (message, remedy) = match &error {
+            TlsError::NotJoined { .. } => (
+                "this host has joined no control plane, and is nobody without its certificate",
+                "make a token with `wrenn host invite` on the control plane's machine, then run `wrenn agent join` here",
+            ),
+            TlsError::Unreadable { .. } | TlsError::Damaged { .. } => (
+                "this host's certificate is no use",
+                "join again: `wrenn agent join`, with a new token from `wrenn host invite`",
+            ),
+        };
+        Advised::new(message, remedy).because(error).into()
+    })
 }
 
 /// The socket for a user by name or number.

@@ -5,6 +5,8 @@ mod bench;
 mod doctor;
 mod down;
 mod gc;
+mod host;
+mod join;
 mod sandbox;
 pub(crate) mod server;
 mod signals;
@@ -16,7 +18,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-use crate::cli::{Cli, Command};
+use crate::cli::{AgentCommand, Cli, Command};
 
 /// Runs a command to its end; gives the exit code.
 ///
@@ -25,18 +27,22 @@ pub(crate) async fn run(cli: Cli, prepared: Option<server::Prepared>) -> Result<
     let globals = &cli.globals;
     match cli.command {
         Command::Up(args) => return up::run(globals, &args).await,
-        Command::Agent(args) => agent::run(globals, &args).await?,
+        Command::Agent(args) => match args.command {
+            Some(AgentCommand::Join(args)) => join::run(globals, args).await?,
+            None => agent::run(globals, &args).await?,
+        },
         Command::Server(args) => match prepared {
             Some(prepared) => server::run(globals, &args, &prepared).await?,
             None => unreachable!("main prepares a control plane before there is a runtime"),
         },
         Command::Down => down::run(globals).await?,
         Command::Gc(args) => gc::run(globals, &args).await?,
+        Command::Host(command) => host::run(globals, command).await?,
         Command::Sandbox(command) => return sandbox::run(globals, command).await,
         Command::Snapshot(command) => return snapshot::run(globals, command).await,
         Command::Template(command) => template::run(globals, command).await?,
         Command::Doctor => return doctor::run(globals).await,
-        Command::Bench(args) => bench::run(globals, &args).await?,
+        Command::Bench(args) => return bench::run(globals, &args).await,
         Command::Jail => unreachable!("main starts the jail before there is a runtime"),
     }
     Ok(ExitCode::SUCCESS)

@@ -10,16 +10,14 @@ use serde_json::json;
 use tokio::fs::File;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use wrenn_hostagent_api as rpc;
-use wrenn_model::SandboxId;
+use wrenn_model::{Fault, SandboxId};
 
 use crate::agent_rpc::{AgentRpc, ImportError};
 use crate::cli::{ExportArgs, Globals, ImportArgs, SnapshotCommand, VerifyArgs};
+use crate::install;
+use crate::output_file::{self, Readers};
 use crate::report::{self, Advised};
 use crate::terminal::{Table, print_json, print_line, size, stdout_is_terminal};
-use crate::{install, output_file};
-
-/// A guest's memory is in it: nobody but its owner reads it.
-const EXPORT_MODE: u32 = 0o600;
 
 /// Runs one of them; gives the exit code.
 pub(crate) async fn run(globals: &Globals, command: SnapshotCommand) -> Result<ExitCode> {
@@ -102,10 +100,9 @@ async fn export(globals: &Globals, agent: &AgentRpc, args: &ExportArgs) -> Resul
         copy(chunks, &mut tokio::io::stdout()).await?;
         return Ok(());
     }
-    let bytes = output_file::replace(&args.output, EXPORT_MODE, async |file| {
-        let bytes = copy(chunks, file).await?;
-        file.sync_all().await?;
-        Ok(bytes)
+    // A guest's memory is in it: nobody but its owner reads it.
+    let bytes = output_file::replace(&args.output, Readers::Owner, async |file| {
+        copy(chunks, file).await
     })
     .await?;
     if globals.json {
@@ -156,9 +153,8 @@ async fn import(globals: &Globals, agent: &AgentRpc, args: &ImportArgs) -> Resul
 }
 
 /// What the agent says went wrong, with what to do about it.
-fn told(error: ConnectError) -> Advised {
-    let fault = wrenn_control::agent_fault(error);
-    Advised::new(fault.message, fault.remedy)
+fn told(error: ConnectError) -> Fault {
+    wrenn_control::agent_fault(error)
 }
 
 #[cfg(test)]
@@ -166,6 +162,7 @@ mod tests {
     use super::*;
     use crate::cli::{Cli, Command};
     use clap::Parser;
+    use std::os::unix::fs::PermissionsExt;
     use wrenn_testkit::agent::FakeAgent;
 
     /// Runs `wrenn snapshot …` against a data directory.
@@ -206,6 +203,8 @@ mod tests {
             .unwrap();
         snapshot(dir.path(), &["import", name]).await.unwrap();
         assert_eq!(agent.count(), 2);
+        let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
 
         // Half of one leaves nothing, on either side.
         agent.set(|knobs| knobs.damage = Some("a block is not what it was".into()));

@@ -14,7 +14,7 @@ use crate::harness::{Apart, Server, TestSandbox, start, until};
 const BREAKS: Duration = Duration::from_secs(20);
 
 /// Writes a number every tenth of a second, for as long as it lives. Gives its process id and what comes of it.
-async fn count(client: &Client, sandbox: &TestSandbox) -> (u32, ExecEvents) {
+pub(crate) async fn count(client: &Client, sandbox: &TestSandbox) -> (u32, ExecEvents) {
     let command = StartCommand {
         detach: true,
         ..start("i=0; while :; do i=$((i+1)); echo $i | tee /run/count; sleep 0.1; done")
@@ -28,13 +28,13 @@ async fn count(client: &Client, sandbox: &TestSandbox) -> (u32, ExecEvents) {
 }
 
 /// A conversation whose other end has gone is over, and says so.
-async fn breaks(mut events: ExecEvents) {
+pub(crate) async fn breaks(mut events: ExecEvents) {
     let broken = async { while events.next().await.is_ok() {} };
     tokio::time::timeout(BREAKS, broken).await.unwrap();
 }
 
 /// That the command runs on, by what it says from now on.
-async fn counts_on(client: &Client, sandbox: &TestSandbox, pid: u32) {
+pub(crate) async fn counts_on(client: &Client, sandbox: &TestSandbox, pid: u32) {
     let (_control, mut events) = client.exec_attach(&sandbox.id, pid).await.unwrap();
     loop {
         if let ExecEvent::Stdout(_) = events.next().await.unwrap() {
@@ -178,8 +178,8 @@ async fn either_half_ends_and_comes_back_under_running_sandboxes() {
         refused.api().is_some_and(|told| told.retryable),
         "{refused}"
     );
-    apart.start_agent();
     let begun = Instant::now();
+    apart.start_agent();
     assert_eq!(
         sandbox.sh("cat /proc/sys/kernel/random/boot_id").await,
         boot

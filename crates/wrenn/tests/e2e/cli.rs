@@ -5,7 +5,7 @@ use std::process::{Output, Stdio};
 
 use serde_json::Value;
 
-use crate::harness::{Server, shared, signal};
+use crate::harness::{Server, kill_vmm, shared, signal};
 
 /// Runs `wrenn sandbox …`.
 fn sandbox(server: &Server, args: &[&str]) -> Output {
@@ -73,11 +73,57 @@ fn a_tour_by_hand() {
     control_c_arrives(&server, id);
     files_are_copied(&server, id);
 
+    it_is_paused_and_comes_back(&server, id);
+
     let console = said(&server, &["console", id, "--json"]);
     assert!(serde_json::from_str::<Value>(&console).unwrap()["console"].is_string());
     assert_eq!(said(&server, &["rm", id]).trim(), id);
     assert!(!said(&server, &["ls"]).contains(id));
     assert!(said(&server, &["ls", "--all"]).contains(id));
+}
+
+fn it_is_paused_and_comes_back(server: &Server, id: &str) {
+    said(
+        server,
+        &["exec", id, "--", "sh", "-c", "echo kept > /root/kept"],
+    );
+    let paused = said(server, &["pause", id, "-v"]);
+    assert!(paused.starts_with(id), "{paused}");
+    for step in ["quiesce", "freeze", "publish", "retire", "memory: "] {
+        assert!(paused.contains(step), "{step}: {paused}");
+    }
+    let again = sandbox(server, &["pause", id, "--json"]);
+    let error: Value = serde_json::from_slice(&again.stderr).unwrap();
+    assert_eq!(error["error"]["code"], "invalid_state");
+    let resumed = said(server, &["resume", id, "-v"]);
+    assert!(
+        resumed.starts_with(id) && resumed.contains("guest"),
+        "{resumed}"
+    );
+
+    kill_vmm(&server.data(), id);
+    let status = || {
+        let got: Value = serde_json::from_str(&said(server, &["get", id, "--json"])).unwrap();
+        got["status"].clone()
+    };
+    for _ in 0..300 {
+        if status() == "error" {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    let back = sandbox(server, &["resume", id, "--cold"]);
+    assert!(back.status.success(), "{back:?}");
+    let told = String::from_utf8(back.stderr).unwrap();
+    assert!(told.contains("is lost"), "{told}");
+    assert_eq!(
+        said(server, &["exec", id, "--", "cat", "/root/kept"]),
+        "kept\n"
+    );
+    // It is news once.
+    said(server, &["pause", id]);
+    let back = sandbox(server, &["resume", id]);
+    assert_eq!(String::from_utf8(back.stderr).unwrap(), "");
 }
 
 fn input_is_passed(server: &Server, id: &str) {

@@ -100,6 +100,20 @@ async fn a_sandbox_goes_from_every_state() {
     before.assert_nothing_new(&scope);
 }
 
+/// Its disk, that is: what its guest's memory would want to see is known to nobody any more.
+async fn its_pause_can_be_booted(lost: &TestSandbox) {
+    let warm = ResumeRequest::default();
+    let refused = lost.client.resume(&lost.id, &warm).await.unwrap_err();
+    let told = refused.api().unwrap();
+    assert_eq!(told.code, "conflict", "{told}");
+    assert!(told.remedy.contains("cold"), "{told}");
+    lost.resume_with(&ResumeRequest { cold: true }).await;
+    assert_eq!(lost.sh("cat /root/file").await, "kept\n");
+    lost.pause().await;
+    lost.resume().await;
+    assert_eq!(lost.sh("cat /root/file").await, "kept\n");
+}
+
 #[tokio::test]
 async fn a_sandbox_whose_record_is_damaged_is_an_error_and_can_be_destroyed() {
     let mut server = Server::start();
@@ -111,6 +125,8 @@ async fn a_sandbox_whose_record_is_damaged_is_an_error_and_can_be_destroyed() {
         TestSandbox::create(&client).await,
         TestSandbox::create(&client).await,
     );
+    forgotten.sh("echo kept > /root/file").await;
+    forgotten.pause().await;
     server.kill();
     let journal = server.data().join("journal");
     let mut bytes = std::fs::read(&journal).unwrap();
@@ -136,6 +152,9 @@ async fn a_sandbox_whose_record_is_damaged_is_an_error_and_can_be_destroyed() {
         let lost = TestSandbox::of(&client, client.sandbox(&lost.id).await.unwrap());
         let now = lost.becomes("error", Duration::from_secs(30)).await;
         assert!(now.status_reason.unwrap().contains("damaged"));
+        if lost.id == forgotten.id {
+            its_pause_can_be_booted(&lost).await;
+        }
         // Its disk is what is left of it.
         let folder = server.data().join("store/sandboxes").join(&lost.id);
         assert!(folder.exists());

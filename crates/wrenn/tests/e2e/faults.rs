@@ -1,13 +1,14 @@
-//! A creation that fails at any of its steps, or whose Wrenn dies in it, leaves nothing; and what runs beside it runs on.
-//! The steps are the executor's own list.
+//! A creation that fails at any of its steps leaves nothing; a death of Wrenn in any step of whatever it does loses nothing;
+//! and what runs beside it runs on. The steps are the executor's own list.
 
 use std::time::Duration;
 
-use wrenn_agent::{CREATE, OPERATIONS, Step};
+use wrenn_agent::{CREATE, Step};
 use wrenn_client::api::CreateSandbox;
 use wrenn_client::{Client, Error};
 use wrenn_testkit::leaks::Snapshot;
 
+use crate::fault_walks::every_step_of_every_operation;
 use crate::harness::{MEMORY, Server, TestSandbox, scope, until};
 
 fn steps() -> impl Iterator<Item = Step> {
@@ -68,54 +69,8 @@ async fn a_creation_is_undone_at_every_step() {
 }
 
 #[tokio::test]
-async fn a_death_at_every_step_is_recovered_from() {
-    let mut server = Server::start();
-    let neighbour = TestSandbox::create(&server.client()).await;
-    let mut last = uptime(&server.client(), &neighbour).await;
-    let scope = scope(&server);
-    let before = Snapshot::take(&scope);
-
-    for step in steps() {
-        server.terminate();
-        server.resume_with(&format!("{}=abort", step.name()));
-        let broken = server.client().create_sandbox(&request()).await;
-        assert!(broken.is_err(), "{step:?}");
-        server.dies();
-        server.resume();
-        let client = server.client();
-        settled(&client, &neighbour).await;
-        before.assert_nothing_new(&scope);
-        let now = uptime(&client, &neighbour).await;
-        assert!(now > last, "the neighbour was disturbed at {step:?}");
-        last = now;
-    }
-}
-
-#[tokio::test]
-async fn a_death_at_every_step_of_a_destruction_is_finished() {
-    let mut server = Server::start();
-    let neighbour = TestSandbox::create(&server.client()).await;
-    let mut last = uptime(&server.client(), &neighbour).await;
-    let scope = scope(&server);
-    let before = Snapshot::take(&scope);
-    let destroy = OPERATIONS.iter().find(|known| known.name == "destroy");
-
-    for point in destroy.unwrap().points() {
-        server.terminate();
-        server.resume_with(&format!("{point}=abort"));
-        let sandbox = TestSandbox::create(&server.client()).await;
-        let broken = sandbox.client.delete_sandbox(&sandbox.id).await;
-        // The control plane, which dies too, may just have time to say that it will be done.
-        assert!(!matches!(broken, Ok(true)), "{point}");
-        server.dies();
-        server.resume();
-        let client = server.client();
-        settled(&client, &neighbour).await;
-        before.assert_nothing_new(&scope);
-        let now = uptime(&client, &neighbour).await;
-        assert!(now > last, "the neighbour was disturbed at {point}");
-        last = now;
-    }
+async fn wrenn_may_die_in_every_step_of_every_operation() {
+    every_step_of_every_operation(&["abort"]).await;
 }
 
 #[tokio::test]

@@ -7,11 +7,13 @@
 
 mod admission;
 mod apart;
+mod apart_tls;
 mod bad_input;
 mod cli;
 mod destroy;
 mod disk_full;
 mod exec;
+mod fault_walks;
 mod faults;
 mod faults_long;
 mod files;

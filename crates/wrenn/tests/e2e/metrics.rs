@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use futures::stream;
-use wrenn_client::api::CreateSandbox;
+use wrenn_client::api::{CreateSandbox, Network};
 
 use crate::harness::{MEMORY, Server, TestSandbox, request, shell};
 
@@ -21,6 +21,13 @@ fn scraped(server: &Server) -> String {
     );
     assert_eq!(answer.status, 200, "{answer:?}");
     answer.body
+}
+
+/// The value of a line of this name and these labels.
+fn told(text: &str, line: &str) -> Option<f64> {
+    let line = format!("{line} ");
+    let value = text.lines().find_map(|there| there.strip_prefix(&line))?;
+    value.parse().ok()
 }
 
 #[tokio::test]
@@ -55,6 +62,19 @@ async fn work_is_counted() {
     assert!(paused.machine.is_none());
     assert!(paused.snapshot_bytes > 20 << 20, "{paused:?}");
 
+    let policy = Network {
+        internet: false,
+        ..Network::default()
+    };
+    client.set_network(&sandbox.id, &policy).await.unwrap();
+    let archive = server.data().with_extension("archive");
+    let mut export = server.cli();
+    export.args(["snapshot", "export", &sandbox.id, "-o"]);
+    assert!(export.arg(&archive).status().unwrap().success());
+    let mut import = server.cli();
+    import.args(["snapshot", "import"]);
+    assert!(import.arg(&archive).status().unwrap().success());
+
     let text = scraped(&server);
     for (operation, step) in [("create", "machine"), ("pause", "memory")] {
         let line = format!(
@@ -62,13 +82,46 @@ async fn work_is_counted() {
         );
         assert!(text.lines().any(|there| there == line), "{line}\n{text}");
     }
-    assert!(
-        text.contains("wrenn_agent_sandboxes{status=\"paused\"} 1"),
+    assert_eq!(
+        told(&text, "wrenn_agent_sandboxes{status=\"paused\"}"),
+        Some(2.0),
         "{text}"
     );
-    assert!(text.contains(
-        "wrenn_agent_operation_duration_seconds_count{operation=\"pause\",result=\"ok\"} 1"
-    ));
+    for operation in ["create", "pause", "network", "export", "import", "recover"] {
+        let line = format!(
+            "wrenn_agent_operation_duration_seconds_count{{operation=\"{operation}\",result=\"ok\"}}"
+        );
+        assert_eq!(told(&text, &line), Some(1.0), "{line}\n{text}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_promised_goes_up_and_down_with_a_sandbox() {
+    let server = Server::start();
+    let client = server.client();
+    let promised = || {
+        let text = scraped(&server);
+        let value = |name: &str| told(&text, &format!("wrenn_agent_{name}")).unwrap();
+        assert!(value("promised_memory_bytes") < value("promised_memory_limit_bytes"));
+        assert!(value("slots_used") < value("slots_limit"));
+        [
+            value("slots_used"),
+            value("promised_memory_bytes"),
+            value("promised_disk_bytes"),
+        ]
+    };
+    assert_eq!(promised(), [0.0; 3]);
+    let sandbox = TestSandbox::create(&client).await;
+    let guest = f64::from(u32::try_from(MEMORY).unwrap() << 20);
+    let [slots, memory, disk] = promised();
+    assert_eq!((slots, disk), (1.0, guest));
+    assert!(memory > guest, "what runs it counts too: {memory}");
+    sandbox.pause().await;
+    assert_eq!(promised(), [0.0; 3]);
+    sandbox.resume().await;
+    assert_eq!(promised(), [slots, memory, disk]);
+    sandbox.delete().await;
+    assert_eq!(promised(), [0.0; 3]);
 }
 
 /// Not even the log of everything has a key, or what a guest was given and said.

@@ -1,5 +1,5 @@
-//! Exports and imports that fail, or whose Wrenn dies in them, and archives that are not what was exported: nothing is left
-//! of them, and a good archive becomes the sandbox that it was.
+//! Exports and imports that fail, and archives that are not what was exported: nothing is left of them, and a good archive
+//! becomes the sandbox that it was. Wrenn's death in them is one of `faults`.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
@@ -83,12 +83,6 @@ impl Source {
         let known = self.sandbox.client.sandboxes().await.unwrap();
         assert_eq!(known.len(), 1, "after {after}: {known:?}");
     }
-
-    /// After the server's death.
-    fn revive(&mut self) {
-        self.server.dies();
-        revive(&mut self.server, &mut self.sandbox);
-    }
 }
 
 #[tokio::test]
@@ -98,10 +92,6 @@ async fn an_export_that_fails_leaves_no_file() {
         source.arm(point, "error");
         let refused = source.export();
         source.assert_refused(point, point, &refused).await;
-        source.arm(point, "abort");
-        assert!(!source.export().status.success(), "{point}");
-        source.revive();
-        source.assert_unchanged(point).await;
         let left: Vec<_> = source.dir.path().read_dir().unwrap().collect();
         assert!(left.is_empty(), "after {point}: {left:?}");
     }
@@ -153,11 +143,9 @@ async fn an_import_that_fails_leaves_nothing_and_a_good_one_is_the_sandbox() {
         source.arm(point, "error");
         let refused = source.import(&archive);
         source.assert_refused(point, point, &refused).await;
-        source.arm(point, "abort");
-        assert!(!source.import(&archive).status.success(), "{point}");
-        source.revive();
-        source.assert_unchanged(point).await;
     }
+    // From here on nothing fails by itself.
+    arm(&mut source.server, &mut source.sandbox, "");
 
     let file = OpenOptions::new()
         .read(true)
@@ -170,6 +158,7 @@ async fn an_import_that_fails_leaves_nothing_and_a_good_one_is_the_sandbox() {
         let refused = source.import(&cut);
         let what = format!("the first {end} bytes");
         source.assert_refused(&what, "truncated", &refused).await;
+        assert_eq!(code(&refused), "invalid_request", "{what}");
     }
     let flips = FLIPS.map(|part| len * part / 1000);
     for at in [&flips[..], &[8, 200, len - 1]].concat() {
@@ -179,6 +168,7 @@ async fn an_import_that_fails_leaves_nothing_and_a_good_one_is_the_sandbox() {
         let said = String::from_utf8_lossy(&refused.stderr);
         eprintln!("{what}: {}", said.trim());
         source.assert_refused(&what, "not imported", &refused).await;
+        assert_eq!(code(&refused), "invalid_request", "{what}");
         flip(&file, at);
     }
     file.write_all_at(b"x", len).unwrap();
@@ -203,6 +193,56 @@ async fn an_import_that_fails_leaves_nothing_and_a_good_one_is_the_sandbox() {
     imported.resume().await;
     source.witness.check(&imported).await;
     imported.delete().await;
+}
+
+/// The code of what the command line said as JSON.
+fn code(refused: &Output) -> String {
+    let said: serde_json::Value = serde_json::from_slice(&refused.stderr).unwrap();
+    said["error"]["code"].as_str().unwrap().to_owned()
+}
+
+/// `server.down` holds a thread of the runtime.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn streams_that_stall_hold_up_no_down() {
+    let mut source = Source::new().await;
+    assert!(source.export().status.success());
+    let mut stalled = Vec::new();
+    // Its reader takes the beginning and then nothing.
+    let mut export = source.server.cli();
+    export.args(["snapshot", "export", &source.sandbox.id, "-o", "-"]);
+    let export = export.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut export = export.spawn().unwrap();
+    let mut out = export.stdout.take().unwrap();
+    std::io::Read::read_exact(&mut out, &mut [0; 8]).unwrap();
+    stalled.push(export);
+    // Its writer gives half and then nothing.
+    let mut import = source.server.cli();
+    import.args(["snapshot", "import", "-"]);
+    let mut import = import.stdin(Stdio::piped()).spawn().unwrap();
+    let mut input = import.stdin.take().unwrap();
+    let archive = File::open(source.archive()).unwrap();
+    let half = archive.metadata().unwrap().len() / 2;
+    std::io::copy(&mut std::io::Read::take(archive, half), &mut input).unwrap();
+    stalled.push(import);
+
+    let began = Instant::now();
+    let down = source.server.down();
+    assert!(down.status.success(), "{down:?}");
+    eprintln!("down in {:?}", began.elapsed());
+    drop(input);
+    // Half an archive does not pass for one.
+    std::io::copy(&mut out, &mut std::io::sink()).unwrap();
+    for stream in stalled {
+        let ended = stream.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert!(!ended.status.success(), "{said}");
+        eprintln!("{said}");
+    }
+    revive(&mut source.server, &mut source.sandbox);
+    source.assert_unchanged("a down beside streams").await;
+    source.sandbox.resume().await;
+    source.witness.check(&source.sandbox).await;
+    source.sandbox.delete().await;
 }
 
 /// Imports a good archive and waits until the control plane has heard of its sandbox.

@@ -1,11 +1,14 @@
 //! What a sandbox is after a resume: what it was, with the right time and its own randomness.
 
 use std::collections::HashSet;
+use std::fs::File;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use rustix::fs::ioctl_ficlone;
 use wrenn_client::api::{CreateSandbox, ResumeRequest, Sandbox, StartCommand};
 use wrenn_client::{Client, ExecEvent};
+use wrenn_testkit::world::{INTERNET, Service};
 
 use crate::harness::{MEMORY, Server, TestSandbox, kill_vmm, shared, shell, start, until};
 use crate::pause_faults::{arm, revive};
@@ -83,13 +86,14 @@ async fn a_sandbox_comes_back_as_it_was() {
     let sandbox = TestSandbox::create_with(&server.client(), request).await;
     let before = sandbox.now().await;
     let ask = "hostname; cat /etc/hostname /etc/hosts /etc/machine-id; echo $GREETING $WRENN_SANDBOX_ID $WRENN_TEMPLATE_ID; \
-        nproc; grep MemTotal /proc/meminfo; cat /proc/sys/kernel/random/boot_id; cat /root/file; df /";
+        nproc; grep MemTotal /proc/meminfo; cat /proc/sys/kernel/random/boot_id; cat /root/file; df /; \
+        cat /sys/class/net/*/address /proc/net/route /proc/net/fib_trie; tail -n +2 /proc/net/arp | cut -c1-16,41-58";
     sandbox
         .sh("echo kept > /root/file; echo 10.0.0.1 friend >> /etc/hosts; sync")
         .await;
     let said = sandbox.sh(ask).await;
     assert!(
-        said.starts_with("spring\n") && said.contains("\nkept\n"),
+        said.starts_with("spring\n") && said.contains("\nkept\n") && said.contains("32 host LOCAL"),
         "{said}"
     );
 
@@ -130,6 +134,19 @@ async fn random(client: &Client, id: &str) -> Vec<String> {
     said.stdout.lines().map(str::to_owned).collect()
 }
 
+/// The token of every call into a sandbox's guest and the key of its next `/init`, by the newest record in the journal.
+fn keys(data: &Path, id: &str) -> [String; 2] {
+    let journal = std::fs::read(data.join("journal")).unwrap();
+    let begins = format!("[\"{id}\",{{");
+    let at = journal
+        .windows(begins.len())
+        .rposition(|window| window == begins.as_bytes())
+        .unwrap();
+    let mut values = serde_json::Deserializer::from_slice(&journal[at..]).into_iter();
+    let record: serde_json::Value = values.next().unwrap().unwrap();
+    ["token", "init_key"].map(|key| record[1]["vm"]["keys"][key].as_str().unwrap().to_owned())
+}
+
 /// Ends a sandbox's VMM by force and waits until that was noticed.
 async fn lose(data: &Path, sandbox: &TestSandbox) -> Sandbox {
     kill_vmm(data, &sandbox.id);
@@ -141,8 +158,10 @@ async fn two_resumes_of_one_state_draw_different_randomness() {
     let server = shared();
     let client = server.client();
     let sandbox = TestSandbox::create(&client).await;
+    let before = keys(&server.data(), &sandbox.id);
     sandbox.pause().await;
     let mut drawn = HashSet::new();
+    let mut keys_seen = HashSet::from(before);
     for round in 1..=3 {
         sandbox.resume().await;
         for value in random(&client, &sandbox.id).await {
@@ -150,6 +169,10 @@ async fn two_resumes_of_one_state_draw_different_randomness() {
                 drawn.insert(value.clone()),
                 "round {round} drew {value} again"
             );
+        }
+        // The guest took these: it was called with them.
+        for key in keys(&server.data(), &sandbox.id) {
+            assert!(keys_seen.insert(key), "round {round} has an old key");
         }
         lose(&server.data(), &sandbox).await;
     }
@@ -162,7 +185,7 @@ async fn after_the_death_of_its_vmm_it_goes_back_to_its_pause() {
     let server = shared();
     let sandbox = TestSandbox::create(&server.client()).await;
     sandbox
-        .sh("echo before > /root/before; sync; echo before > /run/before")
+        .sh("echo before > /root/before; echo before > /run/before")
         .await;
     let paused_at = sandbox.pause().await.sandbox.paused_at;
     assert!(paused_at.is_some());
@@ -181,6 +204,16 @@ async fn after_the_death_of_its_vmm_it_goes_back_to_its_pause() {
         .sh("cat /root/before /run/before; ls /root/after /run/after 2>&1 || true")
         .await;
     assert_eq!(said.matches("before\n").count(), 2, "{said}");
+    assert_eq!(said.matches("No such file").count(), 2, "{said}");
+
+    // It may go back to the disk of its pause alone.
+    lose(&server.data(), &sandbox).await;
+    let resumed = sandbox.resume_with(&ResumeRequest { cold: true }).await;
+    assert_eq!(resumed.sandbox.lost_since, paused_at);
+    let said = sandbox
+        .sh("cat /root/before; ls /run/before /root/after 2>&1 || true")
+        .await;
+    assert!(said.starts_with("before\n"), "{said}");
     assert_eq!(said.matches("No such file").count(), 2, "{said}");
     sandbox.delete().await;
 }
@@ -217,13 +250,14 @@ async fn without_a_pause_of_its_own_an_error_has_nothing_to_go_back_to() {
     sandbox.delete().await;
 }
 
+/// Nobody in the guest has its files written out: the pause does.
 #[tokio::test]
 async fn a_cold_resume_boots_from_the_pauses_disk() {
     let server = shared();
     let sandbox = TestSandbox::create(&server.client()).await;
     let boot = "cat /proc/sys/kernel/random/boot_id";
     sandbox
-        .sh("echo kept > /root/file; sync; echo gone > /run/file")
+        .sh("echo kept > /root/file; echo gone > /run/file")
         .await;
     let first = sandbox.sh(boot).await;
     sandbox.pause().await;
@@ -240,6 +274,106 @@ async fn a_cold_resume_boots_from_the_pauses_disk() {
     sandbox.pause().await;
     sandbox.resume().await;
     assert_eq!(sandbox.sh(boot).await, second);
+    sandbox.delete().await;
+}
+
+/// Says something on a connection every now and then, and waits for the echo for as long as the kernel does.
+const TALK: &str = "
+import os, socket, sys, time
+def write(text):
+    open('/run/said.new', 'w').write(text)
+    os.rename('/run/said.new', '/run/said')
+peer = socket.create_connection((sys.argv[1], int(sys.argv[2])))
+count = 0
+try:
+    while True:
+        peer.sendall(b'x')
+        if not peer.recv(1): raise OSError('it was closed')
+        count += 1
+        write(f'talked {count}')
+        time.sleep(0.05)
+except OSError as error:
+    write(f'cut {error}')
+";
+
+/// The other end knows nothing of a pause. The guest is told by its kernel as soon as it says something, or goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_to_the_internet_goes_on_or_is_told_to_be_cut() {
+    const PORT: u16 = 4032;
+    let server = shared();
+    let _outside = Service::tcp_echo(PORT).unwrap();
+    let sandbox = TestSandbox::create(&server.client()).await;
+    sandbox
+        .sh(&format!("cat > /run/talk.py <<'END'{TALK}END"))
+        .await;
+    let talk = format!("exec python3 /run/talk.py {INTERNET} {PORT} 2> /run/wrong");
+    let said = async || {
+        sandbox
+            .sh("cat /run/wrong /run/said 2>/dev/null || true")
+            .await
+    };
+    let count = |said: &str| said.strip_prefix("talked ")?.trim().parse::<u64>().ok();
+    let patience = Duration::from_secs(60);
+    let pid = sandbox.begin(&talk).await;
+    let before = until("the first echo", patience, || async {
+        count(&said().await)
+    })
+    .await;
+    sandbox.pause().await;
+    sandbox.resume().await;
+    let outcome = until("an end or an echo", patience, || async {
+        let said = said().await;
+        let goes_on = count(&said).is_some_and(|count| count > before + 20);
+        (goes_on || said.starts_with("cut ")).then_some(said)
+    })
+    .await;
+    eprintln!("after the resume: {outcome}");
+    // Another one is as good as ever.
+    let end = format!("kill {pid} 2>/dev/null; rm -f /run/said /run/wrong");
+    sandbox.sh(&end).await;
+    sandbox.begin(&talk).await;
+    until("the next echo", patience, || async { count(&said().await) }).await;
+    sandbox.delete().await;
+}
+
+/// A template of its own that shares all blocks with another.
+fn copy_template(from: &Path, to: &Path) {
+    std::fs::create_dir(to).unwrap();
+    for entry in from.read_dir().unwrap() {
+        let entry = entry.unwrap();
+        let copy = File::create_new(to.join(entry.file_name())).unwrap();
+        ioctl_ficlone(&copy, File::open(entry.path()).unwrap()).unwrap();
+        copy.set_permissions(entry.metadata().unwrap().permissions())
+            .unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_template_may_go_under_a_sandbox_that_is_paused() {
+    let server = shared();
+    let client = server.client();
+    let templates = server.data().join("store/templates");
+    let name = "goes-away";
+    copy_template(&templates.join("minimal"), &templates.join(name));
+    let request = CreateSandbox {
+        template: Some(name.to_owned()),
+        ..Default::default()
+    };
+    let sandbox = TestSandbox::create_with(&client, request).await;
+    sandbox.sh("echo kept > /root/file").await;
+    sandbox.pause().await;
+    client.delete_template(name).await.unwrap();
+    assert!(!templates.join(name).exists());
+    let refused = client.delete_template(name).await.unwrap_err();
+    assert_eq!(refused.api().unwrap().code, "not_found");
+    sandbox.resume().await;
+    // From the disk, not from what the guest remembers of it.
+    let look = "echo 3 > /proc/sys/vm/drop_caches; cat /root/file; sha256sum /bin/sh /usr/bin/python3 /etc/passwd";
+    let said = sandbox.sh(look).await;
+    assert!(said.starts_with("kept\n"), "{said}");
+    sandbox.pause().await;
+    sandbox.resume_with(&ResumeRequest { cold: true }).await;
+    assert_eq!(sandbox.sh(look).await, said);
     sandbox.delete().await;
 }
 
@@ -337,8 +471,8 @@ async fn a_paused_sandbox_outlives_wrenn() {
 async fn a_pause_under_way_is_kept_by_down() {
     let mut server = Server::start();
     let mut sandbox = TestSandbox::create(&server.client()).await;
-    sandbox.sh("echo mine > /run/mine").await;
-    arm(&mut server, &mut sandbox, "pause.disk=late");
+    arm(&mut server, &mut sandbox, "pause.quiesce=late");
+    sandbox.sh("echo mine > /root/mine").await;
     let (client, id) = (sandbox.client.clone(), sandbox.id.clone());
     let pausing = tokio::spawn(async move { client.pause(&id).await });
     until("the pause", Duration::from_secs(5), || async {
@@ -351,7 +485,8 @@ async fn a_pause_under_way_is_kept_by_down() {
     drop(pausing.await.unwrap());
     revive(&mut server, &mut sandbox);
     assert_eq!(sandbox.now().await.status, "paused");
-    sandbox.resume().await;
-    assert_eq!(sandbox.sh("cat /run/mine").await, "mine\n");
+    // Its guest was told to sync, whoever wanted Wrenn down meanwhile.
+    sandbox.resume_with(&ResumeRequest { cold: true }).await;
+    assert_eq!(sandbox.sh("cat /root/mine").await, "mine\n");
     sandbox.delete().await;
 }

@@ -110,8 +110,7 @@ async fn a_pause_ends_an_upload_and_the_old_file_stays() {
     assert!(!uploading.is_finished());
     sandbox.pause().await;
     let answer = tokio::time::timeout(Duration::from_secs(15), uploading).await;
-    let refused = answer.expect("the upload ends with the pause").unwrap();
-    assert!(refused.is_err(), "half a file was taken");
+    assert_invalid_state(answer.expect("the upload ends with the pause").unwrap());
     sandbox.resume().await;
     assert_eq!(
         sandbox
@@ -122,6 +121,24 @@ async fn a_pause_ends_an_upload_and_the_old_file_stays() {
     sandbox.delete().await;
 }
 
+/// Waits until it has been accepted; it may have ended already.
+async fn began(sandbox: &TestSandbox, transition: &str) {
+    let before = sandbox.status.clone();
+    until(transition, Duration::from_secs(5), || async {
+        let now = sandbox.now().await;
+        (now.transition.as_deref() == Some(transition) || now.status != before).then_some(())
+    })
+    .await;
+}
+
+#[track_caller]
+fn assert_done_or_overtaken<T>(result: Result<T>) {
+    if let Err(error) = result {
+        let code = error.api().map(|error| error.code.as_str());
+        assert_eq!(code, Some("conflict"), "{error}");
+    }
+}
+
 #[tokio::test]
 async fn a_destroy_during_a_pause_wins() {
     let server = shared();
@@ -130,18 +147,11 @@ async fn a_destroy_during_a_pause_wins() {
         let sandbox = TestSandbox::create(&client).await;
         let (caller, id) = (client.clone(), sandbox.id.clone());
         let pausing = tokio::spawn(async move { caller.pause(&id).await });
+        began(&sandbox, "pausing").await;
         tokio::time::sleep(Duration::from_millis(delay_ms)).await;
         let id = sandbox.id.clone();
         sandbox.delete().await;
-        let paused = pausing.await.unwrap();
-        if let Err(error) = &paused {
-            let code = error.api().map(|error| error.code.clone());
-            let expected = ["invalid_state", "conflict"];
-            assert!(
-                code.is_some_and(|code| expected.contains(&code.as_str())),
-                "{error}"
-            );
-        }
+        assert_done_or_overtaken(pausing.await.unwrap());
         assert_eq!(client.sandbox(&id).await.unwrap().status, "stopped");
         assert!(!server.data().join("store/sandboxes").join(&id).exists());
     }
@@ -155,33 +165,42 @@ async fn a_destroy_during_a_resume_wins() {
     sandbox.pause().await;
     let (caller, id) = (client.clone(), sandbox.id.clone());
     let resuming = tokio::spawn(async move { caller.resume(&id, &ResumeRequest::default()).await });
-    tokio::time::sleep(Duration::from_millis(40)).await;
+    let patience = Duration::from_secs(5);
+    until("the resume", patience, || async {
+        let now = sandbox.now().await;
+        (now.transition.is_some() || now.status == "running").then_some(())
+    })
+    .await;
     let id = sandbox.id.clone();
     sandbox.delete().await;
-    drop(resuming.await.unwrap());
+    assert_done_or_overtaken(resuming.await.unwrap());
     assert_eq!(client.sandbox(&id).await.unwrap().status, "stopped");
     assert!(!server.data().join("store/sandboxes").join(&id).exists());
 }
 
 #[tokio::test]
-async fn a_ping_during_a_resume_is_answered_or_refused() {
+async fn a_ping_during_a_resume_is_refused_until_it_runs() {
     let server = shared();
     let client = server.client();
     let sandbox = TestSandbox::create(&client).await;
     sandbox.pause().await;
     let warm = ResumeRequest::default();
     let pings = async {
-        let mut answered = 0;
-        for _ in 0..40 {
+        // Every one of them, up to the first that is answered.
+        let mut refused = 0;
+        loop {
             let ping = client.ping(&sandbox.id).await;
-            assert!(ping.is_ok() || is_invalid_state(&ping), "{ping:?}");
-            answered += usize::from(ping.is_ok());
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            if ping.is_ok() {
+                return refused;
+            }
+            assert_invalid_state(ping);
+            refused += 1;
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        answered
     };
-    let (resumed, _answered) = tokio::join!(client.resume(&sandbox.id, &warm), pings);
+    let (resumed, refused) = tokio::join!(client.resume(&sandbox.id, &warm), pings);
     resumed.unwrap();
+    assert!(refused > 0, "none came before it ran");
     client.ping(&sandbox.id).await.unwrap();
     sandbox.delete().await;
 }

@@ -169,10 +169,15 @@ impl Soak {
     async fn strike(&self, random: &mut Random) {
         let server = self.server.read().await;
         let mut running = self.running.lock().unwrap();
-        let Some(id) = running.iter().nth(random.between(0, LANES - 1) as usize) else {
+        let mut lane = random.between(0, LANES - 1);
+        let chosen = running.iter().find(|_| {
+            let found = lane == 0;
+            lane = lane.saturating_sub(1);
+            found
+        });
+        let Some(id) = chosen.cloned() else {
             return;
         };
-        let id = id.clone();
         running.remove(&id);
         self.struck.lock().unwrap().insert(id.clone());
         kill_vmm(&server.data(), &id);
@@ -225,7 +230,8 @@ impl Soak {
             if !passes(&error) {
                 return Err(error);
             }
-            self.figures.count(&format!("{what} again: {}", name(&error)));
+            self.figures
+                .count(&format!("{what} again: {}", name(&error)));
             assert!(begun.elapsed() < PATIENCE, "{what}: {error}");
             tokio::time::sleep(Duration::from_millis(300)).await;
         }
@@ -258,7 +264,8 @@ impl Soak {
         let id = match made {
             Ok(made) => made.id,
             Err(error) if passes(&error) => {
-                self.figures.count(&format!("create cut off: {}", name(&error)));
+                self.figures
+                    .count(&format!("create cut off: {}", name(&error)));
                 return self.forget(&life).await;
             }
             Err(error) => panic!("a creation was refused: {error}"),
@@ -388,7 +395,8 @@ impl Soak {
             match asked {
                 Ok(()) => return true,
                 Err(error) => {
-                    self.figures.count(&format!("{status} again: {}", name(&error)));
+                    self.figures
+                        .count(&format!("{status} again: {}", name(&error)));
                     tokio::time::sleep(Duration::from_millis(300)).await;
                 }
             }
@@ -412,7 +420,9 @@ impl Soak {
             let client = self.client().await;
             match client.resume(&id, &ResumeRequest::default()).await {
                 Ok(_) => break,
-                Err(error) => self.figures.count(&format!("revive again: {}", name(&error))),
+                Err(error) => self
+                    .figures
+                    .count(&format!("revive again: {}", name(&error))),
             }
             tokio::time::sleep(Duration::from_millis(300)).await;
         }
@@ -442,7 +452,10 @@ fn passes(error: &Error) -> bool {
         Error::Unreachable { .. } | Error::Broken { .. } => true,
         Error::Api(told) => {
             told.retryable
-                || matches!(told.code.as_str(), "unavailable" | "agent_error" | "timeout")
+                || matches!(
+                    told.code.as_str(),
+                    "unavailable" | "agent_error" | "timeout"
+                )
         }
         _ => false,
     }

@@ -81,7 +81,13 @@ impl Orphans {
     fn plant_dead(&mut self, data: &Path, home: &Path) {
         std::fs::create_dir(home.join("next")).unwrap();
         std::fs::create_dir_all(data.join("store/templates/.making-1-1")).unwrap();
-        for name in [".ranges.new", "journal.new", "store/memory/.new-1-1"] {
+        let names = [
+            ".ranges.new",
+            ".scrubbed.new",
+            "journal.new",
+            "store/memory/.new-1-1",
+        ];
+        for name in names {
             std::fs::write(data.join(name), "").unwrap();
         }
         for kind in [Kind::Generation, Kind::Temporary, Kind::Socket] {

@@ -9,6 +9,7 @@ use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::response::Response;
 use wrenn_api::limits;
+use wrenn_control::request;
 
 use crate::extract::Id;
 use crate::refusal::{Answer, Refusal};
@@ -42,5 +43,7 @@ pub(super) async fn exec_stream(
         })?
         .max_message_size(limits::MESSAGE_BYTES)
         .max_frame_size(limits::MESSAGE_BYTES);
-    Ok(upgrade.on_upgrade(move |socket| session::run(socket, app, id)))
+    // The conversation goes on in a task of its own, and is of this request all the same.
+    let request = request::current();
+    Ok(upgrade.on_upgrade(move |socket| request::within(request, session::run(socket, app, id))))
 }

@@ -9,6 +9,7 @@ use wrenn_client::api::CreateSandbox;
 use wrenn_client::{Client, Error};
 
 use super::figures::{Figure, Samples};
+use super::goal::Goal;
 use super::{Bench, server_memory};
 use crate::agent_rpc::AgentRpc;
 
@@ -30,9 +31,15 @@ pub(super) async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
     let (create, delete) = come_and_go(bench).await?;
     note_idle();
     let mut figures = vec![
-        Figure::new("create, 10 at a time", "ms", "-", &create, &none),
-        Figure::new("delete, 10 at a time", "ms", "-", &delete, &none),
-        Figure::new("agent and server, idle", "MiB", "below 60", &idle, &none),
+        Figure::new("create, 10 at a time", "ms", Goal::None, &create, &none),
+        Figure::new("delete, 10 at a time", "ms", Goal::None, &delete, &none),
+        Figure::new(
+            "agent and server, idle",
+            "MiB",
+            Goal::Below(60.0),
+            &idle,
+            &none,
+        ),
     ];
     if let (Some(before), Some(after)) = (before, inventory(bench).await?) {
         let left: Vec<_> = after.difference(&before).collect();
@@ -44,7 +51,7 @@ pub(super) async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
         figures.push(Figure::new(
             "left of 50 sandboxes",
             "things",
-            "0",
+            Goal::AtMost(0.0),
             &count,
             &none,
         ));

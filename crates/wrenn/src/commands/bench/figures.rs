@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::goal::{Goal, Verdict};
 use crate::terminal::Table;
 
 /// What was measured, one number a round, in one unit.
@@ -33,6 +34,16 @@ impl Samples {
         )
     }
 
+    /// Round by round, what both come to together.
+    pub(super) fn with(&self, other: &Self) -> Self {
+        Self(self.0.iter().zip(&other.0).map(|(a, b)| a + b).collect())
+    }
+
+    /// The median; none of no samples.
+    pub(super) fn median(&self) -> Option<f64> {
+        self.percentile(50)
+    }
+
     /// Of sorted samples the one below which `percent` of them lie (the nearest rank); none of no samples.
     fn percentile(&self, percent: usize) -> Option<f64> {
         let mut sorted = self.0.clone();
@@ -53,9 +64,9 @@ impl Samples {
 /// What is told of samples.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub(super) struct Summary {
-    p50: f64,
-    p95: f64,
-    samples: usize,
+    pub(super) p50: f64,
+    pub(super) p95: f64,
+    pub(super) samples: usize,
 }
 
 /// One line of the result.
@@ -67,7 +78,9 @@ pub(super) struct Figure {
     by_hand: Option<Summary>,
     /// Median beside median: Wrenn's by the one by hand.
     ratio: Option<f64>,
-    goal: &'static str,
+    goal: String,
+    /// Whether it is reached; none where there is no goal, or not all that it speaks of was measured.
+    verdict: Option<Verdict>,
 }
 
 impl Figure {
@@ -75,7 +88,7 @@ impl Figure {
     pub(super) fn new(
         name: &'static str,
         unit: &'static str,
-        goal: &'static str,
+        goal: Goal,
         wrenn: &Samples,
         by_hand: &Samples,
     ) -> Self {
@@ -89,8 +102,14 @@ impl Figure {
             wrenn,
             by_hand,
             ratio,
-            goal,
+            goal: goal.to_string(),
+            verdict: goal.judge(wrenn, by_hand),
         }
+    }
+
+    /// Whether it is not what it should be.
+    pub(super) fn missed(&self) -> bool {
+        self.verdict == Some(Verdict::Missed)
     }
 }
 
@@ -106,6 +125,7 @@ pub(super) fn table(figures: &[Figure]) -> Table {
         "RATIO",
         "N",
         "GOAL",
+        "VERDICT",
     ]);
     let number =
         |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.2}"));
@@ -120,7 +140,8 @@ pub(super) fn table(figures: &[Figure]) -> Table {
             &number(by_hand.map(|all| all.p95)),
             &number(figure.ratio),
             &wrenn.map_or(0, |all| all.samples).to_string(),
-            figure.goal,
+            &figure.goal,
+            figure.verdict.map_or("-", Verdict::as_str),
         ]);
     }
     table
@@ -145,10 +166,31 @@ mod tests {
     #[test]
     fn a_ratio_needs_both_sides() {
         let (two, four) = (Samples(vec![2.0]), Samples(vec![4.0]));
-        assert_eq!(Figure::new("a", "ms", "", &two, &four).ratio, Some(0.5));
+        let figure = |by_hand| Figure::new("a", "ms", Goal::RatioAtMost(0.4), &two, by_hand);
+        let measured = figure(&four);
+        assert_eq!((measured.ratio, measured.missed()), (Some(0.5), true));
+        let alone = figure(&Samples::default());
+        assert_eq!((alone.ratio, alone.missed()), (None, false));
+    }
+
+    #[test]
+    fn what_comes_together_is_added_round_by_round() {
+        let both = Samples(vec![1.0, 2.0]).with(&Samples(vec![10.0, 20.0]));
+        assert_eq!(both.0, [11.0, 22.0]);
+        assert_eq!(both.with(&Samples::default()).median(), None);
+    }
+
+    /// As programs read it.
+    #[test]
+    fn a_verdict_is_a_word() {
+        let samples = Samples(vec![3.0]);
+        let figure = Figure::new("a", "ms", Goal::AtMost(2.0), &samples, &Samples::default());
+        let json = serde_json::to_value(&figure).unwrap();
         assert_eq!(
-            Figure::new("a", "ms", "", &two, &Samples::default()).ratio,
-            None
+            (&json["goal"], &json["verdict"]),
+            (&"at most 2".into(), &"missed".into())
         );
+        let row = table(&[figure]).to_string();
+        assert!(row.ends_with("missed"), "{row}");
     }
 }

@@ -7,6 +7,7 @@ use anyhow::Result;
 use super::Bench;
 use super::by_hand;
 use super::figures::{Figure, Samples};
+use super::goal::Goal;
 
 /// The figures of create and delete.
 pub(super) async fn measure(bench: &Bench) -> Result<(Figure, Figure)> {
@@ -42,14 +43,14 @@ pub(super) async fn measure(bench: &Bench) -> Result<(Figure, Figure)> {
         Figure::new(
             "create to first exit code",
             "ms",
-            "ratio at most 1.15",
+            Goal::RatioAtMost(1.15),
             &create,
             &create_by_hand,
         ),
         Figure::new(
             "delete to nothing left",
             "ms",
-            "p50 at most 150",
+            Goal::AtMost(150.0),
             &delete,
             &delete_by_hand,
         ),

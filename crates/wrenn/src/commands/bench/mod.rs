@@ -5,6 +5,7 @@ mod by_hand;
 mod churn;
 mod exec;
 mod figures;
+mod goal;
 mod lifecycle;
 mod overhead;
 mod pause;
@@ -13,6 +14,7 @@ mod transfer;
 mod written;
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::Result;
 use serde_json::json;
@@ -35,8 +37,8 @@ struct Bench {
     hand: Option<Hand>,
 }
 
-/// Measures and prints.
-pub(crate) async fn run(globals: &Globals, args: &BenchArgs) -> Result<()> {
+/// Measures, judges and prints. With `--check` it fails where a goal is missed.
+pub(crate) async fn run(globals: &Globals, args: &BenchArgs) -> Result<ExitCode> {
     let client = server::client(globals)?;
     let hand = if args.api_only {
         None
@@ -57,9 +59,12 @@ pub(crate) async fn run(globals: &Globals, args: &BenchArgs) -> Result<()> {
     }
     let figures = measured?;
     if globals.json {
-        return print_json(&json!({ "figures": figures }));
+        print_json(&json!({ "figures": figures }))?;
+    } else {
+        print_line(&figures::table(&figures).to_string())?;
     }
-    print_line(&figures::table(&figures).to_string())
+    let missed = figures.iter().any(figures::Figure::missed);
+    Ok(ExitCode::from(u8::from(args.check && missed)))
 }
 
 async fn measure(bench: &Bench, what: Measured) -> Result<Vec<figures::Figure>> {

@@ -14,6 +14,7 @@ use wrenn_client::api::{Sandbox, StartCommand};
 
 use super::Bench;
 use super::figures::{Figure, Samples};
+use super::goal::Goal;
 use super::server_memory::Watch;
 
 /// How much goes up and down, in bytes.
@@ -70,15 +71,21 @@ pub(super) async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
         .await?;
     let none = Samples::default();
     Ok(vec![
-        Figure::new("256 MiB up", "MiB/s", "ratio at least 0.80", &up, &hand_up),
+        Figure::new(
+            "256 MiB up",
+            "MiB/s",
+            Goal::RatioAtLeast(0.8),
+            &up,
+            &hand_up,
+        ),
         Figure::new(
             "256 MiB down",
             "MiB/s",
-            "ratio at least 0.80",
+            Goal::RatioAtLeast(0.8),
             &down,
             &hand_down,
         ),
-        Figure::new("server's growth", "MiB", "less than 32", &memory, &none),
+        Figure::new("server's growth", "MiB", Goal::Below(32.0), &memory, &none),
     ])
 }
 

@@ -7,6 +7,7 @@ mod exposure;
 mod finding;
 mod firewalls;
 mod folder;
+mod joined;
 mod kernel;
 mod machines;
 mod network;
@@ -26,19 +27,22 @@ pub(crate) async fn run(globals: &Globals) -> Result<ExitCode> {
     let machines = machines::Facts::look(&globals.cache).await;
     let network = network::Facts::look(&globals.dir).await;
     let dir = globals.dir.clone();
-    let (kernel, exposure, room) = tokio::task::spawn_blocking(move || {
+    let (kernel, exposure, room, joined) = tokio::task::spawn_blocking(move || {
         (
             kernel::Facts::look(),
             exposure::Facts::look(),
             room::Facts::look(&dir),
+            joined::Facts::look(&dir),
         )
     })
     .await?;
+    let mut reached = network.judge();
+    reached.extend(joined.judge());
     let report = Report::new(vec![
         Area::new("Virtual machines", machines.judge()),
         Area::new("Kernel", kernel.judge()),
         Area::new("Isolation", exposure.judge()),
-        Area::new("Network", network.judge()),
+        Area::new("Network", reached),
         Area::new("Room", room.judge()),
     ]);
     if globals.json {

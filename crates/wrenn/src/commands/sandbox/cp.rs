@@ -13,7 +13,7 @@ use tokio_util::io::ReaderStream;
 use wrenn_client::Client;
 
 use crate::cli::CopyArgs;
-use crate::output_file;
+use crate::output_file::{self, Readers};
 use crate::report::Advised;
 use crate::terminal::{Escaper, print_json, size, stdout_is_terminal};
 
@@ -186,7 +186,7 @@ async fn to_standard_output(content: wrenn_client::FileContent) -> Result<u64> {
 }
 
 async fn to_file(content: wrenn_client::FileContent, path: &Path) -> Result<u64> {
-    output_file::replace(path, 0o666, async |file| {
+    output_file::replace(path, Readers::AsBefore, async |file| {
         download(content, file, |_| None).await
     })
     .await

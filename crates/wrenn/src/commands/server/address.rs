@@ -9,6 +9,9 @@ use tokio::net::TcpListener;
 use crate::cli::ListenArgs;
 use crate::report::Advised;
 
+/// How the API's address is chosen.
+pub(crate) const ADDR: &str = "--addr or ADDR=, such as 127.0.0.1:8081";
+
 /// Refuses an address that other machines can reach, unless they shall.
 pub(crate) fn check(args: &ListenArgs) -> Result<()> {
     if args.addr.ip().is_loopback() || args.listen_public {
@@ -21,23 +24,26 @@ pub(crate) fn check(args: &ListenArgs) -> Result<()> {
     .into())
 }
 
-/// Takes the port, before any long work.
-pub(crate) async fn bind(address: SocketAddr) -> Result<TcpListener> {
+/// Takes the port, before any long work. `flag` is how another address is chosen.
+pub(crate) async fn bind(address: SocketAddr, flag: &str) -> Result<TcpListener> {
     TcpListener::bind(address).await.map_err(|error| {
         let (message, remedy) = match error.kind() {
             ErrorKind::AddrInUse => (
                 format!("another program serves on {address}"),
-                "end it (`ss -ltnp` names it), or choose another address with --addr or ADDR=, such as 127.0.0.1:8081",
+                format!("end it (`ss -ltnp` names it), or choose another address with {flag}"),
             ),
             ErrorKind::AddrNotAvailable => (
                 format!("{} is no address of this machine", address.ip()),
-                "choose one of those that `ip address` shows",
+                "choose one of those that `ip address` shows".to_owned(),
             ),
             ErrorKind::PermissionDenied => (
                 format!("the port of {address} is reserved"),
-                "choose one above 1023",
+                "choose one above 1023".to_owned(),
             ),
-            _ => (format!("nothing can be served on {address}"), "choose another address with --addr"),
+            _ => (
+                format!("nothing can be served on {address}"),
+                format!("choose another address with {flag}"),
+            ),
         };
         Advised::new(message, remedy).because(error).into()
     })
@@ -64,8 +70,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_port_that_is_taken_says_so() {
-        let taken = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
-        let error = bind(taken.local_addr().unwrap()).await.unwrap_err();
+        let taken = bind("127.0.0.1:0".parse().unwrap(), ADDR).await.unwrap();
+        let error = bind(taken.local_addr().unwrap(), ADDR).await.unwrap_err();
         assert!(
             error.to_string().contains("another program serves on"),
             "{error}"

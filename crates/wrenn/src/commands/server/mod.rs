@@ -18,7 +18,7 @@ use rustix::net::sockopt;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use wrenn_control::ApiKey;
+use wrenn_control::{AgentAddress, ApiKey};
 
 use super::signals::Signals;
 use crate::cli::{Globals, ServerArgs};
@@ -46,9 +46,13 @@ pub(crate) fn prepare(globals: &Globals, args: &ServerArgs) -> Result<Prepared> 
         let key = plane::key(&args.state.join(plane::API_KEY))?;
         return Ok(Prepared { key, _lock: lock });
     };
+    // With a network namespace of its own it would reach no other machine.
+    let AgentAddress::Unix(socket) = &args.agent else {
+        anyhow::bail!("confined, the control plane reaches an agent's socket alone");
+    };
     // The key's file stays root's: who reads it there reads nothing that this process could have put in its place.
     let key = plane::key(&globals.dir.join(plane::API_KEY))?;
-    let agent = args.agent.socket.parent().unwrap_or(Path::new("/"));
+    let agent = socket.parent().unwrap_or(Path::new("/"));
     let confinement = Confinement {
         uid,
         state: &args.state,
@@ -71,10 +75,10 @@ pub(crate) async fn run(globals: &Globals, args: &ServerArgs, prepared: &Prepare
     }
     let listener = match args.confine {
         Some(_) => inherited()?,
-        None => address::bind(args.listen.addr).await?,
+        None => address::bind(args.listen.addr, address::ADDR).await?,
     };
     let address = listener.local_addr()?;
-    let plane = plane::open(&args.state, &args.agent.socket, &prepared.key).await?;
+    let plane = plane::open(&args.state, args.agent.clone(), &prepared.key).await?;
     let shutdown = CancellationToken::new();
     let serving = tokio::spawn(plane::serve(plane, listener, shutdown.clone()));
     announce(globals, args, address)?;
@@ -97,9 +101,9 @@ fn announce(globals: &Globals, args: &ServerArgs, address: SocketAddr) -> Result
     if globals.json {
         return print_json(&json!({ "url": url, "api_key_file": key }));
     }
-    let (key, agent) = (key.display(), args.agent.socket.display());
+    let (key, agent) = (key.display(), &args.agent);
     print_line(&format!(
-        "Wrenn's control plane serves on {url}, over the agent behind {agent}.\nThe first API key is in {key}."
+        "Wrenn's control plane serves on {url}, over the agent at {agent}.\nThe first API key is in {key}."
     ))
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use wrenn_control::{ApiKey, ControlPlane, Limits};
+use wrenn_control::{AgentAddress, ApiKey, ControlPlane, Limits};
 use wrenn_sys::durable;
 
 use crate::report::Advised;
@@ -16,8 +16,12 @@ pub(crate) const DATABASE: &str = "wrenn.db";
 /// The first API key, as text.
 pub(crate) const API_KEY: &str = "api-key";
 
-/// Opens the database in the folder, over the agent behind the socket, and lets callers with this key in.
-pub(super) async fn open(state: &Path, agent: &Path, first: &ApiKey) -> Result<ControlPlane> {
+/// Opens the database in the folder, over this agent, and lets callers with this key in.
+pub(super) async fn open(
+    state: &Path,
+    agent: AgentAddress,
+    first: &ApiKey,
+) -> Result<ControlPlane> {
     let database = state.join(DATABASE);
     let plane = ControlPlane::open(&database, agent, Limits::default())
         .await

@@ -35,7 +35,9 @@ pub(crate) async fn run(globals: &Globals, args: &UpArgs) -> Result<ExitCode> {
     let mut signals = Signals::new()?;
     let data = install::data_dir(globals)?;
     let dir = data.path().to_owned();
-    let listener = address::bind(args.listen.addr).await?.into_std()?;
+    let listener = address::bind(args.listen.addr, address::ADDR)
+        .await?
+        .into_std()?;
     let address = listener.local_addr()?;
     // Whoever serves learns the key from the file; a file that holds none is told before long work.
     plane::key(&dir.join(plane::API_KEY))?;

@@ -1,13 +1,14 @@
-//! `wrenn agent` and `wrenn server` as two children, the second without any right.
+//! `wrenn agent` and `wrenn server` as two children, the second without any right, over a Unix socket or over TLS.
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 use tempfile::TempDir;
 use wrenn_client::Client;
 
+use super::watch::watch;
 use super::{leaks, server, signal};
 
 /// The control plane's user: one that nobody is.
@@ -19,11 +20,14 @@ pub(crate) struct Apart {
     agent: Option<Child>,
     server: Option<Child>,
     url: String,
+    /// The agent's port, where it is not a socket.
+    tls: Option<u16>,
 }
 
 impl Apart {
     /// An installation of which nothing runs yet.
     pub(crate) fn new() -> Self {
+        watch();
         let dir = TempDir::with_prefix("wrenn-e2e-").unwrap();
         // The other user comes as far as its own folder; the agent's is root's.
         std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755)).unwrap();
@@ -37,7 +41,43 @@ impl Apart {
             agent: None,
             server: None,
             url: String::new(),
+            tls: None,
         }
+    }
+
+    /// The same, but of which both halves speak TLS on this port. The agent has to join first.
+    pub(crate) fn over_tls(port: u16) -> Self {
+        let mut apart = Self::new();
+        apart.tls = Some(port);
+        apart
+    }
+
+    /// A one-time token of the control plane, which runs.
+    pub(crate) fn invite(&self) -> String {
+        let key = self.dir.path().join("state/api-key");
+        let key = std::fs::read_to_string(key).unwrap();
+        let invited = server::wrenn(&self.data())
+            .args([
+                "--url",
+                &self.url,
+                "--api-key",
+                key.trim(),
+                "host",
+                "invite",
+            ])
+            .output()
+            .unwrap();
+        assert!(invited.status.success(), "{invited:?}");
+        String::from_utf8(invited.stdout).unwrap().trim().to_owned()
+    }
+
+    /// Joins the control plane with a token, as a host on the loopback.
+    pub(crate) fn join(&self, token: &str) -> Output {
+        server::wrenn(&self.data())
+            .args(["agent", "join", &self.url, "--address", "127.0.0.1"])
+            .env("WRENN_JOIN_TOKEN", token)
+            .output()
+            .unwrap()
     }
 
     pub(crate) fn data(&self) -> PathBuf {
@@ -59,8 +99,15 @@ impl Apart {
         std::fs::create_dir_all(self.data()).unwrap();
         let mut command = server::wrenn(&self.data());
         command.args(["agent", "--json", "--log", "info,wrenn=debug"]);
-        command.args(["--server-user", &USER.to_string(), "--server-socket"]);
-        command.arg(self.socket());
+        match self.tls {
+            Some(port) => {
+                command.args(["--listen-tls", &format!("127.0.0.1:{port}")]);
+            }
+            None => {
+                command.args(["--server-user", &USER.to_string(), "--server-socket"]);
+                command.arg(self.socket());
+            }
+        }
         self.agent = Some(self.spawn(command, "agent").0);
     }
 
@@ -75,7 +122,10 @@ impl Apart {
             .args(["--bounding-set", "-all", "--inh-caps", "-all"])
             .arg(self.dir.path().join("wrenn"))
             .args(["server", "--json", "--addr", "127.0.0.1:0", "--agent"])
-            .arg(format!("unix:{}", self.socket().display()))
+            .arg(match self.tls {
+                Some(port) => format!("tls:127.0.0.1:{port}"),
+                None => format!("unix:{}", self.socket().display()),
+            })
             .arg("--state")
             .arg(self.dir.path().join("state"))
             .env_clear()

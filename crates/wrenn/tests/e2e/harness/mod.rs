@@ -11,6 +11,7 @@ mod server;
 mod shared;
 mod small_disk;
 mod vmm;
+mod watch;
 mod witness;
 
 pub(crate) use apart::Apart;

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use wrenn_client::Client;
 
 use super::leaks;
+use super::watch::watch;
 
 /// A server with a data directory of its own. Dropping it ends its sandboxes and checks that nothing is left.
 pub(crate) struct Server {
@@ -48,6 +49,7 @@ impl Server {
     }
 
     fn in_dir(dir: TempDir) -> Self {
+        watch();
         Self {
             dir,
             env: Vec::new(),
@@ -81,6 +83,10 @@ impl Server {
     pub(crate) fn dies(&mut self) {
         let (status, _) = self.running.take().unwrap().end();
         assert!(!status.success(), "the server ended well");
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        self.running.is_some()
     }
 
     pub(crate) fn data(&self) -> PathBuf {

@@ -9,11 +9,10 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use serde_json::json;
-use tokio::net::TcpStream;
 use tokio::process::Child;
 use tokio::task::block_in_place;
 use wrenn_envd_api::{InitRequest, guest};
-use wrenn_envd_client::{Connector, EnvdClient, ProcessEvent, Start};
+use wrenn_envd_client::{Connector, EnvdClient, ProcessEvent, Start, Stream};
 use wrenn_model::SandboxId;
 use wrenn_network::SlotDialer;
 use wrenn_sys::durable;
@@ -45,9 +44,9 @@ pub(in super::super) struct Guest<'a> {
 struct Dialer(SlotDialer);
 
 impl Connector for Dialer {
-    fn connect(&self, port: u16) -> BoxFuture<'static, std::io::Result<TcpStream>> {
+    fn connect(&self, port: u16) -> BoxFuture<'static, std::io::Result<Box<dyn Stream>>> {
         let dialer = self.0.clone();
-        Box::pin(async move { dialer.connect(port).await })
+        Box::pin(async move { Ok(Box::new(dialer.connect(port).await?) as Box<dyn Stream>) })
     }
 }
 
