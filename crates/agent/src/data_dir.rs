@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use wrenn_model::InstanceId;
 use wrenn_sys::durable;
@@ -96,7 +97,13 @@ impl DataDir {
     }
 }
 
-/// `None` when another process holds it. The lock belongs to the open file: it is free the moment its process ends.
+/// How long a predecessor may take to let go of the directory. The lock belongs to the open file, which a process that it was
+/// about to start has as well, until that becomes another program: one that was killed in that moment needs another.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Between two looks at it.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// `None` when another process holds it, and goes on to.
 fn lock(path: &Path) -> io::Result<Option<File>> {
     let file = OpenOptions::new()
         .create(true)
@@ -104,10 +111,16 @@ fn lock(path: &Path) -> io::Result<Option<File>> {
         .write(true)
         .mode(0o600)
         .open(path)?;
-    match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
-        Err(fs::TryLockError::WouldBlock) => Ok(None),
-        Err(fs::TryLockError::Error(error)) => Err(error),
+    let begun = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(Some(file)),
+            Err(fs::TryLockError::WouldBlock) if begun.elapsed() < PATIENCE => {
+                std::thread::sleep(PAUSE);
+            }
+            Err(fs::TryLockError::WouldBlock) => return Ok(None),
+            Err(fs::TryLockError::Error(error)) => return Err(error),
+        }
     }
 }
 
@@ -148,6 +161,21 @@ mod tests {
         let instance = first.instance().clone();
         drop(first);
         assert_eq!(*DataDir::open(&path).unwrap().instance(), instance);
+    }
+
+    #[test]
+    fn who_was_killed_has_a_moment_to_let_go() {
+        let dir = tempfile::tempdir().unwrap();
+        let former = DataDir::open(dir.path()).unwrap();
+        // A process that the former one was about to start has its files until it is another program.
+        let remains = former._lock.try_clone().unwrap();
+        drop(former);
+        let goes = std::thread::spawn(move || {
+            std::thread::sleep(PATIENCE / 10);
+            drop(remains);
+        });
+        DataDir::open(dir.path()).unwrap();
+        goes.join().unwrap();
     }
 
     #[test]
