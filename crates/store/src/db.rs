@@ -1,6 +1,6 @@
 //! Opening the database: whose it is, whether it is whole, and its tables as this version wants them.
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read as _};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -19,6 +19,8 @@ const APPLICATION_ID: i64 = 0x5772_656e;
 /// How long a statement waits for another process's write.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 const READERS: u32 = 4;
+/// What a database begins with (sqlite.org/fileformat2.html, "The Database Header").
+const HEADER: &[u8; 16] = b"SQLite format 3\0";
 /// The smallest page that a database can have, in bytes.
 const SMALLEST: u64 = 512;
 
@@ -48,7 +50,10 @@ impl Store {
                 let detail = format!("it has {} bytes", file.len());
                 return Err(StoreError::damaged(path, detail));
             }
-            Ok(_) => wal::check(path)?,
+            Ok(_) => {
+                check_header(path)?;
+                wal::check(path)?;
+            }
             Err(error) if error.kind() == ErrorKind::NotFound => make(path).await?,
             Err(error) => return Err(sqlx::Error::Io(error).into()),
         }
@@ -86,6 +91,19 @@ impl Store {
         self.readers.close().await;
         self.writer.close().await;
     }
+}
+
+/// Refuses what is no database, before SQLite sees it: the log may hold its first page, so that it would be opened, and what
+/// is in the log written into it at the end.
+fn check_header(path: &Path) -> Result<(), StoreError> {
+    let mut header = [0; HEADER.len()];
+    std::fs::File::open(path)
+        .and_then(|mut file| file.read_exact(&mut header))
+        .map_err(sqlx::Error::Io)?;
+    if header == *HEADER {
+        return Ok(());
+    }
+    Err(StoreError::damaged(path, "it is no database"))
 }
 
 /// Makes the database aside and gives it its name when it is whole, so that a file of this name is never half a database:

@@ -330,7 +330,10 @@ async fn killed(folder: &Path) -> std::path::PathBuf {
 #[tokio::test]
 async fn each_kind_of_damage_is_refused_and_begins_nothing_new() {
     type Change = fn(&Path, &Path);
-    let damages: [(&str, Change); 4] = [
+    let damages: [(&str, Change); 5] = [
+        ("a file of garbage beside a log", |database, _| {
+            std::fs::write(database, "garbage ".repeat(1000)).unwrap();
+        }),
         ("an empty file", |database, _| {
             std::fs::write(database, "").unwrap();
         }),
