@@ -8,7 +8,7 @@ pub use network::NETWORK;
 pub(crate) use network::refused;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 use tracing::{Instrument, Span};
@@ -47,6 +47,10 @@ pub(crate) struct Sandbox {
     queued: Option<Waiting>,
     /// How long it waited there.
     waited: Duration,
+    /// How long the journal has taken for it.
+    journalled: Duration,
+    /// How long its creation took, until it is announced.
+    born: Option<Timings>,
     end: TaskEnd,
     /// Who waits for its end.
     waiting: Vec<oneshot::Sender<()>>,
@@ -97,6 +101,8 @@ impl Sandbox {
             place,
             queued: waiting,
             waited: Duration::ZERO,
+            journalled: Duration::ZERO,
+            born: None,
             end,
             waiting: Vec::new(),
             outcome: Outcome::default(),
@@ -283,8 +289,12 @@ impl Sandbox {
 
     /// Whoever follows a command lets go of it before it hears of a pause: hearing of it first, it would end the command, as
     /// for a caller that went away.
-    fn announce(&self) {
+    fn announce(&mut self) {
         let parts = self.end.shared.parts();
+        if let Some(mut timings) = self.born.take() {
+            timings.push((steps::JOURNAL, self.journalled));
+            drop(self.end.shared.created.set(timings));
+        }
         self.end.view.send_modify(|seen| {
             if self.record.state == State::Pausing {
                 parts.leave_guest();
@@ -296,7 +306,10 @@ impl Sandbox {
     /// What begins with a record does not happen without it; everything else goes on, and recovery finds it half-made.
     async fn write_record(&mut self, before: &State) -> Option<Event> {
         let id = self.record.spec.id.as_str();
-        let error = self.journal.put(id, &self.record).await.err()?;
+        let began = Instant::now();
+        let written = self.journal.put(id, &self.record).await;
+        self.journalled += began.elapsed();
+        let error = written.err()?;
         tracing::error!(error = chain(&error), "the journal refused a record");
         let reason = format!("the journal cannot be written: {}", chain(&error));
         let (kind, remedy) = match error {
@@ -367,7 +380,7 @@ impl Sandbox {
             Ok(mut timings) => {
                 timings.insert(0, (steps::QUEUE, self.waited));
                 tracing::info!(steps_ms = in_ms(&timings), "created");
-                drop(self.end.shared.created.set(timings));
+                self.born = Some(timings);
                 Event::Booted
             }
             Err(error) => {

@@ -221,6 +221,9 @@ pub(crate) struct Making<'a> {
 /// Among timings: the wait for the turn to start, before the first step.
 pub(crate) const QUEUE: &str = "queue";
 
+/// Among timings: what a creation wrote into the journal, at its begin and at its end.
+pub(crate) const JOURNAL: &str = "journal";
+
 /// How long each step took.
 pub(crate) type Timings = Vec<(&'static str, Duration)>;
 

@@ -59,6 +59,16 @@ pub struct Limits {
     pub pids: u32,
 }
 
+/// How a process gets into a group without the kernel's lock on all forks, which only the move of a whole process takes
+/// (`cgroup_procs_write_start` in `kernel/cgroup/cgroup.c`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The files of v1 into which a thread writes `0` to join alone. For a process with one thread that is all of it.
+    pub tasks: Vec<PathBuf>,
+    /// The directory of v2, where a thread can't join alone: the process is born there (`CLONE_INTO_CGROUP`, clone(2)).
+    pub birthplace: Option<PathBuf>,
+}
+
 /// A group of processes. It is made by [`Cgroup::create`] and unmade by [`Cgroup::end`], never by dropping it.
 #[derive(Debug, Clone)]
 pub struct Cgroup {
@@ -74,11 +84,27 @@ impl Cgroup {
         format!("/{}/{}", self.parent, self.name)
     }
 
-    /// The files into which a process writes `0` to join it.
+    /// The files into which a process writes `0` to join it. For each process that moves, the kernel makes every fork and
+    /// every exit of the host wait, and itself for all CPUs: 10 to 20 ms. [`Cgroup::entry`] is the quick way.
     #[must_use]
     pub fn doors(&self) -> Vec<PathBuf> {
         let dirs = self.dirs().into_iter();
         dirs.map(|dir| dir.join("cgroup.procs")).collect()
+    }
+
+    /// The way in for a process that is about to be made.
+    #[must_use]
+    pub fn entry(&self) -> Entry {
+        let at = |root: &Path| root.join(&self.parent).join(&self.name);
+        Entry {
+            tasks: self
+                .hierarchies
+                .legacy_roots()
+                .into_iter()
+                .map(|root| at(root).join("tasks"))
+                .collect(),
+            birthplace: self.hierarchies.unified.as_deref().map(at),
+        }
     }
 
     /// Makes it, with its limits, and its parent when that is not there yet.

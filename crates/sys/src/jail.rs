@@ -6,11 +6,14 @@
 
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
 
 use rustix::io::FdFlags;
 use rustix::process::{Resource, Rlimit};
 use rustix::thread::{CapabilitySet, CapabilitySets, Gid, Uid};
+
+/// From here up are descriptors of our own, out of the way of those that programs expect.
+const HIGH: i32 = 100;
 
 /// Which side of [`fork_sibling`] this is.
 #[derive(Debug)]
@@ -33,17 +36,28 @@ pub fn close_all_but_stdio() -> io::Result<()> {
 }
 
 /// Copies this process. The new one is a child not of the caller but of the caller's parent, which so learns how it
-/// ends, and it is the first in its PID namespace if the caller left its own by `unshare`.
+/// ends, and it is the first in a new PID namespace. With a `birthplace`, the directory of a control group of v2, it is born
+/// in that group.
 ///
 /// Fails in a process with more than one thread: the copy would have only one, and the locks of the others.
-pub fn fork_sibling() -> io::Result<Side> {
+pub fn fork_sibling(birthplace: Option<BorrowedFd<'_>>) -> io::Result<Side> {
     if std::fs::read_dir("/proc/self/task")?.count() != 1 {
         return Err(io::Error::other("this process has more than one thread"));
     }
-    let none = std::ptr::null::<libc::c_void>();
+    /// `linux/sched.h`; libc's constant has too few bits for it.
+    const CLONE_INTO_CGROUP: u64 = 1 << 33;
+    let (flag, cgroup) = match birthplace {
+        Some(group) => (CLONE_INTO_CGROUP, group.as_raw_fd()),
+        None => (0, 0),
+    };
+    // SAFETY: All zeros is a valid value of this plain structure of numbers.
+    let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
+    let plain = libc::CLONE_PARENT | libc::CLONE_NEWPID;
+    args.flags = u64::from(plain.cast_unsigned()) | flag;
+    args.cgroup = u64::from(cgroup.cast_unsigned());
     // SAFETY: Without CLONE_VM this is a fork: both sides go on with memory of their own, and there is no other
-    // thread whose locks could be held. No stack, thread id or TLS is asked for, so that the pointers are not read.
-    let pid = unsafe { libc::syscall(libc::SYS_clone, libc::CLONE_PARENT, none, none, none, none) };
+    // thread whose locks could be held. No stack, thread id or TLS is asked for; the structure lives through the call.
+    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of_val(&args)) };
     match i32::try_from(pid) {
         Ok(0) => Ok(Side::New),
         Ok(pid) if pid > 0 => Ok(Side::Caller(pid)),
@@ -114,14 +128,37 @@ pub fn set_resource_limits(limits: ResourceLimits) -> io::Result<()> {
     Ok(())
 }
 
-/// Lets a descriptor live on in the program that this process becomes.
-pub fn inherit(fd: BorrowedFd<'_>) -> io::Result<()> {
-    Ok(rustix::io::fcntl_setfd(fd, FdFlags::empty())?)
+/// Lets descriptors live on in the program that this process becomes, the first with this number and the others with those
+/// that follow. Nothing else may be open at these numbers than what is handed over.
+pub fn hand_over(fds: Vec<OwnedFd>, first: i32) -> io::Result<()> {
+    let raised = fds.into_iter().map(raise).collect::<io::Result<Vec<_>>>()?;
+    for (fd, number) in raised.into_iter().zip(first..) {
+        let placed = rustix::io::fcntl_dupfd_cloexec(&fd, number)?;
+        if placed.as_raw_fd() != number {
+            return Err(io::Error::other(format!("descriptor {number} is taken")));
+        }
+        rustix::io::fcntl_setfd(&placed, FdFlags::empty())?;
+        // It is the program's from here on.
+        let _theirs = placed.into_raw_fd();
+    }
+    Ok(())
 }
 
-/// Takes standard input away for ourselves, at a high number that nothing counts on, and leaves `/dev/null` there.
+/// Lets what this process and its program say go there.
+pub fn say_into(log: OwnedFd) -> io::Result<()> {
+    rustix::stdio::dup2_stdout(&log)?;
+    rustix::stdio::dup2_stderr(&log)?;
+    Ok(())
+}
+
+/// The same at a high number, that nothing counts on.
+pub fn raise(fd: OwnedFd) -> io::Result<OwnedFd> {
+    Ok(rustix::io::fcntl_dupfd_cloexec(&fd, HIGH)?)
+}
+
+/// Takes standard input away for ourselves, and leaves `/dev/null` there.
 pub fn take_stdin() -> io::Result<OwnedFd> {
-    let taken = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 100)?;
+    let taken = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), HIGH)?;
     let null = std::fs::File::open("/dev/null")?;
     rustix::stdio::dup2_stdin(null.as_fd())?;
     Ok(taken)

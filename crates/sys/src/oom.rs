@@ -20,6 +20,11 @@ pub fn set_score(pid: u32, score: Score) -> io::Result<()> {
     fs::write(path(pid), score.to_string())
 }
 
+/// Gives the caller a score, also where it does not know its own number: in a PID namespace without a `/proc` of its own.
+pub fn set_own_score(score: Score) -> io::Result<()> {
+    fs::write("/proc/self/oom_score_adj", score.to_string())
+}
+
 /// Takes from a child what it has from us, where we are one that the kernel spares: it does not go for what we start.
 pub fn do_not_spare(child: u32) -> io::Result<()> {
     if score(std::process::id())? < 0 {

@@ -1,33 +1,37 @@
 //! The jail that a VMM lives in, made by a helper process of our own: the hidden subcommand `wrenn jail`.
 //!
 //! ```text
-//! agent ── spec and descriptors ──► helper: joins the cgroup, leaves the PID namespace, copies itself
-//!   ▲                                  │
-//!   │ pid, failure or silence          ▼
-//!   └──────────────────────────── the copy, PID 1: namespaces, mounts, privileges ──► the VMM
+//! agent ── orders: spec and descriptors ──► zygote: waits, and copies itself into the VM's cgroup
+//!   ▲                                          │
+//!   │ pid, failure or silence                  ▼
+//!   └──────────── the copy, PID 1 of its namespace: cgroups, namespaces, mounts, privileges ──► the VMM
 //! ```
 //!
-//! They talk over one socket, the helper's standard input. The copy is a child of the agent, not of the helper: its
-//! number is the agent's to release, so that a pidfd opened by number is the right one. The socket closes when the copy
-//! becomes the VMM; until then whatever fails is told through it.
+//! Orders come over one socket, the zygote's standard input; each brings the socket for its answer. The copy is a child of
+//! the agent, not of the zygote: its number is the agent's to release, so that a pidfd opened by number is the right one.
+//! The answer's socket closes when the copy becomes the VMM; until then whatever fails is told through it.
 
 mod filter;
 mod inside;
 mod wire;
+mod zygote;
 
 use std::convert::Infallible;
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
-use wrenn_sys::jail::{Side, close_all_but_stdio, fork_sibling, inherit, take_stdin};
+use wrenn_sys::jail::{
+    Side, close_all_but_stdio, fork_sibling, hand_over, raise, say_into, take_stdin,
+};
 use wrenn_sys::oom;
 
 pub use filter::refusals;
-pub use wire::{Jailed, Launch};
+use wire::{Order, Told};
+pub use zygote::{Jailed, Launch, Zygote};
 
 /// The first descriptor that the agent hands to the program in the jail; the others follow.
 pub const FIRST_FD: i32 = 3;
@@ -39,8 +43,10 @@ const OOM_SCORE: oom::Score = 500;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct JailSpec {
-    /// The `cgroup.procs` files of the groups to join.
+    /// The `tasks` files of the groups of v1 to join ([`wrenn_sys::cgroup::Entry`]).
     pub cgroup: Vec<PathBuf>,
+    /// The directory of the group of v2 to be born in.
+    pub birthplace: Option<PathBuf>,
     /// An empty folder of the host. The jail's root is mounted on it, seen by nobody outside.
     pub root: PathBuf,
     /// What of the host's files is to be seen.
@@ -107,49 +113,64 @@ pub enum Device {
     Kvm,
 }
 
-/// What the helper tells the agent, a JSON line each. The two sides of the copy write independently.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Told {
-    /// The copy has this process number, as the agent sees it.
-    Pid(i32),
-    /// It went wrong.
-    Failed(String),
-}
-
-/// The body of `wrenn jail`. To be called before anything starts a thread. Returns only when something failed, which
-/// the agent has been told then.
+/// The body of `wrenn jail`, the zygote. To be called before anything starts a thread. In a copy it returns only when
+/// something failed, which the agent has been told then; the zygote ends with the agent.
 pub fn main() -> io::Result<Infallible> {
     close_all_but_stdio()?;
-    let socket = take_stdin()?;
-    let outcome = prepare(&socket);
+    let control = take_stdin()?;
+    while let Some(order) = wire::receive(&control)? {
+        let told = match copy(&order) {
+            Ok(Side::Caller(pid)) => Told::Pid(pid),
+            Ok(Side::New) => {
+                drop(control);
+                return follow(order);
+            }
+            Err(error) => Told::Failed(error.to_string()),
+        };
+        // Whoever ordered it may have gone; what was begun is found in its cgroups.
+        drop(wire::tell(&order.answer, &told));
+    }
+    std::process::exit(0);
+}
+
+fn copy(order: &Order) -> io::Result<Side> {
+    let spec = match &order.spec {
+        Ok(spec) => spec,
+        Err(error) => return Err(io::Error::other(error.to_string())),
+    };
+    let birthplace = spec.birthplace.as_deref();
+    let group = birthplace
+        .map(|dir| File::open(dir).map_err(doing("joining", dir)))
+        .transpose()?;
+    fork_sibling(group.as_ref().map(AsFd::as_fd))
+}
+
+/// The copy becomes what was ordered.
+fn follow(order: Order) -> io::Result<Infallible> {
+    let Order {
+        spec,
+        answer,
+        log,
+        fds,
+    } = order;
+    // Out of the way of the numbers that the program expects.
+    let answer = raise(answer)?;
+    let outcome = spec.and_then(|spec| prepare(&spec, log, fds));
     if let Err(error) = &outcome {
-        // The agent may be dead; the sweeper of the next one finds us by the cgroup.
-        drop(wire::tell(&socket, &Told::Failed(error.to_string())));
+        // The agent may be dead; the sweeper of the next one finds us by the cgroups.
+        drop(wire::tell(&answer, &Told::Failed(error.to_string())));
     }
     outcome
 }
 
-fn prepare(socket: &OwnedFd) -> io::Result<Infallible> {
-    let (spec, fds) = wire::receive(socket)?;
-    for (fd, expected) in fds.iter().zip(FIRST_FD..) {
-        if fd.as_raw_fd() != expected {
-            return Err(io::Error::other("a descriptor has the wrong number"));
-        }
-        inherit(fd.as_fd())?;
-    }
-    oom::set_score(std::process::id(), OOM_SCORE)?;
+fn prepare(spec: &JailSpec, log: OwnedFd, fds: Vec<OwnedFd>) -> io::Result<Infallible> {
+    say_into(log)?;
+    hand_over(fds, FIRST_FD)?;
+    oom::set_own_score(OOM_SCORE)?;
     for door in &spec.cgroup {
         join(door).map_err(doing("joining", door))?;
     }
-    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWPID)?;
-    match fork_sibling()? {
-        Side::New => inside::enter(&spec),
-        Side::Caller(pid) => {
-            wire::tell(socket, &Told::Pid(pid))?;
-            std::process::exit(0);
-        }
-    }
+    inside::enter(spec)
 }
 
 fn join(door: &Path) -> io::Result<()> {

@@ -22,6 +22,7 @@ use wrenn_model::{InstanceId, Isolation, Mismatch, Platform, VmId, VmmKind};
 use wrenn_sys::cgroup::{Cgroup, Hierarchies};
 use wrenn_sys::{clock, durable};
 
+use crate::jail::Zygote;
 use crate::{Capabilities, Error, Identity, Machine, MemorySource, SavedState, VmSpec, Vmm};
 use build::Builds;
 pub use launch::own_memory;
@@ -105,6 +106,7 @@ pub fn kvm_verdict(dir: &Path) -> Option<Result<(), String>> {
 #[derive(Debug)]
 pub struct Qemu {
     config: QemuConfig,
+    zygote: Zygote,
     hierarchies: Hierarchies,
     builds: Arc<Builds>,
     platform: Platform,
@@ -135,7 +137,10 @@ impl Qemu {
             here.map_err(Error::io("looking at the host's CPU"))
         };
         let (emulated, kvm) = (platform(Isolation::Emulated)?, platform(Isolation::Kvm)?);
+        let zygote = Zygote::new(&config.helper);
+        zygote.start()?;
         let mut qemu = Self {
+            zygote,
             hierarchies,
             builds: Arc::new(builds),
             platform: emulated,
@@ -200,7 +205,7 @@ impl Qemu {
         let started = async {
             let build = self.builds.keep(build, &spec.dir.join(KEPT))?;
             let cgroup = self.cgroup(&spec.vm);
-            job.run(&build, cgroup, &self.config.helper).await
+            job.run(&build, cgroup, &self.zygote).await
         };
         match started.await {
             Ok(machine) => Ok(Arc::new(machine)),

@@ -30,7 +30,7 @@ const SERVER_TIMING: &str = "server-timing";
     params(("Prefer" = Option<String>, Header, description = "`respond-async` to be answered at once")),
     responses(
         (status = 201, description = "It runs.", body = Sandbox, headers(
-            ("Server-Timing" = String, description = "How long the wait for its turn (`queue`) and each step took, in milliseconds")
+            ("Server-Timing" = String, description = "How long the wait for its turn (`queue`), each step and the writes of the `journal` took, in milliseconds")
         )),
         (status = 202, description = "It is pending.", body = Sandbox),
     )

@@ -84,8 +84,13 @@ impl Hierarchies {
 
     /// The roots, each once.
     pub(super) fn roots(&self) -> BTreeSet<&Path> {
-        let legacy = self.legacy.iter().map(|(_, root)| root.as_path());
+        let legacy = self.legacy_roots().into_iter();
         legacy.chain(self.unified.as_deref()).collect()
+    }
+
+    /// Those of v1, each once: one may have several controllers.
+    pub(super) fn legacy_roots(&self) -> BTreeSet<&Path> {
+        self.legacy.iter().map(|(_, root)| root.as_path()).collect()
     }
 
     /// The group of this name; nothing is made yet.

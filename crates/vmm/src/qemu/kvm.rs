@@ -115,7 +115,7 @@ async fn boot(qemu: &Qemu, kernel: &Path, vm: &VmId, dir: &Path) -> Result<(), E
         tsc_khz: 0,
     };
     let machine = job
-        .run(qemu.builds.current(), qemu.cgroup(vm), &qemu.config.helper)
+        .run(qemu.builds.current(), qemu.cgroup(vm), &qemu.zygote)
         .await?;
     let deadline = Instant::now() + LIMIT;
     while Instant::now() < deadline {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use wrenn_model::{Isolation, MiB, VmId};
-use wrenn_sys::cgroup::{Cgroup, Limits};
+use wrenn_sys::cgroup::{Cgroup, Entry, Limits};
 use wrenn_sys::process::{self, FileId, Process};
 
 use super::args::{self, Begin, Plan};
@@ -17,7 +17,7 @@ use super::log::Log;
 use super::machine::QemuMachine;
 use super::qmp::Link;
 use super::state;
-use crate::jail::{Access, Device, JailSpec, Launch, Link as Symlink, Mount};
+use crate::jail::{Access, Device, JailSpec, Launch, Link as Symlink, Mount, Zygote};
 use crate::{Error, GuestMemory, Identity};
 
 /// The jail's mount point, in the VM's folder.
@@ -81,7 +81,7 @@ impl Job {
         self,
         build: &Build,
         cgroup: Cgroup,
-        helper: &Path,
+        zygote: &Zygote,
     ) -> Result<QemuMachine, Error> {
         let began = Instant::now();
         cgroup.create(self.limits()?)?;
@@ -91,14 +91,12 @@ impl Job {
         let spec = self.jail(build, &cgroup);
         let mut fds: Vec<BorrowedFd<'_>> = vec![listener.as_fd()];
         fds.extend(self.tap.as_ref().map(|(tap, _)| tap.as_fd()));
-        let jailed = Launch {
-            helper,
+        let launch = Launch {
             spec: &spec,
             fds: &fds,
             log: said,
-        }
-        .start()
-        .await?;
+        };
+        let jailed = zygote.launch(launch).await?;
         // Only QEMU has it now, so that a connection to one that is gone fails.
         drop(listener);
         let jailed_after = began.elapsed();
@@ -182,8 +180,10 @@ impl Job {
         if self.isolation == Isolation::Kvm {
             devices.push(Device::Kvm);
         }
+        let Entry { tasks, birthplace } = cgroup.entry();
         JailSpec {
-            cgroup: cgroup.doors(),
+            cgroup: tasks,
+            birthplace,
             root: self.dir.join(ROOT),
             mounts,
             links: loader.into_iter().collect(),

@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tempfile::TempDir;
-use wrenn_sys::cgroup::{Cgroup, Hierarchies, Limits};
+use wrenn_sys::cgroup::{Cgroup, Entry, Hierarchies, Limits};
 use wrenn_sys::process::Exit;
 use wrenn_vmm::Error;
-use wrenn_vmm::jail::{Access, Device, JailSpec, Jailed, Launch, Link, Mount};
+use wrenn_vmm::jail::{Access, Device, JailSpec, Jailed, Launch, Link, Mount, Zygote};
 
 /// A user that nobody is.
 pub(crate) const UID: u32 = 1_900_042;
@@ -84,8 +84,10 @@ impl Cell {
         cgroup.create(limits).unwrap();
         let dir = TempDir::new().unwrap();
         fs::create_dir(dir.path().join("root")).unwrap();
+        let Entry { tasks, birthplace } = cgroup.entry();
         let spec = JailSpec {
-            cgroup: cgroup.doors(),
+            cgroup: tasks,
+            birthplace,
             root: dir.path().join("root"),
             mounts: Vec::new(),
             links: Vec::new(),
@@ -131,17 +133,18 @@ impl Cell {
     }
 
     pub(crate) async fn start(&self, fds: &[OwnedFd]) -> Result<Jailed, Error> {
-        let helper = example("jail");
+        self.start_by(&Zygote::new(&example("jail")), fds).await
+    }
+
+    pub(crate) async fn start_by(&self, zygote: &Zygote, fds: &[OwnedFd]) -> Result<Jailed, Error> {
         let fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
         let log = File::create(self.path("log")).unwrap().into();
-        Launch {
-            helper: &helper,
+        let launch = Launch {
             spec: &self.spec,
             fds: &fds,
             log,
-        }
-        .start()
-        .await
+        };
+        zygote.launch(launch).await
     }
 
     /// Runs it to its end and returns what it said.

@@ -1,6 +1,6 @@
 //! A shell in the VMM's place: what it sees of the host, and what the host sees of it.
 
-use std::fs::{self, File};
+use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use wrenn_sys::process::Exit;
 use wrenn_vmm::Error;
-use wrenn_vmm::jail::{JailSpec, Launch};
+use wrenn_vmm::jail::{JailSpec, Zygote};
 
-use super::cell::{Cell, UID};
+use super::cell::{Cell, UID, example};
 
 #[tokio::test]
 async fn the_jail_shows_what_was_given_and_nothing_else() {
@@ -128,7 +128,7 @@ async fn the_host_sees_a_process_without_any_power() {
 #[tokio::test]
 async fn a_jail_that_can_not_be_made_says_why_and_leaves_nobody() {
     type Change = fn(&mut JailSpec);
-    let broken: [(&str, Change); 6] = [
+    let broken: [(&str, Change); 7] = [
         ("root", |spec| {
             spec.uid = 0;
         }),
@@ -146,6 +146,9 @@ async fn a_jail_that_can_not_be_made_says_why_and_leaves_nobody() {
         }),
         ("joining /absent", |spec| {
             spec.cgroup = vec!["/absent".into()];
+        }),
+        ("joining /absent", |spec| {
+            spec.birthplace = Some("/absent".into());
         }),
     ];
     for (expected, change) in broken {
@@ -166,16 +169,10 @@ async fn a_jail_that_can_not_be_made_says_why_and_leaves_nobody() {
 #[tokio::test]
 async fn a_helper_that_is_no_helper_is_an_error() {
     let cell = Cell::shell("true");
-    let log = || File::create(cell.path("log")).unwrap().into();
-    let launch = |helper| Launch {
-        helper,
-        spec: &cell.spec,
-        fds: &[],
-        log: log(),
-    };
-    let error = launch(Path::new("/absent")).start().await.unwrap_err();
+    let with = |helper| Zygote::new(Path::new(helper));
+    let error = cell.start_by(&with("/absent"), &[]).await.unwrap_err();
     assert!(matches!(error, Error::Io { .. }), "{error}");
-    let error = launch(Path::new("/bin/true")).start().await.unwrap_err();
+    let error = cell.start_by(&with("/bin/true"), &[]).await.unwrap_err();
     assert!(
         matches!(error, Error::Jail(_) | Error::Io { .. }),
         "{error}"
@@ -183,19 +180,57 @@ async fn a_helper_that_is_no_helper_is_an_error() {
     cell.end().await;
 }
 
+#[tokio::test]
+async fn one_zygote_makes_many_jails_at_once_and_one_that_died_is_replaced() {
+    // Under a name of its own, by which it is told from those of other tests.
+    let dir = tempfile::tempdir().unwrap();
+    let program = dir.path().join("zygote");
+    fs::copy(example("jail"), &program).unwrap();
+    let zygote = Zygote::new(&program);
+    for _ in 0..3 {
+        let cells: Vec<_> = (0..8).map(|n| Cell::shell(&format!("echo {n}"))).collect();
+        let runs = cells.iter().map(|cell| async {
+            let jailed = cell.start_by(&zygote, &[]).await.unwrap();
+            let exit = jailed.process.ended().await;
+            (exit, fs::read_to_string(cell.path("log")).unwrap())
+        });
+        let runs = futures::future::join_all(runs).await;
+        for (n, (exit, said)) in runs.into_iter().enumerate() {
+            assert_eq!((exit, said), (Exit::Code(0), format!("{n}\n")));
+        }
+        for cell in &cells {
+            cell.end().await;
+        }
+        kill_children("zygote");
+    }
+}
+
+/// Of this process and this name, which a program in a jail has only before it becomes that.
+fn kill_children(name: &str) {
+    for pid in children(name) {
+        let pid = rustix::process::Pid::from_raw(pid).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    }
+}
+
+fn children(name: &str) -> Vec<i32> {
+    let me = format!("PPid:\t{}\n", std::process::id());
+    let name = format!("Name:\t{name}\n");
+    let is_child = |pid: &i32| {
+        fs::read_to_string(format!("/proc/{pid}/status"))
+            .is_ok_and(|status| status.contains(&me) && status.starts_with(&name))
+    };
+    let all = fs::read_dir("/proc").unwrap().flatten();
+    all.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter(is_child)
+        .collect()
+}
+
 /// A child that failed before it became anything is reaped soon.
 async fn assert_no_child() {
     let began = Instant::now();
-    let me = format!("PPid:\t{}\n", std::process::id());
-    let is_copy = |pid: &str| {
-        fs::read_to_string(format!("/proc/{pid}/status"))
-            .is_ok_and(|status| status.contains(&me) && status.starts_with("Name:\tjail"))
-    };
     loop {
-        let children = fs::read_dir("/proc").unwrap().flatten();
-        let left = children
-            .filter(|entry| entry.file_name().to_str().is_some_and(is_copy))
-            .count();
+        let left = children("jail").len();
         if left == 0 {
             return;
         }

@@ -1,6 +1,5 @@
-//! What a create pays for being safe and remembered: the jail, beside the same program without one, and what of a create is
-//! no step of it, the journal's writes above all, beside as many durable writes alone. What both cost together is what a
-//! create would be faster by without them.
+//! What a create pays for being safe and remembered: the jail, beside the same program without one, and the journal's writes,
+//! beside as many durable writes alone. What both cost together is what a create would be faster by without them.
 
 use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
@@ -9,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use wrenn_client::api::{CreateSandbox, Timing};
-use wrenn_sys::cgroup::{Cgroup, Hierarchies, Limits};
+use wrenn_sys::cgroup::{Cgroup, Entry, Hierarchies, Limits};
 use wrenn_sys::program::Program;
-use wrenn_vmm::jail::{Access, JailSpec, Launch, Link, Mount};
+use wrenn_vmm::jail::{Access, JailSpec, Launch, Link, Mount, Zygote};
 
 use super::Bench;
 use super::figures::{Figure, Samples};
@@ -27,39 +26,58 @@ const WRITES: usize = 2;
 const RECORD: [u8; 2048] = [b'r'; 2048];
 /// How long what the jail leaves may take to go.
 const END_LIMIT: Duration = Duration::from_secs(5);
+/// What they are called among a create's timings.
+const JOURNAL: &str = "journal";
 /// Steps that run side by side: the longer of them counts.
 const FIRST_STAGE: [&str; 2] = ["folder", "slot"];
 
 /// The figures of each, and of both together.
 pub(super) async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
-    let [mut jailed, mut bare, mut beside, mut durable] = <[Samples; 4]>::default();
+    let [mut jailed, mut bare, mut journal, mut durable, mut beside] = <[Samples; 5]>::default();
+    let zygote = Zygote::new(&std::env::current_exe()?);
+    zygote.start()?;
     for round in 0..bench.rounds {
         bench.round("overhead", round);
         if bench.hand.is_some() {
-            jailed.push_ms(in_jail(&bench.data).await?);
+            jailed.push_ms(in_jail(&zygote, &bench.data).await?);
             let begun = Instant::now();
             Program::new(PROGRAM).run().await?;
             bare.push_ms(begun.elapsed());
             durable.push_ms(durable_writes(&bench.data)?);
         }
-        beside.push_ms(beside_steps(bench).await?);
+        let create = create(bench).await?;
+        journal.push_ms(create.journal);
+        beside.push_ms(create.beside);
     }
-    let (together, alone) = (jailed.with(&beside), bare.with(&durable));
+    let (together, alone) = (jailed.with(&journal), bare.with(&durable));
     let figure = |name, goal, wrenn, by_hand| Figure::new(name, "ms", goal, wrenn, by_hand);
     Ok(vec![
         figure("a program in the jail", Goal::None, &jailed, &bare),
-        figure("create beside its steps", Goal::None, &beside, &durable),
+        figure("the journal's writes", Goal::None, &journal, &durable),
         figure(
             "jail and journal together",
             Goal::MoreAtMost(5.0),
             &together,
             &alone,
         ),
+        figure(
+            "create beside its steps",
+            Goal::None,
+            &beside,
+            &Samples::default(),
+        ),
     ])
 }
 
-/// How long a create takes beside its steps: the journal, the database, and two calls.
-async fn beside_steps(bench: &Bench) -> Result<Duration> {
+/// What of a create is no step of it.
+struct Create {
+    /// Its writes into the journal.
+    journal: Duration,
+    /// All else: the database, and two calls.
+    beside: Duration,
+}
+
+async fn create(bench: &Bench) -> Result<Create> {
     let request = CreateSandbox {
         template: Some(bench.template.clone()),
         ..Default::default()
@@ -68,7 +86,12 @@ async fn beside_steps(bench: &Bench) -> Result<Duration> {
     let (sandbox, timings) = bench.client.create_sandbox_timed(&request).await?;
     let took = begun.elapsed();
     bench.client.delete_sandbox(&sandbox.id).await?;
-    Ok(took.saturating_sub(Duration::from_secs_f64(in_steps(&timings) / 1e3)))
+    let journal = timings.iter().find(|timing| timing.step == JOURNAL);
+    let journal = journal.context("the server does not tell how long its journal took")?;
+    Ok(Create {
+        journal: Duration::from_secs_f64(journal.ms / 1e3),
+        beside: took.saturating_sub(Duration::from_secs_f64(in_steps(&timings) / 1e3)),
+    })
 }
 
 /// Milliseconds.
@@ -106,20 +129,20 @@ fn tempfile_in(folder: &Path) -> Result<File> {
     Ok(file)
 }
 
-/// How long a program takes from its start to its end in a jail like a VMM's, with the jail's making.
-async fn in_jail(data: &Path) -> Result<Duration> {
+/// How long a program takes from its start to its end in a jail like a VMM's, with the jail's making. The zygote is there, as
+/// in an agent.
+async fn in_jail(zygote: &Zygote, data: &Path) -> Result<Duration> {
     let folder = data.join(format!(".bench-jail-{}", std::process::id()));
     let cgroup = Hierarchies::find()?.group(&format!("wrenn-bench-{}", std::process::id()), "jail");
     std::fs::create_dir(&folder)?;
-    let took = run_in_jail(&folder, &cgroup).await;
+    let took = run_in_jail(zygote, &folder, &cgroup).await;
     let ended = cgroup.end(END_LIMIT).await;
     std::fs::remove_dir_all(&folder)?;
     ended?;
     took
 }
 
-async fn run_in_jail(folder: &Path, cgroup: &Cgroup) -> Result<Duration> {
-    let helper = std::env::current_exe()?;
+async fn run_in_jail(zygote: &Zygote, folder: &Path, cgroup: &Cgroup) -> Result<Duration> {
     let log = File::options().write(true).open("/dev/null")?;
     let root = folder.join("root");
     std::fs::create_dir(&root)?;
@@ -129,15 +152,12 @@ async fn run_in_jail(folder: &Path, cgroup: &Cgroup) -> Result<Duration> {
         cpu_milli: 1000,
         pids: 8,
     })?;
-    let spec = spec(root, cgroup);
-    let jailed = Launch {
-        helper: &helper,
-        spec: &spec,
+    let launch = Launch {
+        spec: &spec(root, cgroup),
         fds: &[],
         log: log.into(),
-    }
-    .start()
-    .await?;
+    };
+    let jailed = zygote.launch(launch).await?;
     jailed.process.ended().await;
     Ok(begun.elapsed())
 }
@@ -147,8 +167,10 @@ fn spec(root: PathBuf, cgroup: &Cgroup) -> JailSpec {
         at: at.into(),
         target: target.into(),
     };
+    let Entry { tasks, birthplace } = cgroup.entry();
     JailSpec {
-        cgroup: cgroup.doors(),
+        cgroup: tasks,
+        birthplace,
         root,
         mounts: vec![Mount {
             from: "/usr".into(),
