@@ -39,6 +39,7 @@ impl Server {
             .arg("--state")
             .arg(folder.join("state"))
             .env_remove("RUST_LOG")
+            .env("WRENN_CONFIG", "/dev/null")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(File::create(&log).unwrap())

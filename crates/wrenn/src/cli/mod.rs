@@ -10,12 +10,12 @@ mod upkeep;
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub(crate) use bench::{BenchArgs, Measured};
 pub(crate) use host::{HostCommand, InviteArgs};
 pub(crate) use programs::{
-    AgentArgs, AgentCommand, GuestArgs, JoinArgs, ListenArgs, ServerArgs, UpArgs,
+    AgentArgs, AgentCommand, GuestArgs, JoinArgs, ListenArgs, STATE, ServerArgs, UpArgs,
 };
 pub(crate) use sandbox::{
     CopyArgs, CreateArgs, ExecArgs, ListArgs, PauseArgs, RemoveArgs, ResumeArgs, SandboxCommand,
@@ -24,6 +24,9 @@ pub(crate) use sandbox::{
 pub(crate) use snapshot::{ExportArgs, ImportArgs, SnapshotCommand, VerifyArgs};
 pub(crate) use template::{BuildArgs, TemplateCommand};
 pub(crate) use upkeep::GcArgs;
+
+use crate::config::Settings;
+use crate::report::Advised;
 
 /// Self-hosted microVM sandboxes.
 #[derive(Debug, Parser)]
@@ -38,6 +41,38 @@ pub(crate) struct Cli {
     pub(crate) globals: Globals,
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+impl Cli {
+    /// The same command line over the file `wrenn.toml`, and what the reader of the log should know of it.
+    ///
+    /// # Errors
+    /// The file, or a variable of the founding system, is not usable.
+    pub(crate) fn configured(self) -> Result<(Self, Vec<String>), Advised> {
+        let mut told = Vec::new();
+        let mut settings = Settings::load(self.globals.config.as_deref())?;
+        if let Some(program) = self.command.program() {
+            told = settings.put_founding(program, |name| std::env::var(name).ok())?;
+        }
+        let mut command = command(&settings);
+        let matches = command.clone().get_matches();
+        let mut cli = Self::from_arg_matches(&matches)
+            .unwrap_or_else(|error| error.format(&mut command).exit());
+        cli.globals.state = std::env::var_os("WRENN_STATE")
+            .map(PathBuf::from)
+            .or_else(|| settings.get("server.state").map(PathBuf::from));
+        Ok((cli, told))
+    }
+}
+
+/// The command line whose defaults are these settings.
+fn command(settings: &Settings) -> clap::Command {
+    let command = settings.as_defaults(Cli::command());
+    if settings.get("agent.server_user").is_some() {
+        return command;
+    }
+    let needs_user = |socket: clap::Arg| socket.requires("server_user");
+    command.mut_subcommand("agent", |agent| agent.mut_arg("server_socket", needs_user))
 }
 
 /// What every command knows.
@@ -71,15 +106,32 @@ pub(crate) struct Globals {
         global = true
     )]
     pub(crate) cache: PathBuf,
+    /// The configuration; without it /etc/wrenn/wrenn.toml is read where it exists.
+    #[arg(long, env = "WRENN_CONFIG", value_name = "FILE", global = true)]
+    pub(crate) config: Option<PathBuf>,
     /// Answer in JSON.
     #[arg(long, global = true)]
     pub(crate) json: bool,
     /// What to log, in the form of RUST_LOG, which it wins over.
-    #[arg(long, value_name = "FILTER", global = true)]
+    #[arg(long, env = "WRENN_LOG", value_name = "FILTER", global = true)]
     pub(crate) log: Option<String>,
     /// Log in JSON.
-    #[arg(long, global = true)]
+    #[arg(
+        long,
+        env = "WRENN_LOG_JSON",
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_value_t = false,
+        default_missing_value = "true",
+        action = ArgAction::Set,
+        hide_possible_values = true,
+        global = true
+    )]
     pub(crate) log_json: bool,
+    /// The folder of a `wrenn server`, where it was said.
+    #[arg(skip)]
+    pub(crate) state: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -114,6 +166,18 @@ pub(crate) enum Command {
     /// Start a VMM inside its jail; the agent runs this.
     #[command(hide = true)]
     Jail,
+}
+
+impl Command {
+    /// Its name, where it is a program that serves.
+    pub(crate) fn program(&self) -> Option<&'static str> {
+        match self {
+            Self::Up(_) => Some("up"),
+            Self::Agent(args) if args.command.is_none() => Some("agent"),
+            Self::Server(_) => Some("server"),
+            _ => None,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -3,11 +3,14 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{ArgAction, Args, Subcommand};
 use wrenn_agent::{GuestNetwork, Limits, MemoryOvercommit};
 use wrenn_control::AgentAddress;
 use wrenn_model::{MiB, Subnet};
 use wrenn_pki::{HostName, Token};
+
+/// The folder of a control plane that runs alone.
+pub(crate) const STATE: &str = "/var/lib/wrenn-server";
 
 #[derive(Debug, Args)]
 pub(crate) struct UpArgs {
@@ -25,14 +28,14 @@ pub(crate) struct AgentArgs {
     #[command(flatten)]
     pub(crate) guests: GuestArgs,
     /// The user that `wrenn server` runs as: beside root, nobody else may connect. Without it root alone may.
-    #[arg(long, value_name = "NAME|UID")]
+    #[arg(long, env = "WRENN_SERVER_USER", value_name = "NAME|UID")]
     pub(crate) server_user: Option<String>,
     /// The socket for that user, in a folder of its own.
     #[arg(
         long,
+        env = "WRENN_SERVER_SOCKET",
         value_name = "PATH",
-        default_value = "/run/wrenn/agent.sock",
-        requires = "server_user"
+        default_value = "/run/wrenn/agent.sock"
     )]
     pub(crate) server_socket: PathBuf,
     /// Serve a `wrenn server` on another machine as well, over mutual TLS. The host has to have joined it before.
@@ -77,7 +80,7 @@ pub(crate) struct ServerArgs {
         long,
         env = "WRENN_STATE",
         value_name = "DIR",
-        default_value = "/var/lib/wrenn-server"
+        default_value = STATE
     )]
     pub(crate) state: PathBuf,
     /// As `wrenn up` starts it, as root: the listener is standard input, the API key is the data directory's, and before
@@ -90,10 +93,20 @@ pub(crate) struct ServerArgs {
 #[derive(Debug, Args)]
 pub(crate) struct ListenArgs {
     /// Where to serve the API.
-    #[arg(long, env = "ADDR", default_value = "127.0.0.1:8080")]
+    #[arg(long, env = "WRENN_ADDR", default_value = "127.0.0.1:8080")]
     pub(crate) addr: SocketAddr,
     /// Allow an address that other machines can reach. The API speaks plain HTTP: put TLS in front of it.
-    #[arg(long)]
+    #[arg(
+        long,
+        env = "WRENN_LISTEN_PUBLIC",
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_value_t = false,
+        default_missing_value = "true",
+        action = ArgAction::Set,
+        hide_possible_values = true
+    )]
     pub(crate) listen_public: bool,
 }
 
@@ -145,12 +158,14 @@ impl GuestArgs {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::Cli;
-    use clap::Parser;
+    use crate::config::Settings;
 
     #[test]
     fn an_agent_serves_or_joins() {
-        let agent = |args: &[&str]| Cli::try_parse_from([&["wrenn", "agent"], args].concat());
+        let agent = |args: &[&str]| {
+            let command = crate::cli::command(&Settings::default());
+            command.try_get_matches_from([&["wrenn", "agent"], args].concat())
+        };
         assert!(agent(&["--server-user", "wrenn"]).is_ok());
         assert!(agent(&["--server-socket", "/run/x/agent.sock"]).is_err());
         assert!(agent(&["--listen-tls", "10.0.0.5:7443"]).is_ok());

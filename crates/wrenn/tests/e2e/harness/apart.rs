@@ -130,6 +130,7 @@ impl Apart {
             .arg(self.dir.path().join("state"))
             .env_clear()
             .env("PATH", "/usr/bin:/bin")
+            .env("WRENN_CONFIG", "/dev/null")
             .stdin(Stdio::null());
         let (child, told) = self.spawn(command, "server");
         self.server = Some(child);
