@@ -2,6 +2,7 @@
 
 mod bench;
 mod host;
+mod manual;
 mod programs;
 mod sandbox;
 mod snapshot;
@@ -14,6 +15,7 @@ use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub(crate) use bench::{BenchArgs, Measured};
 pub(crate) use host::{HostCommand, InviteArgs};
+pub(crate) use manual::{CompletionsArgs, ManArgs, Shell};
 pub(crate) use programs::{
     AgentArgs, AgentCommand, GuestArgs, JoinArgs, ListenArgs, STATE, ServerArgs, UpArgs,
 };
@@ -50,6 +52,10 @@ impl Cli {
     /// The file, or a variable of the founding system, is not usable.
     pub(crate) fn configured(self) -> Result<(Self, Vec<String>), Advised> {
         let mut told = Vec::new();
+        // What the program says about itself is the same on every machine.
+        if matches!(self.command, Command::Completions(_) | Command::Man(_)) {
+            return Ok((self, told));
+        }
         let mut settings = Settings::load(self.globals.config.as_deref())?;
         if let Some(program) = self.command.program() {
             told = settings.put_founding(program, |name| std::env::var(name).ok())?;
@@ -163,6 +169,10 @@ pub(crate) enum Command {
     Doctor,
     /// Measure Wrenn beside the same work done by hand.
     Bench(BenchArgs),
+    /// Print the script by which a shell completes these commands, such as `source <(wrenn completions bash)`.
+    Completions(CompletionsArgs),
+    /// Print the manual page of a command, such as `wrenn man sandbox exec | man -l -`.
+    Man(ManArgs),
     /// Start a VMM inside its jail; the agent runs this.
     #[command(hide = true)]
     Jail,
