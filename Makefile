@@ -3,14 +3,18 @@
 export WRENN_DIR ?= /var/lib/wrenn
 export WRENN_CACHE ?= /var/cache/wrenn
 export ADDR ?= 127.0.0.1:8080
+export PREFIX ?= /usr/local
+export DESTDIR
 
 help:
 	@echo 'make run        install what is missing, build, and serve on ADDR ($(ADDR)) from WRENN_DIR ($(WRENN_DIR))'
 	@echo 'make build      build only'
+	@echo 'make install    program, units, configuration, manual, below PREFIX ($(PREFIX)) of DESTDIR, as after make build'
+	@echo 'make deb        a Debian package of the same'
 	@echo 'make test       every test, real microVMs included; no packet leaves the machine'
 	@echo 'make test-long  the tests that take too long for every day: failures, panics and hangs at every step of real microVMs, and more'
 	@echo 'make check      formatting, lints, generated code'
-	@echo 'make uninstall  end what runs, give the machine back; PURGE=1 deletes WRENN_DIR and the cache too'
+	@echo 'make uninstall  end what runs, give the machine back, take away what make install put there; PURGE=1 deletes WRENN_DIR and the cache too'
 	@echo 'make clean      delete what was built'
 
 run:
@@ -18,6 +22,12 @@ run:
 
 build:
 	cargo build --release --locked --package wrenn
+
+install:
+	@scripts/install
+
+deb: build
+	@scripts/deb
 
 test:
 	@scripts/test
@@ -34,4 +44,4 @@ uninstall:
 clean:
 	cargo clean
 
-.PHONY: help run build test test-long check uninstall clean
+.PHONY: help run build install deb test test-long check uninstall clean

@@ -40,6 +40,14 @@ pub enum Error {
         /// What the network said.
         source: Source,
     },
+    /// Whoever listens there says nothing.
+    #[error("whoever listens at {url} does not answer within {limit_sec} s")]
+    Silent {
+        /// The server's address.
+        url: String,
+        /// How long was waited, in seconds.
+        limit_sec: u64,
+    },
     /// The answer is not what the contract says: another server, or another version of it.
     #[error("the answer of {url} is not one of a Wrenn server: {what}")]
     Contract {
@@ -66,9 +74,14 @@ impl Error {
             Self::Broken { .. } => {
                 Some("look at the server's log, then at the sandbox's status, and try again")
             }
-            Self::Contract { .. } => {
-                Some("check the address, and that client and server are of one version")
-            }
+            Self::Silent { .. } => Some(
+                "see whether a Wrenn server listens there (`ss -ltnp` names who does) and what its log says, or give the \
+                 address of another with --url or WRENN_URL",
+            ),
+            Self::Contract { .. } => Some(
+                "give the address of a Wrenn server with --url or WRENN_URL; if it is one, see that it and this client are of \
+                 one version",
+            ),
         }
     }
 

@@ -18,6 +18,11 @@ use crate::error::{ApiError, Error, Source};
 
 /// How long the server's machine may take to accept a connection.
 pub(crate) const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// How long an answer may be in coming that only tells what there is. Whoever takes longer is no server, or none that works.
+const LOOK_LIMIT: Duration = Duration::from_secs(60);
+/// What to do about a key that the server does not know; its own words are for those who write requests.
+const OTHER_KEY: &str = "give a key of this server with --api-key or WRENN_API_KEY; its first one is in the file api-key, in \
+                         its data directory or, of a `wrenn server`, in its own folder";
 /// The largest answer that is taken whole: both streams of an exec at their cap, as JSON writes the worst of bytes.
 const ANSWER_LIMIT: usize = 128 << 20;
 /// The largest error body that is read.
@@ -86,7 +91,14 @@ impl Client {
         method: Method,
         path: &str,
     ) -> crate::Result<Response<Incoming>> {
-        let send = || self.send(self.request(method.clone(), path), whole(Bytes::new()));
+        let send = || async {
+            let sent = self.send(self.request(method.clone(), path), whole(Bytes::new()));
+            if method != Method::GET {
+                return sent.await;
+            }
+            let answer = tokio::time::timeout(LOOK_LIMIT, sent).await;
+            answer.unwrap_or_else(|_| Err(self.silent()))
+        };
         match send().await {
             // The server may close an idle connection just when it is used again. Asking twice does no harm.
             Err(Error::Broken { .. }) if method.is_idempotent() => send().await,
@@ -117,13 +129,8 @@ impl Client {
         let request = request
             .body(body)
             .map_err(|error| self.contract(error.to_string()))?;
-        let response = self.http.request(request).await.map_err(|error| {
-            if error.is_connect() {
-                self.unreachable(error)
-            } else {
-                self.broken(error)
-            }
-        })?;
+        let sent = self.http.request(request).await;
+        let response = sent.map_err(|error| self.unsent(error))?;
         let status = response.status();
         if status.is_success() || status == StatusCode::SWITCHING_PROTOCOLS {
             return Ok(response);
@@ -137,6 +144,9 @@ impl Client {
         let mut refusal = self.refusal(parts.status, &body);
         if let Error::Api(told) = &mut refusal {
             told.retry_after_sec = retry_after(&parts.headers);
+            if parts.status == StatusCode::UNAUTHORIZED && self.key.is_some() {
+                told.remedy = OTHER_KEY.to_owned();
+            }
         }
         Err(refusal)
     }
@@ -166,6 +176,25 @@ impl Client {
                 Error::Api(Box::new(ApiError::of_answer(status, error)))
             }
             Err(_) => self.contract(format!("status {status} without an error that it knows")),
+        }
+    }
+
+    /// Why there is no answer.
+    fn unsent(&self, error: hyper_util::client::legacy::Error) -> Error {
+        let http = std::error::Error::source(&error).and_then(|cause| cause.downcast_ref());
+        if error.is_connect() {
+            self.unreachable(error)
+        } else if http.is_some_and(hyper::Error::is_parse) {
+            self.contract("it is not HTTP")
+        } else {
+            self.broken(error)
+        }
+    }
+
+    fn silent(&self) -> Error {
+        Error::Silent {
+            url: self.base.clone(),
+            limit_sec: LOOK_LIMIT.as_secs(),
         }
     }
 

@@ -95,6 +95,57 @@ async fn another_kind_of_server_is_told() {
     ));
 }
 
+/// A listener that says this to everybody and then waits.
+fn says(words: &'static [u8]) -> Client {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let mut callers = Vec::new();
+        for caller in listener.incoming() {
+            let mut caller = caller.unwrap();
+            std::io::Write::write_all(&mut caller, words).unwrap();
+            callers.push(caller);
+        }
+    });
+    Client::new(&url, Some("wrn_key")).unwrap()
+}
+
+#[tokio::test]
+async fn who_speaks_no_http_is_no_server() {
+    for words in [
+        &b"SSH-2.0-OpenSSH_9.2p1\r\n"[..],
+        &[0x15, 3, 1, 0, 2, 2, 70],
+    ] {
+        let error = says(words).sandboxes().await.unwrap_err();
+        assert!(matches!(error, Error::Contract { .. }), "{error:?}");
+        assert!(error.remedy().unwrap().contains("--url"));
+    }
+}
+
+#[tokio::test]
+async fn who_says_nothing_is_not_waited_for_to_the_end_of_days() {
+    let client = says(b"");
+    tokio::time::pause();
+    let error = client.sandboxes().await.unwrap_err();
+    assert!(matches!(error, Error::Silent { .. }), "{error:?}");
+    assert!(error.remedy().unwrap().contains("--url"));
+}
+
+#[tokio::test]
+async fn a_key_that_is_not_known_says_how_to_give_another() {
+    let refuse = || async { refusal(StatusCode::UNAUTHORIZED, "unauthorized") };
+    let client = serve(Router::new().route("/v1/sandboxes", get(refuse))).await;
+    let error = client.sandboxes().await.unwrap_err();
+    assert!(
+        error.remedy().unwrap().contains("WRENN_API_KEY"),
+        "{error:?}"
+    );
+    // Who shows no key is told what the server says.
+    let stranger = Client::new(client.url(), None).unwrap();
+    let error = stranger.sandboxes().await.unwrap_err();
+    assert_eq!(error.remedy(), Some("what to do"));
+}
+
 #[tokio::test]
 async fn an_upload_is_multipart_with_the_path_first() {
     let write = |mut form: Multipart| async move {

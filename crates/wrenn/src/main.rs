@@ -3,6 +3,7 @@
 mod agent_rpc;
 mod cli;
 mod commands;
+mod config;
 mod guest_agent;
 mod install;
 mod logging;
@@ -26,7 +27,9 @@ fn main() -> ExitCode {
         return jail();
     }
     let json = cli.globals.json;
-    run(cli).unwrap_or_else(|error| {
+    let configured = cli.configured().map_err(anyhow::Error::from);
+    let ended = configured.and_then(|(cli, told)| run(cli, &told));
+    ended.unwrap_or_else(|error| {
         let code = report::exit_code(&error);
         if code != ExitCode::SUCCESS {
             report::failure(&error, json);
@@ -35,18 +38,23 @@ fn main() -> ExitCode {
     })
 }
 
-fn run(cli: Cli) -> Result<ExitCode> {
+/// `told` is what the reader of the log should know of the configuration.
+fn run(cli: Cli, told: &[String]) -> Result<ExitCode> {
     // What a control plane gives up, a process can give up only while it has one thread.
     let prepared = match &cli.command {
         Command::Server(args) => Some(commands::server::prepare(&cli.globals, args)?),
         _ => None,
     };
     // What those who serve do is told; a command that asks one says only what goes wrong.
-    let default = match cli.command {
-        Command::Up(_) | Command::Agent(_) | Command::Server(_) => "info",
-        _ => "warn",
+    let default = if cli.command.program().is_some() {
+        "info"
+    } else {
+        "warn"
     };
     logging::start(cli.globals.log.as_deref(), default, cli.globals.log_json)?;
+    for line in told {
+        tracing::warn!("{line}");
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;

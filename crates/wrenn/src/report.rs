@@ -63,7 +63,8 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> ExitCode {
     ExitCode::from(u8::from(!closed))
 }
 
-fn as_lines(error: &anyhow::Error) -> String {
+/// The failure as people read it.
+pub(crate) fn as_lines(error: &anyhow::Error) -> String {
     let mut text = format!("error: {error}");
     for cause in causes(error) {
         text.push_str("\n  because: ");

@@ -39,6 +39,7 @@ impl Server {
             .arg("--state")
             .arg(folder.join("state"))
             .env_remove("RUST_LOG")
+            .env("WRENN_CONFIG", "/dev/null")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(File::create(&log).unwrap())
@@ -142,4 +143,33 @@ async fn every_change_leaves_a_line_with_its_ids_and_no_secret() {
     let log = std::fs::read_to_string(&server.log).unwrap();
     assert!(!log.contains(SECRET), "{log}");
     assert!(!log.contains(key.trim()), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_with_a_wrong_key_is_told_how_to_give_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let _agent = FakeAgent::start(&folder.path().join("agent.sock")).unwrap();
+    let server = Server::start(folder.path());
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the program under test is run as a user runs it"
+    )]
+    let mut list = Command::new(env!("CARGO_BIN_EXE_wrenn"));
+    list.args(["sandbox", "ls", "--url", &server.url])
+        .env_clear()
+        .env("WRENN_CONFIG", "/dev/null")
+        .stdin(Stdio::null());
+    let wrong = list.env("WRENN_API_KEY", format!("wrn_{SECRET}")).output();
+    let wrong = wrong.unwrap();
+    let told = String::from_utf8(wrong.stderr).unwrap();
+    assert_eq!(wrong.status.code(), Some(1));
+    assert!(told.contains("nobody knows this API key"), "{told}");
+    let remedy = told.lines().find(|line| line.contains("what to do: "));
+    assert!(
+        remedy.unwrap().contains("--api-key or WRENN_API_KEY"),
+        "{told}"
+    );
+    let key = std::fs::read_to_string(folder.path().join("state/api-key")).unwrap();
+    let right = list.env("WRENN_API_KEY", key.trim()).output().unwrap();
+    assert!(right.status.success(), "{right:?}");
 }

@@ -7,6 +7,7 @@ mod down;
 mod gc;
 mod host;
 mod join;
+mod manual;
 mod sandbox;
 pub(crate) mod server;
 mod signals;
@@ -43,6 +44,8 @@ pub(crate) async fn run(cli: Cli, prepared: Option<server::Prepared>) -> Result<
         Command::Template(command) => template::run(globals, command).await?,
         Command::Doctor => return doctor::run(globals).await,
         Command::Bench(args) => return bench::run(globals, &args).await,
+        Command::Completions(args) => manual::completions(&args)?,
+        Command::Man(args) => manual::man(&args)?,
         Command::Jail => unreachable!("main starts the jail before there is a runtime"),
     }
     Ok(ExitCode::SUCCESS)

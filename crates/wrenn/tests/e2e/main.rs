@@ -27,6 +27,7 @@ mod hostile_agent;
 mod hostile_network;
 mod hostile_output;
 mod hostile_processes;
+mod installed;
 mod lifecycle;
 mod metrics;
 mod network_policy;

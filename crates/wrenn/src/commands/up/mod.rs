@@ -120,7 +120,10 @@ fn server(
     let state = state::prepare(dir, socket.uid)?;
     let mut agent = OsString::from("unix:");
     agent.push(&socket.path);
-    let mut given: Vec<OsString> = vec!["server".into(), "--json".into()];
+    // The file is read once, here: one that is changed while this runs is the next start's.
+    let mut given: Vec<OsString> = ["server", "--json", "--config", "/dev/null"]
+        .map(OsString::from)
+        .into();
     if args.listen.listen_public {
         given.push("--listen-public".into());
     }

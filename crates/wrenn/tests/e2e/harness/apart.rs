@@ -22,6 +22,15 @@ pub(crate) struct Apart {
     url: String,
     /// The agent's port, where it is not a socket.
     tls: Option<u16>,
+    installed: Option<Installed>,
+}
+
+/// A program that was installed, and what its unit takes from it.
+struct Installed {
+    config: PathBuf,
+    program: PathBuf,
+    /// As setpriv takes it.
+    bounding_set: String,
 }
 
 impl Apart {
@@ -42,7 +51,23 @@ impl Apart {
             server: None,
             url: String::new(),
             tls: None,
+            installed: None,
         }
+    }
+
+    /// The same of what was installed below `root`, with its configuration, and without some of the agent's capabilities.
+    pub(crate) fn installed(root: &Path, bounding_set: &str) -> Self {
+        let mut apart = Self::new();
+        let installed = Installed {
+            config: root.join("etc/wrenn/wrenn.toml"),
+            program: root.join("usr/bin/wrenn"),
+            bounding_set: bounding_set.to_owned(),
+        };
+        std::fs::copy(&installed.program, apart.dir.path().join("wrenn")).unwrap();
+        // Everybody reads it where it belongs.
+        std::fs::copy(&installed.config, apart.config()).unwrap();
+        apart.installed = Some(installed);
+        apart
     }
 
     /// The same, but of which both halves speak TLS on this port. The agent has to join first.
@@ -84,6 +109,28 @@ impl Apart {
         self.dir.path().join("data")
     }
 
+    /// The configuration, where there is one.
+    fn config(&self) -> PathBuf {
+        self.dir.path().join("wrenn.toml")
+    }
+
+    /// `wrenn` for the agent.
+    fn agent_program(&self) -> Command {
+        let Some(installed) = &self.installed else {
+            return server::wrenn(&self.data());
+        };
+        #[expect(clippy::disallowed_methods, reason = "as a service manager would")]
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--bounding-set", &installed.bounding_set])
+            .arg(&installed.program)
+            .arg("--dir")
+            .arg(self.data())
+            .env("WRENN_CONFIG", &installed.config)
+            .stdin(Stdio::null());
+        command
+    }
+
     fn socket(&self) -> PathBuf {
         self.dir.path().join("rpc/agent.sock")
     }
@@ -97,7 +144,7 @@ impl Apart {
     pub(crate) fn start_agent(&mut self) {
         assert!(self.agent.is_none());
         std::fs::create_dir_all(self.data()).unwrap();
-        let mut command = server::wrenn(&self.data());
+        let mut command = self.agent_program();
         command.args(["agent", "--json", "--log", "info,wrenn=debug"]);
         match self.tls {
             Some(port) => {
@@ -130,6 +177,13 @@ impl Apart {
             .arg(self.dir.path().join("state"))
             .env_clear()
             .env("PATH", "/usr/bin:/bin")
+            .env(
+                "WRENN_CONFIG",
+                match self.installed {
+                    Some(_) => self.config(),
+                    None => PathBuf::from("/dev/null"),
+                },
+            )
             .stdin(Stdio::null());
         let (child, told) = self.spawn(command, "server");
         self.server = Some(child);

@@ -269,6 +269,8 @@ pub(crate) fn wrenn(data: &Path) -> Command {
     for name in ["WRENN_URL", "WRENN_API_KEY", "ADDR", "RUST_LOG"] {
         command.env_remove(name);
     }
+    // The machine's own configuration is another installation's.
+    command.env("WRENN_CONFIG", "/dev/null");
     command.arg("--dir").arg(data).stdin(Stdio::null());
     command
 }

@@ -1,0 +1,180 @@
+//! What the programs that serve are told: `wrenn up`, `wrenn agent`, `wrenn server`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Subcommand};
+use wrenn_agent::{GuestNetwork, Limits, MemoryOvercommit};
+use wrenn_control::AgentAddress;
+use wrenn_model::{MiB, Subnet};
+use wrenn_pki::{HostName, Token};
+
+/// The folder of a control plane that runs alone.
+pub(crate) const STATE: &str = "/var/lib/wrenn-server";
+
+#[derive(Debug, Args)]
+pub(crate) struct UpArgs {
+    #[command(flatten)]
+    pub(crate) listen: ListenArgs,
+    #[command(flatten)]
+    pub(crate) guests: GuestArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct AgentArgs {
+    #[command(subcommand)]
+    pub(crate) command: Option<AgentCommand>,
+    #[command(flatten)]
+    pub(crate) guests: GuestArgs,
+    /// The user that `wrenn server` runs as: beside root, nobody else may connect. Without it root alone may.
+    #[arg(long, env = "WRENN_SERVER_USER", value_name = "NAME|UID")]
+    pub(crate) server_user: Option<String>,
+    /// The socket for that user, in a folder of its own.
+    #[arg(
+        long,
+        env = "WRENN_SERVER_SOCKET",
+        value_name = "PATH",
+        default_value = "/run/wrenn/agent.sock"
+    )]
+    pub(crate) server_socket: PathBuf,
+    /// Serve a `wrenn server` on another machine as well, over mutual TLS. The host has to have joined it before.
+    #[arg(long, env = "WRENN_LISTEN_TLS", value_name = "ADDR:PORT")]
+    pub(crate) listen_tls: Option<SocketAddr>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AgentCommand {
+    /// Get this host's certificate from a control plane on another machine, by a token that `wrenn host invite` made there.
+    /// The way there may be plain HTTP: neither the token's secret nor a key is sent. Needs root.
+    Join(JoinArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct JoinArgs {
+    /// Where the control plane's API is, such as http://10.0.0.1:8080.
+    #[arg(value_name = "URL")]
+    pub(crate) server: String,
+    /// The token. Other users of this machine see a command's arguments: WRENN_JOIN_TOKEN hides it from them.
+    #[arg(long, env = "WRENN_JOIN_TOKEN", hide_env_values = true)]
+    pub(crate) token: Token,
+    /// An address or a DNS name by which the control plane dials this host; may be given again.
+    #[arg(long, value_name = "HOST", value_delimiter = ',', required = true)]
+    pub(crate) address: Vec<HostName>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServerArgs {
+    #[command(flatten)]
+    pub(crate) listen: ListenArgs,
+    /// Where the host's agent is: a socket of this machine, or a port of another one that has joined.
+    #[arg(
+        long,
+        env = "WRENN_AGENT",
+        value_name = "unix:PATH|tls:HOST:PORT",
+        default_value = "unix:/run/wrenn/agent.sock"
+    )]
+    pub(crate) agent: AgentAddress,
+    /// Its own folder, for the database and the first API key.
+    #[arg(
+        long,
+        env = "WRENN_STATE",
+        value_name = "DIR",
+        default_value = STATE
+    )]
+    pub(crate) state: PathBuf,
+    /// As `wrenn up` starts it, as root: the listener is standard input, the API key is the data directory's, and before
+    /// anything is served it becomes this user, who sees the folders of database and socket alone.
+    #[arg(long, value_name = "UID", hide = true)]
+    pub(crate) confine: Option<u32>,
+}
+
+/// Where the API is served.
+#[derive(Debug, Args)]
+pub(crate) struct ListenArgs {
+    /// Where to serve the API.
+    #[arg(long, env = "WRENN_ADDR", default_value = "127.0.0.1:8080")]
+    pub(crate) addr: SocketAddr,
+    /// Allow an address that other machines can reach. The API speaks plain HTTP: put TLS in front of it.
+    #[arg(
+        long,
+        env = "WRENN_LISTEN_PUBLIC",
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_value_t = false,
+        default_missing_value = "true",
+        action = ArgAction::Set,
+        hide_possible_values = true
+    )]
+    pub(crate) listen_public: bool,
+}
+
+/// What sandboxes may have of the host.
+#[derive(Debug, Args)]
+pub(crate) struct GuestArgs {
+    /// The most memory that sandboxes are promised together, in MiB, what runs them included; without it all that the
+    /// host has, but for what its other programs use and a reserve.
+    #[arg(long = "memory", env = "WRENN_MEMORY_MB", value_name = "MIB")]
+    pub(crate) memory_mb: Option<u32>,
+    /// How many times over memory is promised, 1 to 16. More than 1 is for who knows that guests rarely touch what they
+    /// ask for: if they do, the kernel ends some of them.
+    #[arg(
+        long,
+        env = "WRENN_MEMORY_OVERCOMMIT",
+        value_name = "FACTOR",
+        default_value_t
+    )]
+    pub(crate) memory_overcommit: MemoryOvercommit,
+    /// A private range that sandboxes may be allowed to reach by their network policies, such as 192.168.7.0/24; may be
+    /// given again. Without it none is.
+    #[arg(
+        long,
+        env = "WRENN_ALLOW_PRIVATE",
+        value_name = "RANGE",
+        value_delimiter = ','
+    )]
+    pub(crate) allow_private: Vec<Subnet>,
+}
+
+impl GuestArgs {
+    /// The same as the agent takes it.
+    pub(crate) fn limits(&self) -> Limits {
+        Limits {
+            memory: self.memory_mb.map(MiB),
+            memory_overcommit: self.memory_overcommit,
+        }
+    }
+
+    /// What of the network the agent opens to them.
+    pub(crate) fn network(&self) -> GuestNetwork {
+        GuestNetwork {
+            opened: self.allow_private.clone(),
+            ..GuestNetwork::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Settings;
+
+    #[test]
+    fn an_agent_serves_or_joins() {
+        let agent = |args: &[&str]| {
+            let command = crate::cli::command(&Settings::default());
+            command.try_get_matches_from([&["wrenn", "agent"], args].concat())
+        };
+        assert!(agent(&["--server-user", "wrenn"]).is_ok());
+        assert!(agent(&["--server-socket", "/run/x/agent.sock"]).is_err());
+        assert!(agent(&["--listen-tls", "10.0.0.5:7443"]).is_ok());
+        assert!(agent(&["--listen-tls", "7443"]).is_err());
+        let token = Token::random().reveal();
+        let join = ["join", "http://10.0.0.1:8080", "--token", &token];
+        assert!(agent(&[&join[..], &["--address", "10.0.0.5,host-a"]].concat()).is_ok());
+        assert!(agent(&join).is_err(), "a host has a name");
+        assert!(agent(&[&join[..], &["--address", "10.0.0.5:7443"]].concat()).is_err());
+        assert!(agent(&[&["--listen-tls", "10.0.0.5:7443"], &join[..]].concat()).is_err());
+    }
+}
