@@ -8,6 +8,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 use crate::process;
 
 mod hierarchies;
@@ -61,7 +63,8 @@ pub struct Limits {
 
 /// How a process gets into a group without the kernel's lock on all forks, which only the move of a whole process takes
 /// (`cgroup_procs_write_start` in `kernel/cgroup/cgroup.c`).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Entry {
     /// The files of v1 into which a thread writes `0` to join alone. For a process with one thread that is all of it.
     pub tasks: Vec<PathBuf>,
@@ -95,15 +98,11 @@ impl Cgroup {
     /// The way in for a process that is about to be made.
     #[must_use]
     pub fn entry(&self) -> Entry {
-        let at = |root: &Path| root.join(&self.parent).join(&self.name);
+        let legacy = self.hierarchies.legacy_roots().into_iter();
+        let unified = self.hierarchies.unified.as_deref();
         Entry {
-            tasks: self
-                .hierarchies
-                .legacy_roots()
-                .into_iter()
-                .map(|root| at(root).join("tasks"))
-                .collect(),
-            birthplace: self.hierarchies.unified.as_deref().map(at),
+            tasks: legacy.map(|root| self.dir_in(root).join("tasks")).collect(),
+            birthplace: unified.map(|root| self.dir_in(root)),
         }
     }
 
@@ -203,8 +202,7 @@ impl Cgroup {
     /// Sends every process in it the signal that can't be refused. A group that is not there is fine.
     pub fn kill(&self) -> Result<(), Error> {
         if let Some(root) = &self.hierarchies.unified {
-            let all = root.join(&self.parent).join(&self.name).join("cgroup.kill");
-            write_if_there(&all, "1")?;
+            write_if_there(&self.dir_in(root).join("cgroup.kill"), "1")?;
         }
         // Who has not joined every hierarchy yet, or lives on a kernel before 5.14.
         for door in self.doors() {
@@ -261,9 +259,11 @@ impl Cgroup {
 
     fn dirs(&self) -> Vec<PathBuf> {
         let roots = self.hierarchies.roots().into_iter();
-        roots
-            .map(|root| root.join(&self.parent).join(&self.name))
-            .collect()
+        roots.map(|root| self.dir_in(root)).collect()
+    }
+
+    fn dir_in(&self, root: &Path) -> PathBuf {
+        root.join(&self.parent).join(&self.name)
     }
 
     fn is_legacy(&self, controller: &str) -> bool {
@@ -274,9 +274,7 @@ impl Cgroup {
     fn dir_of(&self, controller: &str) -> PathBuf {
         let legacy = self.hierarchies.legacy_of(controller);
         let root = legacy.or(self.hierarchies.unified.as_deref());
-        root.unwrap_or(Path::new("/sys/fs/cgroup"))
-            .join(&self.parent)
-            .join(&self.name)
+        self.dir_in(root.unwrap_or(Path::new("/sys/fs/cgroup")))
     }
 }
 

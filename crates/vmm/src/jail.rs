@@ -24,6 +24,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
+use wrenn_sys::cgroup::Entry;
 use wrenn_sys::jail::{
     Side, close_all_but_stdio, fork_sibling, hand_over, raise, say_into, take_stdin,
 };
@@ -43,10 +44,8 @@ const OOM_SCORE: oom::Score = 500;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct JailSpec {
-    /// The `tasks` files of the groups of v1 to join ([`wrenn_sys::cgroup::Entry`]).
-    pub cgroup: Vec<PathBuf>,
-    /// The directory of the group of v2 to be born in.
-    pub birthplace: Option<PathBuf>,
+    /// The way into its cgroup.
+    pub cgroup: Entry,
     /// An empty folder of the host. The jail's root is mounted on it, seen by nobody outside.
     pub root: PathBuf,
     /// What of the host's files is to be seen.
@@ -134,11 +133,9 @@ pub fn main() -> io::Result<Infallible> {
 }
 
 fn copy(order: &Order) -> io::Result<Side> {
-    let spec = match &order.spec {
-        Ok(spec) => spec,
-        Err(error) => return Err(io::Error::other(error.to_string())),
-    };
-    let birthplace = spec.birthplace.as_deref();
+    let spec = order.spec.as_ref();
+    let spec = spec.map_err(|error| io::Error::other(error.to_string()))?;
+    let birthplace = spec.cgroup.birthplace.as_deref();
     let group = birthplace
         .map(|dir| File::open(dir).map_err(doing("joining", dir)))
         .transpose()?;
@@ -167,7 +164,7 @@ fn prepare(spec: &JailSpec, log: OwnedFd, fds: Vec<OwnedFd>) -> io::Result<Infal
     say_into(log)?;
     hand_over(fds, FIRST_FD)?;
     oom::set_own_score(OOM_SCORE)?;
-    for door in &spec.cgroup {
+    for door in &spec.cgroup.tasks {
         join(door).map_err(doing("joining", door))?;
     }
     inside::enter(spec)

@@ -50,17 +50,13 @@ pub struct Zygote {
 struct Alive {
     /// It keeps messages apart, as no stream does; the runtime waits for it in the same way.
     control: tokio::net::UnixStream,
-    process: Mutex<tokio::process::Child>,
+    process: tokio::process::Child,
 }
 
 impl Drop for Alive {
     fn drop(&mut self) {
-        let process = self
-            .process
-            .get_mut()
-            .unwrap_or_else(PoisonError::into_inner);
         // Refused when it has ended already.
-        drop(process.start_kill());
+        drop(self.process.start_kill());
     }
 }
 
@@ -162,7 +158,7 @@ impl Alive {
         let process = process::spawn_helper(program, "jail", theirs, log)?;
         Ok(Self {
             control: tokio::net::UnixStream::from_std(UnixStream::from(ours))?,
-            process: Mutex::new(process),
+            process,
         })
     }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use wrenn_model::{Isolation, MiB, VmId};
-use wrenn_sys::cgroup::{Cgroup, Entry, Limits};
+use wrenn_sys::cgroup::{Cgroup, Limits};
 use wrenn_sys::process::{self, FileId, Process};
 
 use super::args::{self, Begin, Plan};
@@ -180,10 +180,8 @@ impl Job {
         if self.isolation == Isolation::Kvm {
             devices.push(Device::Kvm);
         }
-        let Entry { tasks, birthplace } = cgroup.entry();
         JailSpec {
-            cgroup: tasks,
-            birthplace,
+            cgroup: cgroup.entry(),
             root: self.dir.join(ROOT),
             mounts,
             links: loader.into_iter().collect(),

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tempfile::TempDir;
-use wrenn_sys::cgroup::{Cgroup, Entry, Hierarchies, Limits};
+use wrenn_sys::cgroup::{Cgroup, Hierarchies, Limits};
 use wrenn_sys::process::Exit;
 use wrenn_vmm::Error;
 use wrenn_vmm::jail::{Access, Device, JailSpec, Jailed, Launch, Link, Mount, Zygote};
@@ -84,10 +84,8 @@ impl Cell {
         cgroup.create(limits).unwrap();
         let dir = TempDir::new().unwrap();
         fs::create_dir(dir.path().join("root")).unwrap();
-        let Entry { tasks, birthplace } = cgroup.entry();
         let spec = JailSpec {
-            cgroup: tasks,
-            birthplace,
+            cgroup: cgroup.entry(),
             root: dir.path().join("root"),
             mounts: Vec::new(),
             links: Vec::new(),

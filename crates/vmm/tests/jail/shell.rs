@@ -145,10 +145,10 @@ async fn a_jail_that_can_not_be_made_says_why_and_leaves_nobody() {
             spec.mounts[0].from = "/absent".into();
         }),
         ("joining /absent", |spec| {
-            spec.cgroup = vec!["/absent".into()];
+            spec.cgroup.tasks = vec!["/absent".into()];
         }),
         ("joining /absent", |spec| {
-            spec.birthplace = Some("/absent".into());
+            spec.cgroup.birthplace = Some("/absent".into());
         }),
     ];
     for (expected, change) in broken {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use wrenn_client::api::{CreateSandbox, Timing};
-use wrenn_sys::cgroup::{Cgroup, Entry, Hierarchies, Limits};
+use wrenn_sys::cgroup::{Cgroup, Hierarchies, Limits};
 use wrenn_sys::program::Program;
 use wrenn_vmm::jail::{Access, JailSpec, Launch, Link, Mount, Zygote};
 
@@ -35,7 +35,6 @@ const FIRST_STAGE: [&str; 2] = ["folder", "slot"];
 pub(super) async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
     let [mut jailed, mut bare, mut journal, mut durable, mut beside] = <[Samples; 5]>::default();
     let zygote = Zygote::new(&std::env::current_exe()?);
-    zygote.start()?;
     for round in 0..bench.rounds {
         bench.round("overhead", round);
         if bench.hand.is_some() {
@@ -146,6 +145,7 @@ async fn run_in_jail(zygote: &Zygote, folder: &Path, cgroup: &Cgroup) -> Result<
     let log = File::options().write(true).open("/dev/null")?;
     let root = folder.join("root");
     std::fs::create_dir(&root)?;
+    zygote.start()?;
     let begun = Instant::now();
     cgroup.create(Limits {
         memory: 64 << 20,
@@ -167,10 +167,8 @@ fn spec(root: PathBuf, cgroup: &Cgroup) -> JailSpec {
         at: at.into(),
         target: target.into(),
     };
-    let Entry { tasks, birthplace } = cgroup.entry();
     JailSpec {
-        cgroup: tasks,
-        birthplace,
+        cgroup: cgroup.entry(),
         root,
         mounts: vec![Mount {
             from: "/usr".into(),

@@ -22,6 +22,8 @@ pub(crate) struct Apart {
     url: String,
     /// The agent's port, where it is not a socket.
     tls: Option<u16>,
+    /// The server's configuration.
+    config: PathBuf,
     installed: Option<Installed>,
 }
 
@@ -51,6 +53,7 @@ impl Apart {
             server: None,
             url: String::new(),
             tls: None,
+            config: PathBuf::from("/dev/null"),
             installed: None,
         }
     }
@@ -65,7 +68,8 @@ impl Apart {
         };
         std::fs::copy(&installed.program, apart.dir.path().join("wrenn")).unwrap();
         // Everybody reads it where it belongs.
-        std::fs::copy(&installed.config, apart.config()).unwrap();
+        apart.config = apart.dir.path().join("wrenn.toml");
+        std::fs::copy(&installed.config, &apart.config).unwrap();
         apart.installed = Some(installed);
         apart
     }
@@ -107,11 +111,6 @@ impl Apart {
 
     pub(crate) fn data(&self) -> PathBuf {
         self.dir.path().join("data")
-    }
-
-    /// The configuration, where there is one.
-    fn config(&self) -> PathBuf {
-        self.dir.path().join("wrenn.toml")
     }
 
     /// `wrenn` for the agent.
@@ -177,13 +176,7 @@ impl Apart {
             .arg(self.dir.path().join("state"))
             .env_clear()
             .env("PATH", "/usr/bin:/bin")
-            .env(
-                "WRENN_CONFIG",
-                match self.installed {
-                    Some(_) => self.config(),
-                    None => PathBuf::from("/dev/null"),
-                },
-            )
+            .env("WRENN_CONFIG", &self.config)
             .stdin(Stdio::null());
         let (child, told) = self.spawn(command, "server");
         self.server = Some(child);
