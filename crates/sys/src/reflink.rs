@@ -1,3 +1,7 @@
+#![allow(
+    unsafe_code,
+    reason = "a piece of a file is cloned by ioctl, for which there is no safe interface"
+)]
 //! Files that share blocks: a clone costs a millisecond whatever its size, and only what is written afterwards takes room.
 
 use std::fs::{File, OpenOptions, Permissions};
@@ -8,12 +12,23 @@ use std::path::Path;
 use rustix::fs::SeekFrom as Extent;
 use rustix::io::Errno;
 
+use crate::extents::Extent as Piece;
+
 /// Makes `to` a clone of the whole of `from` (FICLONE). Both stand on one file system; what `to` held is replaced.
 ///
 /// # Errors
 /// `EOPNOTSUPP` where the file system cannot share blocks, `EXDEV` across file systems, `ENOSPC`.
 pub fn clone(from: &File, to: &File) -> io::Result<()> {
     Ok(rustix::fs::ioctl_ficlone(to, from)?)
+}
+
+/// Makes a piece of `to` a clone of as many bytes of `from`, at the offset `at` (FICLONERANGE). Offsets and lengths are whole
+/// blocks, but for a piece that ends with `from`.
+///
+/// # Errors
+/// As [`clone`]; `EINVAL` for pieces that are no whole blocks, or lie behind the end of `from`.
+pub fn clone_range(from: &File, at: u64, to: &File, piece: Piece) -> io::Result<()> {
+    raw::clone_range(from, at, to, piece)
 }
 
 /// Makes the new file `to` with the contents of `from`: a clone where that is possible, else a copy that keeps holes.
@@ -105,6 +120,42 @@ fn unnamed(dir: &Path) -> io::Result<File> {
 
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
     Ok(rustix::fs::open(dir, flags, Mode::RUSR | Mode::WUSR)?.into())
+}
+
+/// The request and its structure, by the kernel's `linux/fs.h`.
+mod raw {
+    use super::{File, Piece, io};
+    use std::ffi::c_ulong;
+    use std::mem::size_of;
+    use std::os::fd::AsRawFd;
+
+    const FICLONERANGE: c_ulong = 0x4020_940D;
+
+    #[repr(C)]
+    struct Request {
+        from: i64,
+        at: u64,
+        len: u64,
+        to_at: u64,
+    }
+
+    const _: () = assert!(size_of::<Request>() == 32);
+
+    pub(super) fn clone_range(from: &File, at: u64, to: &File, piece: Piece) -> io::Result<()> {
+        let request = Request {
+            from: i64::from(from.as_raw_fd()),
+            at,
+            len: piece.len,
+            to_at: piece.start,
+        };
+        // SAFETY: both descriptors are open for the call, and the pointer is to a whole request, which the kernel reads.
+        let code = unsafe { libc::ioctl(to.as_raw_fd(), FICLONERANGE, &raw const request) };
+        if code == 0 {
+            Ok(())
+        } else {
+            Err(io::Error::last_os_error())
+        }
+    }
 }
 
 #[cfg(test)]
