@@ -31,6 +31,15 @@ const STORE_HEADROOM: u64 = 1 << 30;
 const STORE_STEP: u64 = 2 << 30;
 const STORE_INITIAL: u64 = 4 << 30;
 
+/// How the store of every data directory is made.
+pub(crate) fn store_config() -> VolumeConfig {
+    VolumeConfig {
+        initial: STORE_INITIAL,
+        step: STORE_STEP,
+        headroom: STORE_HEADROOM,
+    }
+}
+
 /// How an agent is set up.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -129,12 +138,7 @@ pub struct Store {
 impl Store {
     /// Mounts the store of a data directory.
     pub async fn open(data: DataDir, cache: &Path) -> Result<Self, OpenError> {
-        let config = VolumeConfig {
-            initial: STORE_INITIAL,
-            step: STORE_STEP,
-            headroom: STORE_HEADROOM,
-        };
-        let volume = Volume::open(data.path(), config)
+        let volume = Volume::open(data.path(), store_config())
             .await
             .map_err(cannot("the store cannot be opened"))?;
         let images = Images::open(volume.root(), Cache::new(cache))

@@ -290,6 +290,16 @@ pub(crate) fn read(path: &Path, sandboxes: &Path) -> Result<Replay, Error> {
     }
 }
 
+/// A whole log of these records, as it lies in a file.
+///
+/// # Errors
+/// [`Error::Record`].
+pub(crate) fn contents(records: &HashMap<String, serde_json::Value>) -> Result<Vec<u8>, Error> {
+    let mut bytes = frames::log(records)?;
+    bytes.resize(bytes.len() + frames::FRAME, 0);
+    Ok(bytes)
+}
+
 /// What the log at `path` holds; none when there is no log.
 fn replay(path: &Path) -> Result<Option<Replay>, Error> {
     let mut bytes = Vec::new();

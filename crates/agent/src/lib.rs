@@ -10,6 +10,7 @@
 //!   steps     how a sandbox gets a virtual machine, forwards and backwards
 //!   pause     how it gives one up without losing anything
 //!   archive   generations out of this host and into it; scrub reads those that lie here
+//!   backup    a data directory into a backup, and out of it
 //!   recovery  the same after a restart, from the journal
 //!   sweep     what nobody owns any more goes
 //!   clock     guests' clocks follow the host's when that is set
@@ -18,6 +19,7 @@
 mod activity;
 mod admission;
 mod archive;
+mod backup;
 mod clock;
 mod connections;
 mod data_dir;
@@ -63,6 +65,7 @@ use wrenn_model::{ErrorKind, Fault, MiB, SandboxId, SandboxSpec, TemplateName};
 
 pub use admission::{InvalidOvercommit, Limits, MemoryOvercommit};
 pub use archive::{EXPORT, IMPORT};
+pub use backup::{Backup, BackupError, LeftOut, Restore, Restored, restore};
 pub use data_dir::{DataDir, DataDirError};
 pub use failpoint::Failpoints;
 pub use host::{Boot, Config, GuestNetwork, Host, OpenError, Store};
@@ -74,6 +77,7 @@ pub use socket::{ServerSocket, Sockets};
 pub use steps::{CREATE, Plan, RESUME, Step};
 pub use sweep::{Outcome, SweepError, Swept, sweep_dead};
 pub use tls::{ENDS_SOON, IdentityFile, TlsConnection, TlsError, TlsListener};
+pub use wrenn_backup::Error as StreamError;
 
 use admission::Purpose;
 use failure::internal;

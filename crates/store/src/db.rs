@@ -17,7 +17,7 @@ static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
 /// Marks a database file as ours: "Wren" in ASCII.
 const APPLICATION_ID: i64 = 0x5772_656e;
 /// How long a statement waits for another process's write.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 const READERS: u32 = 4;
 /// What a database begins with (sqlite.org/fileformat2.html, "The Database Header").
 const HEADER: &[u8; 16] = b"SQLite format 3\0";
@@ -95,7 +95,7 @@ impl Store {
 
 /// Refuses what is no database, before SQLite sees it: the log may hold its first page, so that it would be opened, and what
 /// is in the log written into it at the end.
-fn check_header(path: &Path) -> Result<(), StoreError> {
+pub(crate) fn check_header(path: &Path) -> Result<(), StoreError> {
     let mut header = [0; HEADER.len()];
     std::fs::File::open(path)
         .and_then(|mut file| file.read_exact(&mut header))
@@ -148,7 +148,7 @@ fn sync_folder(path: &Path) -> std::io::Result<()> {
 }
 
 /// Looks at a file without changing it: is it a whole database, and ours or empty?
-async fn inspect(path: &Path, options: &SqliteConnectOptions) -> Result<(), StoreError> {
+pub(crate) async fn inspect(path: &Path, options: &SqliteConnectOptions) -> Result<(), StoreError> {
     let looked = async {
         let mut db = SqliteConnection::connect_with(options).await?;
         let tables: i64 = sqlx::query_scalar("SELECT count(*) FROM sqlite_master")
@@ -180,7 +180,7 @@ async fn inspect(path: &Path, options: &SqliteConnectOptions) -> Result<(), Stor
 
 /// SQLite says SQLITE_CORRUPT (11) or SQLITE_NOTADB (26) of a file that it cannot make sense of; SQLITE_READONLY (8),
 /// SQLITE_FULL (13) or SQLITE_CANTOPEN (14) of one that it cannot write.
-fn meaning(path: &Path, error: sqlx::Error) -> StoreError {
+pub(crate) fn meaning(path: &Path, error: sqlx::Error) -> StoreError {
     let code = error
         .as_database_error()
         .and_then(|error| error.code()?.parse::<i64>().ok());

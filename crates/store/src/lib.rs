@@ -4,6 +4,7 @@
 //! few and small, each durable when its call returns. Whoever changes a sandbox names the version it has read, so that
 //! two writers never overwrite each other ([`Store::update`]).
 
+mod copy;
 mod db;
 mod error;
 mod host;
@@ -12,6 +13,7 @@ mod list;
 mod sandbox;
 mod wal;
 
+pub use copy::copy;
 pub use db::Store;
 pub use error::StoreError;
 pub use host::{Invitation, StoredAuthority};

@@ -22,9 +22,11 @@ use cli::{Cli, Command};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    if matches!(cli.command, Command::Jail) {
-        // Namespaces and ids are a process's own only while it has one thread: no runtime, no log.
-        return jail();
+    // Namespaces and ids are a process's own only while it has one thread: no runtime, no log.
+    match &cli.command {
+        Command::Jail => return helped(jail()),
+        Command::CopyDatabase(args) => return helped(commands::backup::copy_database(args)),
+        _ => {}
     }
     let json = cli.globals.json;
     let configured = cli.configured().map_err(anyhow::Error::from);
@@ -64,11 +66,16 @@ fn run(cli: Cli, told: &[String]) -> Result<ExitCode> {
     done
 }
 
-fn jail() -> ExitCode {
-    match wrenn_vmm::jail::main() {
-        Ok(never) => match never {},
+fn jail() -> Result<()> {
+    match wrenn_vmm::jail::main()? {}
+}
+
+/// How a hidden helper ended, for who started it.
+fn helped(ended: Result<()>) -> ExitCode {
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            report::failure(&error.into(), false);
+            report::failure(&error, false);
             ExitCode::FAILURE
         }
     }

@@ -23,10 +23,19 @@ pub(crate) struct Replay {
 }
 
 /// How every log begins.
-pub(super) fn header() -> Vec<u8> {
+fn header() -> Vec<u8> {
     let mut bytes = Vec::from(MAGIC);
     bytes.extend(VERSION.to_le_bytes());
     bytes
+}
+
+/// A log of these records, up to where the next frame goes.
+pub(super) fn log(records: &HashMap<String, serde_json::Value>) -> Result<Vec<u8>, Error> {
+    let mut bytes = header();
+    for (id, record) in records {
+        bytes.extend(frame(id, Some(record))?);
+    }
+    Ok(bytes)
 }
 
 /// One change, encoded: a record, or none to remove it.

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use wrenn_sys::durable;
 
-use super::frames::{FRAME, frame, header};
+use super::frames::{FRAME, log};
 use super::{Error, is_full};
 
 /// How far ahead of its end the file is filled, in bytes.
@@ -38,10 +38,7 @@ impl Tail {
         live: &HashMap<String, serde_json::Value>,
     ) -> Result<Self, Error> {
         let aside = path.with_extension("new");
-        let mut bytes = header();
-        for (id, record) in live {
-            bytes.extend(frame(id, Some(record))?);
-        }
+        let mut bytes = log(live)?;
         let end = bytes.len() as u64;
         bytes.resize(bytes.len() + AHEAD, 0);
         let written = Self::write_aside(&aside, &bytes).inspect_err(|_| {

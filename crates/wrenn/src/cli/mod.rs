@@ -25,7 +25,7 @@ pub(crate) use sandbox::{
 };
 pub(crate) use snapshot::{ExportArgs, ImportArgs, SnapshotCommand, VerifyArgs};
 pub(crate) use template::{BuildArgs, TemplateCommand};
-pub(crate) use upkeep::GcArgs;
+pub(crate) use upkeep::{BackupArgs, CopyDatabaseArgs, GcArgs, RestoreArgs};
 
 use crate::config::Settings;
 use crate::report::Advised;
@@ -153,6 +153,11 @@ pub(crate) enum Command {
     /// Take away what this installation has left in the kernel and on disk and nobody owns any more, after crashes that
     /// nothing else cleaned up after. Works beside a running Wrenn and without one. Needs root.
     Gc(GcArgs),
+    /// Write the whole installation into one file: database, keys, templates, and what is paused. Works beside a running
+    /// Wrenn; of a sandbox that runs it has the last pause, or nothing, and says so. Needs root.
+    Backup(BackupArgs),
+    /// Make an installation out of such a file, in an empty data directory. Needs root.
+    Restore(RestoreArgs),
     /// Let agents on other machines join this control plane.
     #[command(subcommand)]
     Host(HostCommand),
@@ -176,6 +181,9 @@ pub(crate) enum Command {
     /// Start a VMM inside its jail; the agent runs this.
     #[command(hide = true)]
     Jail,
+    /// Copy a control plane's database as the user whose it is; `wrenn backup` runs this.
+    #[command(hide = true)]
+    CopyDatabase(CopyDatabaseArgs),
 }
 
 impl Command {

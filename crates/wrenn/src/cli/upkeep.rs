@@ -1,5 +1,7 @@
 //! What can be said to look after an installation.
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 #[derive(Debug, Args)]
@@ -10,4 +12,36 @@ pub(crate) struct GcArgs {
     /// List what is kept as well, and why.
     #[arg(long)]
     pub(crate) all: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BackupArgs {
+    /// Where to write it, or - for standard output. Nobody but root may read it: keys and guests' memory are in it.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// The folder of a `wrenn server` on this machine; without it the one of the configuration, or /var/lib/wrenn-server.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RestoreArgs {
+    /// What was backed up, or - for standard input.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// The folder for a `wrenn server`, where the backup has one; without it the one of the configuration, or
+    /// /var/lib/wrenn-server.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state: Option<PathBuf>,
+    /// Make another installation of it, which may live beside the one that was backed up on one machine.
+    #[arg(long)]
+    pub(crate) new_instance: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CopyDatabaseArgs {
+    /// The control plane's folder.
+    pub(crate) folder: PathBuf,
+    /// What the copy is called there.
+    pub(crate) name: PathBuf,
 }

@@ -1,6 +1,7 @@
 //! One module a command.
 
 mod agent;
+pub(crate) mod backup;
 mod bench;
 mod doctor;
 mod down;
@@ -8,6 +9,7 @@ mod gc;
 mod host;
 mod join;
 mod manual;
+mod restore;
 mod sandbox;
 pub(crate) mod server;
 mod signals;
@@ -38,6 +40,8 @@ pub(crate) async fn run(cli: Cli, prepared: Option<server::Prepared>) -> Result<
         },
         Command::Down => down::run(globals).await?,
         Command::Gc(args) => gc::run(globals, &args).await?,
+        Command::Backup(args) => backup::run(globals, &args).await?,
+        Command::Restore(args) => restore::run(globals, &args).await?,
         Command::Host(command) => host::run(globals, command).await?,
         Command::Sandbox(command) => return sandbox::run(globals, command).await,
         Command::Snapshot(command) => return snapshot::run(globals, command).await,
@@ -46,7 +50,9 @@ pub(crate) async fn run(cli: Cli, prepared: Option<server::Prepared>) -> Result<
         Command::Bench(args) => return bench::run(globals, &args).await,
         Command::Completions(args) => manual::completions(&args)?,
         Command::Man(args) => manual::man(&args)?,
-        Command::Jail => unreachable!("main starts the jail before there is a runtime"),
+        Command::Jail | Command::CopyDatabase(_) => {
+            unreachable!("main runs these before there is a runtime")
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -8,6 +8,7 @@
 mod admission;
 mod apart;
 mod apart_tls;
+mod backup;
 mod bad_input;
 mod cli;
 mod destroy;

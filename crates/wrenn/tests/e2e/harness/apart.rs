@@ -113,6 +113,22 @@ impl Apart {
         self.dir.path().join("data")
     }
 
+    /// The control plane's own folder.
+    pub(crate) fn state(&self) -> PathBuf {
+        self.dir.path().join("state")
+    }
+
+    /// Loses all that it had, as with its disk. Nothing of it runs.
+    pub(crate) fn forget(&self) {
+        assert!(self.agent.is_none() && self.server.is_none());
+        let down = server::wrenn(&self.data()).arg("down").output().unwrap();
+        assert!(down.status.success(), "{down:?}");
+        std::fs::remove_dir_all(self.data()).unwrap();
+        std::fs::remove_dir_all(self.state()).unwrap();
+        std::fs::create_dir(self.state()).unwrap();
+        chown(self.state(), Some(USER), Some(USER)).unwrap();
+    }
+
     /// `wrenn` for the agent.
     fn agent_program(&self) -> Command {
         let Some(installed) = &self.installed else {

@@ -48,6 +48,16 @@ impl Server {
         server
     }
 
+    /// An installation whose data directory somebody makes first, serving.
+    pub(crate) fn start_on(make: impl FnOnce(&Path)) -> Self {
+        assert_inside_the_world();
+        let dir = TempDir::with_prefix("wrenn-e2e-").unwrap();
+        let mut server = Self::in_dir(dir);
+        make(&server.data());
+        server.resume();
+        server
+    }
+
     fn in_dir(dir: TempDir) -> Self {
         watch();
         Self {
