@@ -220,5 +220,13 @@ async fn what_is_installed_runs_sandboxes_with_no_more_rights_than_its_unit_leav
     assert_eq!(sandbox.sh("echo $((6*7))").await, "42\n");
     sandbox.pause().await;
     sandbox.resume().await;
+
+    // An upgrade: another file has the program's name, and the agent is started anew.
+    let boot = sandbox.sh("cat /proc/sys/kernel/random/boot_id").await;
+    install(root.path());
+    apart.kill_agent();
+    apart.start_agent();
+    let now = sandbox.sh("cat /proc/sys/kernel/random/boot_id").await;
+    assert_eq!(now, boot);
     assert!(apart.client().delete_sandbox(&sandbox.id).await.unwrap());
 }

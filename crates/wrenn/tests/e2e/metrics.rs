@@ -150,3 +150,26 @@ async fn a_log_has_ids_and_no_secrets() {
     assert!(!log.contains(SECRET), "{log}");
     assert!(!log.contains(server.key().trim()), "{log}");
 }
+
+/// What operators are told to watch is there to be watched.
+#[tokio::test]
+async fn every_metric_of_the_operators_guide_exists() {
+    let server = Server::start();
+    let client = server.client();
+    TestSandbox::create(&client).await.delete().await;
+    client.sandbox("sb-aaaaaaaaaaaaaaaaaaaa").await.unwrap_err();
+    let text = scraped(&server);
+    let guide = include_str!("../../../../docs/operations.md");
+    let is_part = |letter: char| letter.is_ascii_lowercase() || letter == '_';
+    let named: Vec<&str> = guide
+        .split(|letter| !is_part(letter))
+        .filter(|word| word.starts_with("wrenn_agent_") || word.starts_with("wrenn_server_"))
+        // All of a kind.
+        .filter(|word| !word.ends_with('_'))
+        .collect();
+    assert!(named.len() > 12, "{named:?}");
+    for name in named {
+        let told = text.lines().any(|line| line.starts_with(name));
+        assert!(told, "{name}: {text}");
+    }
+}
