@@ -27,4 +27,6 @@ pub use plane::{AgentState, ControlPlane};
 pub use sandboxes::{Created, Deleted, NewSandbox, Paused, Resumed, Sandboxes, StepTime, Wait};
 pub use templates::{Template, Templates};
 pub use wrenn_pki::{JoinAnswer, JoinRequest};
-pub use wrenn_store::{Cursor, Filter, Sandbox, StoreError, copy as copy_database};
+pub use wrenn_store::{
+    Cursor, DatabaseUrl, Filter, InvalidUrl, Sandbox, StoreError, copy as copy_database,
+};

@@ -1,13 +1,12 @@
 //! The control plane as one value: its services, its house-keeping, its end.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wrenn_model::{ErrorKind, Fault};
-use wrenn_store::Store;
+use wrenn_store::{DatabaseUrl, Store};
 
 use crate::agent::{AgentAddress, AgentClient};
 use crate::flight::Flights;
@@ -56,13 +55,13 @@ pub enum AgentState {
 }
 
 impl ControlPlane {
-    /// Opens the database, makes it when there is none, and begins to look after what the agent at the address
+    /// Opens the database, makes its file when it is one and there is none, and begins to look after what the agent at the address
     /// has. The agent need not be there yet.
     ///
     /// # Errors
     /// When the database is not what it should be.
     pub async fn open(
-        database: &Path,
+        database: &DatabaseUrl,
         agent: AgentAddress,
         limits: Limits,
     ) -> Result<Self, OpenError> {
@@ -112,7 +111,7 @@ impl ControlPlane {
     /// Whether the database answers, and how the agent is.
     ///
     /// # Errors
-    /// `db_error` when the database does not answer.
+    /// `unavailable` or `db_error` when the database does not answer.
     pub async fn check(&self) -> Result<AgentState, Fault> {
         self.core
             .store

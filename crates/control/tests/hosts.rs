@@ -11,7 +11,8 @@ use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use wrenn_control::{
-    AgentAddress, AgentState, ControlPlane, JoinRequest, Limits, NewSandbox, OpenError, Wait,
+    AgentAddress, AgentState, ControlPlane, DatabaseUrl, JoinRequest, Limits, NewSandbox,
+    OpenError, Wait,
 };
 use wrenn_model::{ErrorKind, Fault};
 use wrenn_pki::{HostName, Identity, Joining, Token};
@@ -24,7 +25,7 @@ async fn open(folder: &Path, agent: AgentAddress) -> ControlPlane {
         sweep_every: HOUR,
         ..Limits::default()
     };
-    ControlPlane::open(&folder.join("wrenn.db"), agent, limits)
+    ControlPlane::open(&DatabaseUrl::file(folder.join("wrenn.db")), agent, limits)
         .await
         .unwrap()
 }
@@ -221,7 +222,7 @@ async fn what_proves_nothing_is_refused_and_uses_nothing_up() {
 #[tokio::test]
 async fn a_damaged_authority_is_no_reason_for_a_new_one() {
     let folder = tempfile::tempdir().unwrap();
-    let database = folder.path().join("wrenn.db");
+    let database = DatabaseUrl::file(folder.path().join("wrenn.db"));
     let store = wrenn_store::Store::open(&database).await.unwrap();
     let damaged = wrenn_store::StoredAuthority {
         certificate: "nothing".into(),

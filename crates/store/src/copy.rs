@@ -5,7 +5,7 @@ use std::path::Path;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions as _, Connection as _};
 
-use crate::db::{BUSY_TIMEOUT, check_header, inspect, meaning};
+use crate::sqlite::{BUSY_TIMEOUT, check_header, inspect, meaning};
 use crate::{StoreError, wal};
 
 /// Makes `to`, which is not there, a copy of the database `from`, of one moment: what was committed by then is in it, and

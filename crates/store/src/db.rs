@@ -1,80 +1,74 @@
-//! Opening the database: whose it is, whether it is whole, and its tables as this version wants them.
+//! One store over two databases: every query is one text, and is run on whichever of them it is.
 
-use std::io::{ErrorKind, Read as _};
-use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Connection as _, SqliteConnection, SqlitePool};
+use sqlx::migrate::Migrator;
+use sqlx::postgres::PgRow;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{PgPool, Postgres, Row as _, Sqlite, SqlitePool, Transaction};
 
-use crate::{StoreError, wal};
+use crate::url::Place;
+use crate::{DatabaseUrl, StoreError, postgres, sqlite};
 
 /// Every change of the tables there ever was; forward only.
-static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
+pub(crate) static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
 
-/// Marks a database file as ours: "Wren" in ASCII.
-const APPLICATION_ID: i64 = 0x5772_656e;
-/// How long a statement waits for another process's write.
-pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
-const READERS: u32 = 4;
-/// What a database begins with (sqlite.org/fileformat2.html, "The Database Header").
-const HEADER: &[u8; 16] = b"SQLite format 3\0";
-/// The smallest page that a database can have, in bytes.
-const SMALLEST: u64 = 512;
+/// How long an answer of PostgreSQL may take. A machine that lost its power says nothing, and TCP waits for it for minutes.
+const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
 /// The database.
 ///
 /// SQLite has one writer at a time. All writes go through one connection, so that they queue fairly here instead of
-/// polling each other's lock there; reads have connections of their own and never wait for a write.
+/// polling each other's lock there; reads have connections of their own and never wait for a write. PostgreSQL needs
+/// nothing of that: reads and writes share its connections.
 #[derive(Debug, Clone)]
 pub struct Store {
-    pub(crate) readers: SqlitePool,
-    pub(crate) writer: SqlitePool,
+    pub(crate) readers: Pool,
+    pub(crate) writer: Pool,
 }
 
+/// Connections to one of the two databases.
+#[derive(Debug, Clone)]
+pub(crate) enum Pool {
+    Lite(SqlitePool),
+    Pg(PgPool),
+}
+
+/// Does the same on whichever database it is. `$db` is its pool in `$work`, which is a `Result<_, StoreError>`; a `?` or a
+/// `return` in it leaves `$work` alone.
+macro_rules! on {
+    ($pool:expr, $db:ident => $work:expr) => {
+        match $pool {
+            $crate::db::Pool::Lite($db) => $crate::db::at_leisure(async { $work }).await,
+            $crate::db::Pool::Pg($db) => $crate::db::in_time(async { $work }).await,
+        }
+    };
+}
+pub(crate) use on;
+
 impl Store {
-    /// Opens the database in this file, makes it when there is none, and brings its tables up to date.
+    /// Opens the database, makes its file when it is SQLite's and there is none, and brings its tables up to date.
     ///
     /// # Errors
-    /// [`StoreError::Damaged`], [`StoreError::Lost`], [`StoreError::Foreign`] or [`StoreError::Newer`] when the file is not
-    /// what it should be, nothing of it changed then; other errors when it cannot be opened or migrated.
-    pub async fn open(path: &Path) -> Result<Self, StoreError> {
-        let plain = SqliteConnectOptions::new()
-            .filename(path)
-            .busy_timeout(BUSY_TIMEOUT);
-        match std::fs::metadata(path) {
-            // SQLite would take it for a new one.
-            Ok(file) if file.len() < SMALLEST => {
-                let detail = format!("it has {} bytes", file.len());
-                return Err(StoreError::damaged(path, detail));
+    /// [`StoreError::Damaged`], [`StoreError::Lost`], [`StoreError::Foreign`] or [`StoreError::Newer`] when the database is
+    /// not what it should be, nothing of it changed then; other errors when it cannot be opened or migrated.
+    pub async fn open(url: &DatabaseUrl) -> Result<Self, StoreError> {
+        match url.place() {
+            Place::File(path) => {
+                let (readers, writer) = sqlite::open(path).await?;
+                Ok(Self {
+                    readers: Pool::Lite(readers),
+                    writer: Pool::Lite(writer),
+                })
             }
-            Ok(_) => {
-                check_header(path)?;
-                wal::check(path)?;
+            Place::Server(options) => {
+                let pool = postgres::open(options, url).await?;
+                Ok(Self {
+                    readers: Pool::Pg(pool.clone()),
+                    writer: Pool::Pg(pool),
+                })
             }
-            Err(error) if error.kind() == ErrorKind::NotFound => make(path).await?,
-            Err(error) => return Err(sqlx::Error::Io(error).into()),
         }
-        inspect(path, &plain).await?;
-
-        // FULL: in WAL mode NORMAL loses the last commits at a power cut.
-        let options = plain
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .foreign_keys(true);
-        let writer = SqlitePoolOptions::new()
-            .max_connections(1)
-            .connect_with(options.clone())
-            .await
-            .map_err(|error| meaning(path, error))?;
-        migrate(path, &writer).await?;
-        let readers = SqlitePoolOptions::new()
-            .max_connections(READERS)
-            .connect_with(options.read_only(true))
-            .await?;
-        Ok(Self { readers, writer })
     }
 
     /// Whether the database answers.
@@ -82,158 +76,86 @@ impl Store {
     /// # Errors
     /// When it does not.
     pub async fn check(&self) -> Result<(), StoreError> {
-        sqlx::query("SELECT 1").execute(&self.readers).await?;
-        Ok(())
+        on!(&self.readers, db => {
+            sqlx::query("SELECT 1").execute(db).await?;
+            Ok(())
+        })
     }
 
     /// Ends every connection, after what they are doing.
     pub async fn close(&self) {
-        self.readers.close().await;
-        self.writer.close().await;
-    }
-}
-
-/// Refuses what is no database, before SQLite sees it: the log may hold its first page, so that it would be opened, and what
-/// is in the log written into it at the end.
-pub(crate) fn check_header(path: &Path) -> Result<(), StoreError> {
-    let mut header = [0; HEADER.len()];
-    std::fs::File::open(path)
-        .and_then(|mut file| file.read_exact(&mut header))
-        .map_err(sqlx::Error::Io)?;
-    if header == *HEADER {
-        return Ok(());
-    }
-    Err(StoreError::damaged(path, "it is no database"))
-}
-
-/// Makes the database aside and gives it its name when it is whole, so that a file of this name is never half a database:
-/// one that is empty was damaged.
-async fn make(path: &Path) -> Result<(), StoreError> {
-    static MADE: AtomicU64 = AtomicU64::new(0);
-    wal::check_alone(path)?;
-    let number = MADE.fetch_add(1, Ordering::Relaxed);
-    let aside = path.with_extension(format!("new-{}-{number}", std::process::id()));
-    let named = async {
-        let options = SqliteConnectOptions::new()
-            .filename(&aside)
-            .create_if_missing(true)
-            .synchronous(SqliteSynchronous::Full);
-        let pool = SqlitePoolOptions::new()
-            .max_connections(1)
-            .connect_with(options)
-            .await?;
-        migrate(&aside, &pool).await?;
-        pool.close().await;
-        match std::fs::hard_link(&aside, path) {
-            // Another server was faster.
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
-            linked => linked.and_then(|()| sync_folder(path)),
+        for pool in [&self.readers, &self.writer] {
+            match pool {
+                Pool::Lite(pool) => pool.close().await,
+                Pool::Pg(pool) => pool.close().await,
+            }
         }
-        .map_err(|error| StoreError::Sql(sqlx::Error::Io(error)))
-    };
-    let named = named.await.map_err(|error| match error {
-        StoreError::Sql(error) => meaning(path, error),
-        other => other,
-    });
-    // Where it stays, it is in nobody's way.
-    drop(std::fs::remove_file(&aside));
-    named
-}
-
-fn sync_folder(path: &Path) -> std::io::Result<()> {
-    match path.parent() {
-        Some(folder) if folder != Path::new("") => std::fs::File::open(folder)?.sync_all(),
-        _ => Ok(()),
     }
 }
 
-/// Looks at a file without changing it: is it a whole database, and ours or empty?
-pub(crate) async fn inspect(path: &Path, options: &SqliteConnectOptions) -> Result<(), StoreError> {
-    let looked = async {
-        let mut db = SqliteConnection::connect_with(options).await?;
-        let tables: i64 = sqlx::query_scalar("SELECT count(*) FROM sqlite_master")
-            .fetch_one(&mut db)
-            .await?;
-        let id: i64 = sqlx::query_scalar("PRAGMA application_id")
-            .fetch_one(&mut db)
-            .await?;
-        let verdict: String = sqlx::query_scalar("PRAGMA integrity_check(1)")
-            .fetch_one(&mut db)
-            .await?;
-        db.close().await?;
-        Ok((tables, id, verdict))
-    };
-    let (tables, id, verdict) = looked.await.map_err(|error| meaning(path, error))?;
-    if tables > 0 && id != APPLICATION_ID {
-        return Err(StoreError::Foreign {
-            path: path.to_owned(),
-        });
-    }
-    if verdict != "ok" {
-        return Err(StoreError::Damaged {
-            path: path.to_owned(),
-            detail: verdict,
-        });
-    }
-    Ok(())
+/// SQLite's file answers, or says why not.
+pub(crate) async fn at_leisure<T>(
+    work: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    work.await
 }
 
-/// SQLite says SQLITE_CORRUPT (11) or SQLITE_NOTADB (26) of a file that it cannot make sense of; SQLITE_READONLY (8),
-/// SQLITE_FULL (13) or SQLITE_CANTOPEN (14) of one that it cannot write.
-pub(crate) fn meaning(path: &Path, error: sqlx::Error) -> StoreError {
-    let code = error
-        .as_database_error()
-        .and_then(|error| error.code()?.parse::<i64>().ok());
-    match code.map(|code| code & 0xff) {
-        Some(11 | 26) => StoreError::Damaged {
-            path: path.to_owned(),
-            detail: error.to_string(),
-        },
-        Some(8 | 13 | 14) => StoreError::Unwritable {
-            path: path.to_owned(),
-            detail: error.to_string(),
-        },
-        _ => StoreError::Sql(error),
-    }
-}
-
-/// Under a write lock from its start: two servers that start at once migrate one after the other.
-async fn migrate(path: &Path, writer: &SqlitePool) -> Result<(), StoreError> {
-    let refused = |error| meaning(path, error);
-    let mut tx = writer
-        .begin_with("BEGIN IMMEDIATE")
+/// PostgreSQL may be behind a network, which loses what it likes.
+pub(crate) async fn in_time<T>(
+    work: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    tokio::time::timeout(ANSWER_LIMIT, work)
         .await
-        .map_err(refused)?;
-    MIGRATOR
-        .run_direct(None, &mut *tx, false)
-        .await
-        .map_err(|error| match error {
-            MigrateError::VersionMissing(_) => StoreError::Newer {
-                path: path.to_owned(),
-            },
-            MigrateError::Execute(error) => refused(error),
-            other => StoreError::Migrate(other),
-        })?;
-    let id: i64 = sqlx::query_scalar("PRAGMA application_id")
-        .fetch_one(&mut *tx)
-        .await?;
-    // A database that is as it should be is not written: the disk may be full.
-    if id != APPLICATION_ID {
-        // A pragma takes no parameter, and the text of a query is static.
-        sqlx::query("PRAGMA application_id = 1467114862")
-            .execute(&mut *tx)
-            .await
-            .map_err(refused)?;
-    }
-    tx.commit().await.map_err(refused)
+        .unwrap_or(Err(StoreError::Silent))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::APPLICATION_ID;
+/// A transaction that writes. Dropped before its commit, it has not been.
+pub(crate) trait Begin {
+    type Db: sqlx::Database;
 
-    #[test]
-    fn the_pragma_writes_our_id() {
-        assert_eq!(APPLICATION_ID, 1_467_114_862);
+    async fn transaction(&self) -> Result<Transaction<'static, Self::Db>, sqlx::Error>;
+}
+
+impl Begin for SqlitePool {
+    type Db = Sqlite;
+
+    /// With the write lock from its start: one that reads first could not get it any more.
+    async fn transaction(&self) -> Result<Transaction<'static, Sqlite>, sqlx::Error> {
+        self.begin_with("BEGIN IMMEDIATE").await
     }
 }
+
+impl Begin for PgPool {
+    type Db = Postgres;
+
+    async fn transaction(&self) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
+        self.begin().await
+    }
+}
+
+/// A row of either database, in the types that both have.
+pub(crate) trait Columns {
+    fn text(&self, column: &'static str) -> Result<String, sqlx::Error>;
+    fn number(&self, column: &'static str) -> Result<i64, sqlx::Error>;
+    /// `None` for NULL: a time that has not come.
+    fn time(&self, column: &'static str) -> Result<Option<i64>, sqlx::Error>;
+}
+
+macro_rules! columns {
+    ($($row:ty),*) => { $(
+        impl Columns for $row {
+            fn text(&self, column: &'static str) -> Result<String, sqlx::Error> {
+                self.try_get(column)
+            }
+
+            fn number(&self, column: &'static str) -> Result<i64, sqlx::Error> {
+                self.try_get(column)
+            }
+
+            fn time(&self, column: &'static str) -> Result<Option<i64>, sqlx::Error> {
+                self.try_get(column)
+            }
+        }
+    )* };
+}
+columns!(SqliteRow, PgRow);

@@ -1,5 +1,6 @@
 //! What can go wrong with a database.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 /// Why the database did not do what it should.
@@ -37,17 +38,29 @@ pub enum StoreError {
         /// What SQLite said.
         detail: String,
     },
-    /// The file is a database of another program.
-    #[error("{} is a database, but not Wrenn's; name another file", path.display())]
+    /// It is a database of another program.
+    #[error("{database} is a database, but not Wrenn's; name another")]
     Foreign {
-        /// The database file.
-        path: PathBuf,
+        /// The database.
+        database: String,
     },
     /// A later Wrenn has changed the tables.
-    #[error("{} was written by a newer Wrenn; install that version, or restore an older backup", path.display())]
+    #[error(
+        "{database} was written by a newer Wrenn; install that version, or restore an older backup"
+    )]
     Newer {
-        /// The database file.
-        path: PathBuf,
+        /// The database.
+        database: String,
+    },
+    /// The user may not make tables there, or nobody may write.
+    #[error(
+        "{database} lets its tables not be made or changed: {detail}; make Wrenn's user the owner of the database"
+    )]
+    NotAllowed {
+        /// The database.
+        database: String,
+        /// What PostgreSQL said.
+        detail: String,
     },
     /// A row holds something that no Wrenn writes.
     #[error("row {id:?} holds an unknown {what}")]
@@ -57,6 +70,9 @@ pub enum StoreError {
         /// Which column.
         what: &'static str,
     },
+    /// The database did not answer in time. Whether what was asked has been done, nobody knows.
+    #[error("the database says nothing")]
+    Silent,
     /// Any other refusal of the database.
     #[error("the database refused")]
     Sql(#[from] sqlx::Error),
@@ -66,16 +82,38 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether the database refused for want of room on its disk: SQLITE_FULL.
+    /// Whether the database refused for want of room on its disk: SQLITE_FULL, or disk_full.
     #[must_use]
     pub fn is_full(&self) -> bool {
         const FULL: i64 = 13;
-        let Self::Sql(error) = self else {
+        let Some(code) = self.code() else {
             return false;
         };
-        let code = error.as_database_error().and_then(|error| error.code());
-        code.and_then(|code| code.parse::<i64>().ok())
-            .is_some_and(|code| code & 0xff == FULL)
+        code == DISK_FULL || code.parse::<i64>().is_ok_and(|code| code & 0xff == FULL)
+    }
+
+    /// Whether the database cannot be reached or does not answer now, and may again without anything being changed.
+    #[must_use]
+    pub fn is_away(&self) -> bool {
+        match self {
+            Self::Silent => true,
+            Self::Sql(error) => match error {
+                sqlx::Error::Io(_)
+                | sqlx::Error::Tls(_)
+                | sqlx::Error::PoolTimedOut
+                | sqlx::Error::PoolClosed
+                | sqlx::Error::WorkerCrashed => true,
+                _ => self.code().is_some_and(|code| is_away(&code)),
+            },
+            _ => false,
+        }
+    }
+
+    fn code(&self) -> Option<Cow<'_, str>> {
+        let Self::Sql(error) = self else {
+            return None;
+        };
+        error.as_database_error()?.code()
     }
 
     pub(crate) fn damaged(path: &Path, detail: impl Into<String>) -> Self {
@@ -83,5 +121,36 @@ impl StoreError {
             path: path.to_owned(),
             detail: detail.into(),
         }
+    }
+}
+
+/// PostgreSQL's disk_full.
+const DISK_FULL: &str = "53100";
+
+/// Whether this code of PostgreSQL's says that it, or what is before it, has no time for anybody
+/// (postgresql.org/docs/current/errcodes-appendix.html).
+fn is_away(code: &str) -> bool {
+    // A connection that breaks; too many of them, too little memory; it ends, starts, or was told to break off; it is the
+    // copy of another, and takes no writes.
+    let is = |class| code.len() == 5 && code.starts_with(class);
+    is("08") || is("57") || code == "25006" || (is("53") && code != DISK_FULL)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_passes_is_told_from_what_stays() {
+        for code in ["08006", "57P01", "57P03", "57014", "53300", "25006"] {
+            assert!(is_away(code), "{code}");
+        }
+        // Among them codes of SQLite's.
+        for code in ["53100", "42P01", "23505", "5", "8", "13", "53", "2570", ""] {
+            assert!(!is_away(code), "{code}");
+        }
+        assert!(StoreError::Silent.is_away());
+        assert!(StoreError::Sql(sqlx::Error::PoolTimedOut).is_away());
+        assert!(!StoreError::Sql(sqlx::Error::RowNotFound).is_away());
     }
 }

@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-use sqlx::Row as _;
+use sqlx::query;
 
+use crate::db::{Columns, on};
 use crate::{Store, StoreError};
 
 /// The authority of this installation; there is one.
@@ -39,17 +40,13 @@ impl Store {
     /// # Errors
     /// When the database refuses.
     pub async fn authority(&self) -> Result<Option<StoredAuthority>, StoreError> {
-        let row = sqlx::query("SELECT certificate, private_key FROM authorities WHERE id = $1")
-            .bind(OWN)
-            .fetch_optional(&self.readers)
-            .await?;
-        row.map(|row| {
-            Ok(StoredAuthority {
-                certificate: row.try_get("certificate")?,
-                private_key: row.try_get("private_key")?,
-            })
+        on!(&self.readers, db => {
+            let row = query("SELECT certificate, private_key FROM authorities WHERE id = $1")
+                .bind(OWN)
+                .fetch_optional(db)
+                .await?;
+            row.as_ref().map(read_authority).transpose()
         })
-        .transpose()
     }
 
     /// Keeps this authority, unless there is one already; that one is left as it is, and [`Store::authority`] answers with it.
@@ -61,17 +58,19 @@ impl Store {
         authority: &StoredAuthority,
         created_at_ms: i64,
     ) -> Result<(), StoreError> {
-        sqlx::query(
-            "INSERT INTO authorities (id, certificate, private_key, created_at) VALUES ($1, $2, $3, $4) \
-             ON CONFLICT (id) DO NOTHING",
-        )
-        .bind(OWN)
-        .bind(&authority.certificate)
-        .bind(&authority.private_key)
-        .bind(created_at_ms)
-        .execute(&self.writer)
-        .await?;
-        Ok(())
+        on!(&self.writer, db => {
+            query(
+                "INSERT INTO authorities (id, certificate, private_key, created_at) VALUES ($1, $2, $3, $4) \
+                 ON CONFLICT (id) DO NOTHING",
+            )
+            .bind(OWN)
+            .bind(&authority.certificate)
+            .bind(&authority.private_key)
+            .bind(created_at_ms)
+            .execute(db)
+            .await?;
+            Ok(())
+        })
     }
 
     /// Writes a new invitation.
@@ -79,17 +78,19 @@ impl Store {
     /// # Errors
     /// When the database refuses, or there is one of this id.
     pub async fn insert_invitation(&self, invitation: &Invitation) -> Result<(), StoreError> {
-        sqlx::query(
-            "INSERT INTO host_invitations (id, secret, created_at, expires_at, used_at) VALUES ($1, $2, $3, $4, $5)",
-        )
-        .bind(&invitation.id)
-        .bind(&invitation.secret)
-        .bind(invitation.created_at_ms)
-        .bind(invitation.expires_at_ms)
-        .bind(invitation.used_at_ms)
-        .execute(&self.writer)
-        .await?;
-        Ok(())
+        on!(&self.writer, db => {
+            query(
+                "INSERT INTO host_invitations (id, secret, created_at, expires_at, used_at) VALUES ($1, $2, $3, $4, $5)",
+            )
+            .bind(&invitation.id)
+            .bind(&invitation.secret)
+            .bind(invitation.created_at_ms)
+            .bind(invitation.expires_at_ms)
+            .bind(invitation.used_at_ms)
+            .execute(db)
+            .await?;
+            Ok(())
+        })
     }
 
     /// The invitation of this id.
@@ -97,20 +98,13 @@ impl Store {
     /// # Errors
     /// When the database refuses.
     pub async fn invitation(&self, id: &str) -> Result<Option<Invitation>, StoreError> {
-        let row = sqlx::query("SELECT * FROM host_invitations WHERE id = $1")
-            .bind(id)
-            .fetch_optional(&self.readers)
-            .await?;
-        row.map(|row| {
-            Ok(Invitation {
-                id: row.try_get("id")?,
-                secret: row.try_get("secret")?,
-                created_at_ms: row.try_get("created_at")?,
-                expires_at_ms: row.try_get("expires_at")?,
-                used_at_ms: row.try_get("used_at")?,
-            })
+        on!(&self.readers, db => {
+            let row = query("SELECT id, secret, created_at, expires_at, used_at FROM host_invitations WHERE id = $1")
+                .bind(id)
+                .fetch_optional(db)
+                .await?;
+            row.as_ref().map(read_invitation).transpose()
         })
-        .transpose()
     }
 
     /// Uses an invitation up. `true` once for each, whoever asks at the same time; `false` also when it has expired by then.
@@ -118,14 +112,16 @@ impl Store {
     /// # Errors
     /// When the database refuses.
     pub async fn use_invitation(&self, id: &str, now_ms: i64) -> Result<bool, StoreError> {
-        let used = sqlx::query(
-            "UPDATE host_invitations SET used_at = $2 WHERE id = $1 AND used_at IS NULL AND expires_at > $2",
-        )
-        .bind(id)
-        .bind(now_ms)
-        .execute(&self.writer)
-        .await?;
-        Ok(used.rows_affected() == 1)
+        on!(&self.writer, db => {
+            let used = query(
+                "UPDATE host_invitations SET used_at = $2 WHERE id = $1 AND used_at IS NULL AND expires_at > $2",
+            )
+            .bind(id)
+            .bind(now_ms)
+            .execute(db)
+            .await?;
+            Ok(used.rows_affected() == 1)
+        })
     }
 
     /// Forgets the invitations, used or not, that expired before this time. Answers how many.
@@ -133,12 +129,31 @@ impl Store {
     /// # Errors
     /// When the database refuses.
     pub async fn forget_invitations(&self, before_ms: i64) -> Result<u64, StoreError> {
-        let removed = sqlx::query("DELETE FROM host_invitations WHERE expires_at < $1")
-            .bind(before_ms)
-            .execute(&self.writer)
-            .await?;
-        Ok(removed.rows_affected())
+        on!(&self.writer, db => {
+            let removed = query("DELETE FROM host_invitations WHERE expires_at < $1")
+                .bind(before_ms)
+                .execute(db)
+                .await?;
+            Ok(removed.rows_affected())
+        })
     }
+}
+
+fn read_authority(row: &impl Columns) -> Result<StoredAuthority, StoreError> {
+    Ok(StoredAuthority {
+        certificate: row.text("certificate")?,
+        private_key: row.text("private_key")?,
+    })
+}
+
+fn read_invitation(row: &impl Columns) -> Result<Invitation, StoreError> {
+    Ok(Invitation {
+        id: row.text("id")?,
+        secret: row.text("secret")?,
+        created_at_ms: row.number("created_at")?,
+        expires_at_ms: row.number("expires_at")?,
+        used_at_ms: row.time("used_at")?,
+    })
 }
 
 impl fmt::Debug for StoredAuthority {

@@ -1,6 +1,6 @@
-//! What the control plane knows, in SQL.
+//! What the control plane knows, in SQL: in a file of SQLite's, or in PostgreSQL.
 //!
-//! One text per query, in words that every database of ours understands: TEXT, BIGINT, JSON as TEXT, `$1`. Writes are
+//! One text per query, in words that both databases understand: TEXT, BIGINT, JSON as TEXT, `$1`. Writes are
 //! few and small, each durable when its call returns. Whoever changes a sandbox names the version it has read, so that
 //! two writers never overwrite each other ([`Store::update`]).
 
@@ -10,7 +10,10 @@ mod error;
 mod host;
 mod key;
 mod list;
+mod postgres;
 mod sandbox;
+mod sqlite;
+mod url;
 mod wal;
 
 pub use copy::copy;
@@ -19,3 +22,4 @@ pub use error::StoreError;
 pub use host::{Invitation, StoredAuthority};
 pub use list::{Cursor, Filter};
 pub use sandbox::Sandbox;
+pub use url::{DatabaseUrl, InvalidUrl};

@@ -1,9 +1,10 @@
 //! Finding sandboxes.
 
-use sqlx::{QueryBuilder, Sqlite};
+use sqlx::{Database, Encode, QueryBuilder, Type, query};
 use wrenn_model::{SandboxId, Status, TemplateName};
 
-use crate::sandbox::read;
+use crate::db::on;
+use crate::sandbox::{read, sandboxes};
 use crate::{Sandbox, Store, StoreError};
 
 /// Which sandboxes to list. Everything that is set has to hold.
@@ -36,38 +37,10 @@ impl Store {
     /// # Errors
     /// When the database refuses, or a row makes no sense.
     pub async fn list(&self, filter: &Filter) -> Result<Vec<Sandbox>, StoreError> {
-        let mut query = QueryBuilder::<Sqlite>::new("SELECT * FROM sandboxes WHERE 1 = 1");
-        if let Some(status) = filter.status {
-            query.push(" AND status = ").push_bind(status.as_str());
-        }
-        if let Some(template) = &filter.template {
-            query.push(" AND template = ").push_bind(template.as_str());
-        }
-        for (key, value) in &filter.metadata {
-            query.push(" AND EXISTS (SELECT 1 FROM sandbox_metadata m WHERE m.sandbox_id = sandboxes.id AND m.key = ");
-            query
-                .push_bind(key)
-                .push(" AND m.value = ")
-                .push_bind(value)
-                .push(")");
-        }
-        if let Some(cursor) = &filter.after {
-            query
-                .push(" AND (created_at, id) < (")
-                .push_bind(cursor.created_at_ms);
-            query.push(", ").push_bind(cursor.id.as_str()).push(")");
-        }
-        query.push(" ORDER BY created_at DESC, id DESC");
-        if let Some(limit) = filter.limit {
-            query.push(" LIMIT ").push_bind(i64::from(limit));
-        }
-        query
-            .build()
-            .fetch_all(&self.readers)
-            .await?
-            .iter()
-            .map(read)
-            .collect()
+        on!(&self.readers, db => {
+            let rows = filtered(filter).build().fetch_all(db).await?;
+            rows.iter().map(read).collect()
+        })
     }
 
     /// Every sandbox that is not stopped: what the reconciler looks at.
@@ -75,14 +48,47 @@ impl Store {
     /// # Errors
     /// When the database refuses, or a row makes no sense.
     pub async fn unstopped(&self) -> Result<Vec<Sandbox>, StoreError> {
-        // By name of what is wanted, so that the index on status is used.
-        sqlx::query(
-            "SELECT * FROM sandboxes WHERE status IN ('pending', 'running', 'paused', 'error')",
-        )
-        .fetch_all(&self.readers)
-        .await?
-        .iter()
-        .map(read)
-        .collect()
+        on!(&self.readers, db => {
+            // By name of what is wanted, so that the index on status is used.
+            let rows = query(sandboxes!("WHERE status IN ('pending', 'running', 'paused', 'error')"))
+                .fetch_all(db)
+                .await?;
+            rows.iter().map(read).collect()
+        })
     }
+}
+
+/// The query that the filter stands for.
+fn filtered<DB: Database>(filter: &Filter) -> QueryBuilder<DB>
+where
+    DB::Arguments: Default,
+    i64: for<'q> Encode<'q, DB> + Type<DB>,
+    for<'q> &'q str: Encode<'q, DB> + Type<DB>,
+{
+    let mut query = QueryBuilder::new(sandboxes!("WHERE 1 = 1"));
+    if let Some(status) = filter.status {
+        query.push(" AND status = ").push_bind(status.as_str());
+    }
+    if let Some(template) = &filter.template {
+        query.push(" AND template = ").push_bind(template.as_str());
+    }
+    for (key, value) in &filter.metadata {
+        query.push(" AND EXISTS (SELECT 1 FROM sandbox_metadata m WHERE m.sandbox_id = sandboxes.id AND m.key = ");
+        query
+            .push_bind(key.as_str())
+            .push(" AND m.value = ")
+            .push_bind(value.as_str())
+            .push(")");
+    }
+    if let Some(cursor) = &filter.after {
+        query
+            .push(" AND (created_at, id) < (")
+            .push_bind(cursor.created_at_ms);
+        query.push(", ").push_bind(cursor.id.as_str()).push(")");
+    }
+    query.push(" ORDER BY created_at DESC, id DESC");
+    if let Some(limit) = filter.limit {
+        query.push(" LIMIT ").push_bind(i64::from(limit));
+    }
+    query
 }

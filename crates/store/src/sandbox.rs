@@ -2,11 +2,25 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::Row as _;
-use sqlx::sqlite::SqliteRow;
+use sqlx::query;
 use wrenn_model::{MiB, NetworkPolicy, OnTimeout, SandboxId, Status, TemplateName, Transition};
 
+use crate::db::{Begin as _, Columns, on};
 use crate::{Store, StoreError};
+
+/// The text that finds sandboxes, with these words about which. The columns have names, so that a server goes on beside a
+/// newer one that has added a column: PostgreSQL refuses a prepared query whose columns have changed.
+macro_rules! sandboxes {
+    ($which:literal) => {
+        concat!(
+            "SELECT id, owner_id, template, vcpus, memory_mb, timeout_sec, hostname, metadata, status, transition, \
+             status_reason, guest_ip, host_ip, isolation, vmm, created_at, started_at, last_active_at, last_updated, \
+             version, on_timeout, auto_resume, paused_at, lost_since, network FROM sandboxes ",
+            $which
+        )
+    };
+}
+pub(crate) use sandboxes;
 
 /// What is known of a sandbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,57 +84,57 @@ impl Store {
     /// # Errors
     /// When the database refuses.
     pub async fn insert(&self, row: &Sandbox) -> Result<bool, StoreError> {
-        let mut tx = self.writer.begin_with("BEGIN IMMEDIATE").await?;
-        let inserted = sqlx::query(
-            "INSERT INTO sandboxes (id, owner_id, template, vcpus, memory_mb, timeout_sec, hostname, metadata, status, \
-             transition, status_reason, guest_ip, host_ip, isolation, vmm, created_at, started_at, last_active_at, \
-             last_updated, version, on_timeout, auto_resume, paused_at, lost_since, network) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, \
-             $22, $23, $24, $25) \
-             ON CONFLICT (id) DO NOTHING",
-        )
-        .bind(row.id.as_str())
-        .bind(&row.owner_id)
-        .bind(row.template.as_str())
-        .bind(i64::from(row.vcpus))
-        .bind(i64::from(row.memory.0))
-        .bind(i64::from(row.timeout_sec))
-        .bind(&row.hostname)
-        .bind(metadata_text(&row.metadata))
-        .bind(row.status.as_str())
-        .bind(row.transition.map_or("", Transition::as_str))
-        .bind(&row.status_reason)
-        .bind(&row.guest_ip)
-        .bind(&row.host_ip)
-        .bind(&row.isolation)
-        .bind(&row.vmm)
-        .bind(row.created_at_ms)
-        .bind(row.started_at_ms)
-        .bind(row.last_active_at_ms)
-        .bind(row.last_updated_ms)
-        .bind(row.version)
-        .bind(row.on_timeout.as_str())
-        .bind(i64::from(row.auto_resume))
-        .bind(row.paused_at_ms)
-        .bind(row.lost_since_ms)
-        .bind(network_text(&row.network))
-        .execute(&mut *tx)
-        .await?;
-        if inserted.rows_affected() == 0 {
-            return Ok(false);
-        }
-        for (key, value) in &row.metadata {
-            sqlx::query(
-                "INSERT INTO sandbox_metadata (sandbox_id, key, value) VALUES ($1, $2, $3)",
+        on!(&self.writer, db => {
+            let mut tx = db.transaction().await?;
+            let inserted = query(
+                "INSERT INTO sandboxes (id, owner_id, template, vcpus, memory_mb, timeout_sec, hostname, metadata, status, \
+                 transition, status_reason, guest_ip, host_ip, isolation, vmm, created_at, started_at, last_active_at, \
+                 last_updated, version, on_timeout, auto_resume, paused_at, lost_since, network) \
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, \
+                 $22, $23, $24, $25) \
+                 ON CONFLICT (id) DO NOTHING",
             )
             .bind(row.id.as_str())
-            .bind(key)
-            .bind(value)
+            .bind(&row.owner_id)
+            .bind(row.template.as_str())
+            .bind(i64::from(row.vcpus))
+            .bind(i64::from(row.memory.0))
+            .bind(i64::from(row.timeout_sec))
+            .bind(&row.hostname)
+            .bind(metadata_text(&row.metadata))
+            .bind(row.status.as_str())
+            .bind(row.transition.map_or("", Transition::as_str))
+            .bind(&row.status_reason)
+            .bind(&row.guest_ip)
+            .bind(&row.host_ip)
+            .bind(&row.isolation)
+            .bind(&row.vmm)
+            .bind(row.created_at_ms)
+            .bind(row.started_at_ms)
+            .bind(row.last_active_at_ms)
+            .bind(row.last_updated_ms)
+            .bind(row.version)
+            .bind(row.on_timeout.as_str())
+            .bind(i64::from(row.auto_resume))
+            .bind(row.paused_at_ms)
+            .bind(row.lost_since_ms)
+            .bind(network_text(&row.network))
             .execute(&mut *tx)
             .await?;
-        }
-        tx.commit().await?;
-        Ok(true)
+            if inserted.rows_affected() == 0 {
+                return Ok(false);
+            }
+            for (key, value) in &row.metadata {
+                query("INSERT INTO sandbox_metadata (sandbox_id, key, value) VALUES ($1, $2, $3)")
+                    .bind(row.id.as_str())
+                    .bind(key)
+                    .bind(value)
+                    .execute(&mut *tx)
+                    .await?;
+            }
+            tx.commit().await?;
+            Ok(true)
+        })
     }
 
     /// The sandbox with this id.
@@ -128,11 +142,13 @@ impl Store {
     /// # Errors
     /// When the database refuses, or the row makes no sense.
     pub async fn get(&self, id: &SandboxId) -> Result<Option<Sandbox>, StoreError> {
-        let row = sqlx::query("SELECT * FROM sandboxes WHERE id = $1")
-            .bind(id.as_str())
-            .fetch_optional(&self.readers)
-            .await?;
-        row.as_ref().map(read).transpose()
+        on!(&self.readers, db => {
+            let row = query(sandboxes!("WHERE id = $1"))
+                .bind(id.as_str())
+                .fetch_optional(db)
+                .await?;
+            row.as_ref().map(read).transpose()
+        })
     }
 
     /// Writes what has changed, unless somebody else has written since `row` was read: then it is `false`, and
@@ -141,29 +157,31 @@ impl Store {
     /// # Errors
     /// When the database refuses.
     pub async fn update(&self, row: &mut Sandbox) -> Result<bool, StoreError> {
-        let updated = sqlx::query(
-            "UPDATE sandboxes SET status = $3, transition = $4, status_reason = $5, guest_ip = $6, host_ip = $7, \
-             isolation = $8, vmm = $9, started_at = $10, last_active_at = $11, last_updated = $12, paused_at = $13, \
-             lost_since = $14, network = $15, version = version + 1 WHERE id = $1 AND version = $2",
-        )
-        .bind(row.id.as_str())
-        .bind(row.version)
-        .bind(row.status.as_str())
-        .bind(row.transition.map_or("", Transition::as_str))
-        .bind(&row.status_reason)
-        .bind(&row.guest_ip)
-        .bind(&row.host_ip)
-        .bind(&row.isolation)
-        .bind(&row.vmm)
-        .bind(row.started_at_ms)
-        .bind(row.last_active_at_ms)
-        .bind(row.last_updated_ms)
-        .bind(row.paused_at_ms)
-        .bind(row.lost_since_ms)
-        .bind(network_text(&row.network))
-        .execute(&self.writer)
-        .await?;
-        let done = updated.rows_affected() == 1;
+        let done = on!(&self.writer, db => {
+            let updated = query(
+                "UPDATE sandboxes SET status = $3, transition = $4, status_reason = $5, guest_ip = $6, host_ip = $7, \
+                 isolation = $8, vmm = $9, started_at = $10, last_active_at = $11, last_updated = $12, paused_at = $13, \
+                 lost_since = $14, network = $15, version = version + 1 WHERE id = $1 AND version = $2",
+            )
+            .bind(row.id.as_str())
+            .bind(row.version)
+            .bind(row.status.as_str())
+            .bind(row.transition.map_or("", Transition::as_str))
+            .bind(&row.status_reason)
+            .bind(&row.guest_ip)
+            .bind(&row.host_ip)
+            .bind(&row.isolation)
+            .bind(&row.vmm)
+            .bind(row.started_at_ms)
+            .bind(row.last_active_at_ms)
+            .bind(row.last_updated_ms)
+            .bind(row.paused_at_ms)
+            .bind(row.lost_since_ms)
+            .bind(network_text(&row.network))
+            .execute(db)
+            .await?;
+            Ok(updated.rows_affected() == 1)
+        })?;
         row.version += i64::from(done);
         Ok(done)
     }
@@ -173,12 +191,14 @@ impl Store {
     /// # Errors
     /// When the database refuses.
     pub async fn remove(&self, row: &Sandbox) -> Result<bool, StoreError> {
-        let removed = sqlx::query("DELETE FROM sandboxes WHERE id = $1 AND version = $2")
-            .bind(row.id.as_str())
-            .bind(row.version)
-            .execute(&self.writer)
-            .await?;
-        Ok(removed.rows_affected() == 1)
+        on!(&self.writer, db => {
+            let removed = query("DELETE FROM sandboxes WHERE id = $1 AND version = $2")
+                .bind(row.id.as_str())
+                .bind(row.version)
+                .execute(db)
+                .await?;
+            Ok(removed.rows_affected() == 1)
+        })
     }
 
     /// Forgets the sandboxes that stopped before this time. Answers how many.
@@ -186,12 +206,13 @@ impl Store {
     /// # Errors
     /// When the database refuses.
     pub async fn forget_stopped(&self, before_ms: i64) -> Result<u64, StoreError> {
-        let removed =
-            sqlx::query("DELETE FROM sandboxes WHERE status = 'stopped' AND last_updated < $1")
+        on!(&self.writer, db => {
+            let removed = query("DELETE FROM sandboxes WHERE status = 'stopped' AND last_updated < $1")
                 .bind(before_ms)
-                .execute(&self.writer)
+                .execute(db)
                 .await?;
-        Ok(removed.rows_affected())
+            Ok(removed.rows_affected())
+        })
     }
 }
 
@@ -206,48 +227,48 @@ fn network_text(network: &NetworkPolicy) -> String {
 }
 
 /// A row as the type that has no room for nonsense.
-pub(crate) fn read(row: &SqliteRow) -> Result<Sandbox, StoreError> {
-    let id: String = row.try_get("id")?;
+pub(crate) fn read(row: &impl Columns) -> Result<Sandbox, StoreError> {
+    let id = row.text("id")?;
     let broken = |what| StoreError::Row {
         id: id.clone(),
         what,
     };
     let number = |column: &'static str| -> Result<u32, StoreError> {
-        u32::try_from(row.try_get::<i64, _>(column)?).map_err(|_| broken(column))
+        u32::try_from(row.number(column)?).map_err(|_| broken(column))
     };
-    let transition: String = row.try_get("transition")?;
+    let transition = row.text("transition")?;
     Ok(Sandbox {
-        owner_id: row.try_get("owner_id")?,
+        owner_id: row.text("owner_id")?,
         template: row
-            .try_get::<String, _>("template")?
+            .text("template")?
             .parse()
             .map_err(|_| broken("template"))?,
         vcpus: number("vcpus")?,
         memory: MiB(number("memory_mb")?),
         timeout_sec: number("timeout_sec")?,
-        on_timeout: OnTimeout::from_name(row.try_get("on_timeout")?)
+        on_timeout: OnTimeout::from_name(&row.text("on_timeout")?)
             .ok_or_else(|| broken("on_timeout"))?,
-        auto_resume: row.try_get::<i64, _>("auto_resume")? != 0,
-        hostname: row.try_get("hostname")?,
-        network: serde_json::from_str(row.try_get("network")?).map_err(|_| broken("network"))?,
-        metadata: serde_json::from_str(row.try_get("metadata")?).map_err(|_| broken("metadata"))?,
-        status: Status::from_name(row.try_get("status")?).ok_or_else(|| broken("status"))?,
+        auto_resume: row.number("auto_resume")? != 0,
+        hostname: row.text("hostname")?,
+        network: serde_json::from_str(&row.text("network")?).map_err(|_| broken("network"))?,
+        metadata: serde_json::from_str(&row.text("metadata")?).map_err(|_| broken("metadata"))?,
+        status: Status::from_name(&row.text("status")?).ok_or_else(|| broken("status"))?,
         transition: match transition.as_str() {
             "" => None,
             name => Some(Transition::from_name(name).ok_or_else(|| broken("transition"))?),
         },
-        status_reason: row.try_get("status_reason")?,
-        guest_ip: row.try_get("guest_ip")?,
-        host_ip: row.try_get("host_ip")?,
-        isolation: row.try_get("isolation")?,
-        vmm: row.try_get("vmm")?,
-        created_at_ms: row.try_get("created_at")?,
-        started_at_ms: row.try_get("started_at")?,
-        last_active_at_ms: row.try_get("last_active_at")?,
-        paused_at_ms: row.try_get("paused_at")?,
-        lost_since_ms: row.try_get("lost_since")?,
-        last_updated_ms: row.try_get("last_updated")?,
-        version: row.try_get("version")?,
+        status_reason: row.text("status_reason")?,
+        guest_ip: row.text("guest_ip")?,
+        host_ip: row.text("host_ip")?,
+        isolation: row.text("isolation")?,
+        vmm: row.text("vmm")?,
+        created_at_ms: row.number("created_at")?,
+        started_at_ms: row.time("started_at")?,
+        last_active_at_ms: row.time("last_active_at")?,
+        paused_at_ms: row.time("paused_at")?,
+        lost_since_ms: row.time("lost_since")?,
+        last_updated_ms: row.number("last_updated")?,
+        version: row.number("version")?,
         id: id.parse().map_err(|_| broken("id"))?,
     })
 }

@@ -4,7 +4,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use wrenn_store::{Store, StoreError, copy};
+use wrenn_store::{DatabaseUrl, Store, StoreError, copy};
 
 /// The keys that a database has of those that were written one after the other.
 async fn keys(store: &Store) -> u32 {
@@ -31,7 +31,7 @@ async fn keys(store: &Store) -> u32 {
 async fn a_copy_is_of_one_moment_whatever_is_written_meanwhile() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("wrenn.db");
-    let store = Store::open(&path).await.unwrap();
+    let store = Store::open(&DatabaseUrl::file(&path)).await.unwrap();
     let written = AtomicU32::new(0);
     let write = async {
         for number in 0..300 {
@@ -47,7 +47,7 @@ async fn a_copy_is_of_one_moment_whatever_is_written_meanwhile() {
             let before = written.load(Ordering::SeqCst);
             copy(&path, &to).await.unwrap();
             assert!(!to.with_extension("db-wal").exists());
-            let copied = Store::open(&to).await.unwrap();
+            let copied = Store::open(&DatabaseUrl::file(&to)).await.unwrap();
             let has = keys(&copied).await;
             assert!(has >= before.max(last), "{has} of {before}");
             last = has;
@@ -70,7 +70,7 @@ async fn what_is_no_whole_database_is_not_copied() {
     assert!(!path.exists() && !to.exists());
 
     // Nor is one written over that is there.
-    Store::open(&path).await.unwrap().close().await;
+    Store::open(&DatabaseUrl::file(&path)).await.unwrap().close().await;
     std::fs::write(&to, "kept").unwrap();
     copy(&path, &to).await.unwrap_err();
     assert_eq!(std::fs::read_to_string(&to).unwrap(), "kept");

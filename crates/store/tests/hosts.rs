@@ -4,10 +4,12 @@
 
 use std::path::Path;
 
-use wrenn_store::{Invitation, Store, StoredAuthority};
+use wrenn_store::{DatabaseUrl, Invitation, Store, StoredAuthority};
 
 async fn open(folder: &Path) -> Store {
-    Store::open(&folder.join("wrenn.db")).await.unwrap()
+    Store::open(&DatabaseUrl::file(folder.join("wrenn.db")))
+        .await
+        .unwrap()
 }
 
 fn authority(text: &str) -> StoredAuthority {

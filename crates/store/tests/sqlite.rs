@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use wrenn_model::{MiB, NetworkPolicy, OnTimeout, SandboxId, Status, Transition};
-use wrenn_store::{Cursor, Filter, Sandbox, Store, StoreError};
+use wrenn_store::{Cursor, DatabaseUrl, Filter, Sandbox, Store, StoreError};
 
 fn sandbox(created_at_ms: i64, metadata: &[(&str, &str)]) -> Sandbox {
     Sandbox {
@@ -45,7 +45,9 @@ fn sandbox(created_at_ms: i64, metadata: &[(&str, &str)]) -> Sandbox {
 }
 
 async fn open(folder: &Path) -> Store {
-    Store::open(&folder.join("wrenn.db")).await.unwrap()
+    Store::open(&DatabaseUrl::file(folder.join("wrenn.db")))
+        .await
+        .unwrap()
 }
 
 #[tokio::test]
@@ -240,7 +242,7 @@ async fn two_servers_may_start_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let opening = (0..6).map(|_| {
         let path = folder.path().join("wrenn.db");
-        tokio::spawn(async move { Store::open(&path).await.map(|_| ()) })
+        tokio::spawn(async move { Store::open(&DatabaseUrl::file(&path)).await.map(|_| ()) })
     });
     for opened in opening.collect::<Vec<_>>() {
         opened.await.unwrap().unwrap();
@@ -255,7 +257,7 @@ async fn a_file_that_is_no_database_of_ours_is_named_and_left_alone() {
     let bytes = b"this is no database".repeat(400);
     std::fs::write(&noise, &bytes).unwrap();
     assert!(matches!(
-        Store::open(&noise).await,
+        Store::open(&DatabaseUrl::file(&noise)).await,
         Err(StoreError::Damaged { .. })
     ));
     assert_eq!(std::fs::read(&noise).unwrap(), bytes);
@@ -272,7 +274,7 @@ async fn a_file_that_is_no_database_of_ours_is_named_and_left_alone() {
     pool.close().await;
     let before = std::fs::read(&foreign).unwrap();
     assert!(matches!(
-        Store::open(&foreign).await,
+        Store::open(&DatabaseUrl::file(&foreign)).await,
         Err(StoreError::Foreign { .. })
     ));
     assert_eq!(std::fs::read(&foreign).unwrap(), before);
@@ -298,7 +300,7 @@ async fn a_broken_page_and_a_newer_version_are_told_apart() {
         .unwrap();
     pool.close().await;
     assert!(matches!(
-        Store::open(&path).await,
+        Store::open(&DatabaseUrl::file(&path)).await,
         Err(StoreError::Newer { .. })
     ));
 
@@ -307,7 +309,7 @@ async fn a_broken_page_and_a_newer_version_are_told_apart() {
     broken[middle..middle + 4096].fill(0xa5);
     std::fs::write(&path, broken).unwrap();
     assert!(matches!(
-        Store::open(&path).await,
+        Store::open(&DatabaseUrl::file(&path)).await,
         Err(StoreError::Damaged { .. })
     ));
 }
@@ -357,7 +359,9 @@ async fn each_kind_of_damage_is_refused_and_begins_nothing_new() {
         let wal = folder.path().join("wrenn.db-wal");
         damage(&database, &wal);
         let before = (std::fs::read(&database).ok(), std::fs::read(&wal).unwrap());
-        let refused = Store::open(&database).await.unwrap_err();
+        let refused = Store::open(&DatabaseUrl::file(&database))
+            .await
+            .unwrap_err();
         assert!(
             matches!(
                 refused,
@@ -387,7 +391,10 @@ async fn a_cut_or_overwritten_database_is_refused() {
     for length in [1, 99, 4096, bytes.len() / 2] {
         std::fs::write(&path, &bytes[..length]).unwrap();
         assert!(
-            matches!(Store::open(&path).await, Err(StoreError::Damaged { .. })),
+            matches!(
+                Store::open(&DatabaseUrl::file(&path)).await,
+                Err(StoreError::Damaged { .. })
+            ),
             "{length} of {} bytes",
             bytes.len()
         );
@@ -396,7 +403,7 @@ async fn a_cut_or_overwritten_database_is_refused() {
     garbage[..100].fill(0xa5);
     std::fs::write(&path, garbage).unwrap();
     assert!(matches!(
-        Store::open(&path).await,
+        Store::open(&DatabaseUrl::file(&path)).await,
         Err(StoreError::Damaged { .. })
     ));
 }

@@ -299,12 +299,14 @@ pub fn spawn_service(
     program: &Path,
     name: &str,
     args: impl IntoIterator<Item = impl AsRef<OsStr>>,
+    vars: impl IntoIterator<Item = (impl AsRef<OsStr>, impl AsRef<OsStr>)>,
     stdin: OwnedFd,
 ) -> io::Result<Child> {
     Command::new(program)
         .arg0(name)
         .args(args)
         .env_clear()
+        .envs(vars)
         .current_dir("/")
         .stdin(Stdio::from(stdin))
         .stdout(Stdio::piped())

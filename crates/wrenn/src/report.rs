@@ -120,7 +120,8 @@ fn causes(error: &anyhow::Error) -> Vec<String> {
     causes
 }
 
-fn remedy(error: &anyhow::Error) -> Option<String> {
+/// What the reader can do about it.
+pub(crate) fn remedy(error: &anyhow::Error) -> Option<String> {
     let told = error.chain().find_map(|cause| {
         if let Some(advised) = cause.downcast_ref::<Advised>() {
             return Some(advised.remedy.clone());

@@ -41,7 +41,14 @@ pub(crate) fn store_fault(error: &StoreError) -> Fault {
         return Fault::new(
             ErrorKind::HostFull,
             "the disk that the database is on is full",
-            "free space on the server's disk",
+            "free space on the database's disk",
+        );
+    }
+    if error.is_away() {
+        return Fault::new(
+            ErrorKind::Unavailable,
+            "the database is away",
+            "ask again shortly; sandboxes go on meanwhile",
         );
     }
     Fault::new(

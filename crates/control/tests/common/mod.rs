@@ -6,7 +6,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use wrenn_control::{AgentAddress, Command, ControlPlane, Limits, NewSandbox, Sandbox, Wait};
+use wrenn_control::{
+    AgentAddress, Command, ControlPlane, DatabaseUrl, Limits, NewSandbox, Sandbox, Wait,
+};
 use wrenn_model::SandboxId;
 use wrenn_testkit::agent::FakeAgent;
 
@@ -70,7 +72,7 @@ pub(crate) async fn open(folder: &tempfile::TempDir) -> ControlPlane {
         ..Limits::default()
     };
     ControlPlane::open(
-        &folder.path().join("wrenn.db"),
+        &DatabaseUrl::file(folder.path().join("wrenn.db")),
         AgentAddress::Unix(folder.path().join("agent.sock")),
         limits,
     )

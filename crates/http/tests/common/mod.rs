@@ -15,7 +15,7 @@ use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use wrenn_control::{AgentAddress, ApiKey, ControlPlane, Limits};
+use wrenn_control::{AgentAddress, ApiKey, ControlPlane, DatabaseUrl, Limits};
 use wrenn_testkit::agent::FakeAgent;
 
 pub(crate) struct Bench {
@@ -44,7 +44,7 @@ impl Bench {
             ..Limits::default()
         };
         let control = ControlPlane::open(
-            &folder.path().join("wrenn.db"),
+            &DatabaseUrl::file(folder.path().join("wrenn.db")),
             AgentAddress::Unix(socket),
             limits,
         )

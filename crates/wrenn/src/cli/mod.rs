@@ -17,7 +17,8 @@ pub(crate) use bench::{BenchArgs, Measured};
 pub(crate) use host::{HostCommand, InviteArgs};
 pub(crate) use manual::{CompletionsArgs, ManArgs, Shell};
 pub(crate) use programs::{
-    AgentArgs, AgentCommand, GuestArgs, JoinArgs, ListenArgs, STATE, ServerArgs, UpArgs,
+    AgentArgs, AgentCommand, DatabaseArgs, GuestArgs, JoinArgs, ListenArgs, STATE, ServerArgs,
+    UpArgs,
 };
 pub(crate) use sandbox::{
     CopyArgs, CreateArgs, ExecArgs, ListArgs, PauseArgs, RemoveArgs, ResumeArgs, SandboxCommand,

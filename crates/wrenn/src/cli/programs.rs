@@ -1,5 +1,6 @@
 //! What the programs that serve are told: `wrenn up`, `wrenn agent`, `wrenn server`.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -16,6 +17,8 @@ pub(crate) const STATE: &str = "/var/lib/wrenn-server";
 pub(crate) struct UpArgs {
     #[command(flatten)]
     pub(crate) listen: ListenArgs,
+    #[command(flatten)]
+    pub(crate) database: DatabaseArgs,
     #[command(flatten)]
     pub(crate) guests: GuestArgs,
 }
@@ -75,7 +78,9 @@ pub(crate) struct ServerArgs {
         default_value = "unix:/run/wrenn/agent.sock"
     )]
     pub(crate) agent: AgentAddress,
-    /// Its own folder, for the database and the first API key.
+    #[command(flatten)]
+    pub(crate) database: DatabaseArgs,
+    /// Its own folder, for the first API key, and for the database where that is SQLite's.
     #[arg(
         long,
         env = "WRENN_STATE",
@@ -87,6 +92,29 @@ pub(crate) struct ServerArgs {
     /// anything is served it becomes this user, who sees the folders of database and socket alone.
     #[arg(long, value_name = "UID", hide = true)]
     pub(crate) confine: Option<u32>,
+}
+
+/// Where the control plane keeps what it knows.
+#[derive(Args)]
+pub(crate) struct DatabaseArgs {
+    /// The database: sqlite:PATH, postgres://USER@HOST/NAME, or postgres:///NAME?host=FOLDER for a Unix socket, which is what
+    /// `wrenn up` takes. Without it, it is wrenn.db in the server's own folder. Other users of this machine see a command's
+    /// arguments: the variable hides a password from them.
+    #[arg(
+        long,
+        env = "WRENN_DATABASE_URL",
+        hide_env_values = true,
+        hide_default_value = true,
+        value_name = "URL"
+    )]
+    pub(crate) database_url: Option<String>,
+}
+
+impl fmt::Debug for DatabaseArgs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // There may be a password in it.
+        f.debug_struct("DatabaseArgs").finish_non_exhaustive()
+    }
 }
 
 /// Where the API is served.

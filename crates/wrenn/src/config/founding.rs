@@ -14,6 +14,8 @@ struct Variable {
 enum Meaning {
     /// It stands for a key.
     Key(&'static str),
+    /// It stands for a key, and says an address as the founding system wrote it.
+    Address(&'static str),
     /// What it asks for is done in another way, and not by itself.
     Refused(&'static str),
     /// What it asks for is not needed.
@@ -28,19 +30,16 @@ const IN_DIR: &str =
 
 const VARIABLES: &[Variable] = &[
     // Of our own, before all of them began alike.
-    of(&["up", "server"], "ADDR", Meaning::Key("api.addr")),
+    of(&["up", "server"], "ADDR", Meaning::Address("api.addr")),
     of(
         &["up", "server"],
         "CP_LISTEN_ADDR",
-        Meaning::Key("api.addr"),
+        Meaning::Address("api.addr"),
     ),
     of(
         &["up", "server"],
         "DATABASE_URL",
-        Meaning::Refused(
-            "the control plane keeps its own database, in --state DIR with `wrenn server` and in the data directory with \
-             `wrenn up`",
-        ),
+        Meaning::Key("database.url"),
     ),
     of(
         &["server"],
@@ -98,10 +97,14 @@ pub(super) fn put(
         let set = variable(name).filter(|value| !value.is_empty() && of.contains(&program));
         let Some(value) = set else { continue };
         match meaning {
-            Meaning::Key(key) if put.contains(key) => {}
+            Meaning::Key(key) | Meaning::Address(key) if put.contains(key) => {}
             Meaning::Key(key) => {
                 put.push(key);
-                let key = keys::find(key).unwrap_or_else(|| unreachable!("a key of the table"));
+                settings.put(known(key), value);
+            }
+            Meaning::Address(key) => {
+                put.push(key);
+                let key = known(key);
                 settings.put(key, meant(name, key, &value)?);
             }
             Meaning::Refused(instead) => {
@@ -114,6 +117,10 @@ pub(super) fn put(
         }
     }
     Ok(told)
+}
+
+fn known(key: &str) -> &'static Key {
+    keys::find(key).unwrap_or_else(|| unreachable!("a key of the table"))
 }
 
 /// An address as the founding system wrote it: without a host it is all of the machine's.

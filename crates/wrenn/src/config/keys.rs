@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use wrenn_agent::MemoryOvercommit;
-use wrenn_control::AgentAddress;
+use wrenn_control::{AgentAddress, DatabaseUrl};
 use wrenn_model::Subnet;
 
 use super::value::{self, Read};
@@ -53,6 +53,7 @@ pub(super) const KEYS: &[Key] = &[
     Key { name: "log_json", arg: "log_json", of: ALL, read: value::switch, example: "true" },
     Key { name: "api.addr", arg: "addr", of: SERVING, read: value::text::<SocketAddr>, example: "\"127.0.0.1:8080\"" },
     Key { name: "api.listen_public", arg: "listen_public", of: SERVING, read: value::switch, example: "false" },
+    Key { name: "database.url", arg: "database_url", of: SERVING, read: value::text::<DatabaseUrl>, example: "\"postgres:///wrenn?host=/run/postgresql\"" },
     Key { name: "guests.memory", arg: "memory_mb", of: HOSTING, read: value::number::<u32>, example: "16384" },
     Key { name: "guests.memory_overcommit", arg: "memory_overcommit", of: HOSTING, read: value::number::<MemoryOvercommit>, example: "1.5" },
     Key { name: "guests.allow_private", arg: "allow_private", of: HOSTING, read: value::list::<Subnet>, example: "[\"192.168.7.0/24\"]" },

@@ -213,9 +213,12 @@ fn the_founding_variables_are_done_or_answered() {
     assert_eq!(addr("agent", &[("CP_LISTEN_ADDR", ":8080")]), "127.0.0.1:1");
     assert!(put("server", &[("CP_LISTEN_ADDR", "8080")], "").is_err());
 
+    let mut settings = Settings::default();
+    let variable = |name: &str| (name == "DATABASE_URL").then(|| "postgres://a/b".to_owned());
+    settings.put_founding("server", variable).unwrap();
+    assert_eq!(settings.get("database.url"), Some("postgres://a/b"));
+
     for (program, name) in [
-        ("up", "DATABASE_URL"),
-        ("server", "DATABASE_URL"),
         ("server", "CP_HOST_AGENT_ADDR"),
         ("agent", "AGENT_LISTEN_ADDR"),
     ] {

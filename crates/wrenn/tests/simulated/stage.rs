@@ -11,7 +11,7 @@ use tokio::net::UnixListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use wrenn_agent::{Agent, Boot, DataDir, Host, Limits, Store};
-use wrenn_control::{AgentAddress, ControlPlane};
+use wrenn_control::{AgentAddress, ControlPlane, DatabaseUrl};
 use wrenn_model::MiB;
 
 use super::half::Half;
@@ -124,7 +124,7 @@ impl Stage {
         self.world.decide("the control plane starts");
         let half = self.half();
         let plane = Plane::default();
-        let database = self.folder.join("wrenn.db");
+        let database = DatabaseUrl::file(self.folder.join("wrenn.db"));
         let agent = AgentAddress::Unix(self.folder.join("wire.sock"));
         let limits = wrenn_control::Limits {
             template: TEMPLATE.parse().ok(),

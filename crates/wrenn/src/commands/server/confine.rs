@@ -32,6 +32,8 @@ pub(super) struct Confinement<'a> {
     pub(super) state: &'a Path,
     /// The folder with the agent's socket.
     pub(super) agent: &'a Path,
+    /// The folder with the database's, where that has one.
+    pub(super) database: Option<&'a Path>,
 }
 
 impl Confinement<'_> {
@@ -58,21 +60,24 @@ impl Confinement<'_> {
         Ok(())
     }
 
-    /// A root that has nothing but the two folders.
+    /// A root that has nothing but these folders.
     fn change_root(&self) -> io::Result<()> {
         // Nothing of what follows is to be seen outside.
         mount_change(
             "/",
             MountPropagationFlags::REC | MountPropagationFlags::PRIVATE,
         )?;
-        let folders = [self.state, self.agent];
+        let folders: Vec<&Path> = [self.state, self.agent]
+            .into_iter()
+            .chain(self.database)
+            .collect();
         // With what is mounted in them, such as a file that somebody made read-only.
         let flags = OpenTreeFlags::OPEN_TREE_CLONE
             | OpenTreeFlags::OPEN_TREE_CLOEXEC
             | OpenTreeFlags::AT_RECURSIVE;
         let trees = folders
-            .map(|folder| open_tree(CWD, folder, flags))
-            .into_iter()
+            .iter()
+            .map(|folder| open_tree(CWD, *folder, flags))
             .collect::<Result<Vec<_>, _>>()?;
         // Any folder is good enough to stack the new root upon.
         let root = self.agent;

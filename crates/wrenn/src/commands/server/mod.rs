@@ -3,6 +3,7 @@
 
 pub(crate) mod address;
 mod confine;
+pub(crate) mod database;
 pub(crate) mod plane;
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
@@ -18,7 +19,7 @@ use rustix::net::sockopt;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use wrenn_control::{AgentAddress, ApiKey};
+use wrenn_control::{AgentAddress, ApiKey, DatabaseUrl};
 
 use super::signals::Signals;
 use crate::cli::{Globals, ServerArgs};
@@ -35,16 +36,24 @@ const PAUSE: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub(crate) struct Prepared {
     key: ApiKey,
+    database: DatabaseUrl,
     _lock: File,
 }
 
 /// Takes the folder and its key, and gives everything up that serving does not need. For a process with one thread.
 pub(crate) fn prepare(globals: &Globals, args: &ServerArgs) -> Result<Prepared> {
     address::check(&args.listen)?;
+    // What the address leaves out, the environment and files in the home say: none of them is seen later.
+    let database = database::named(&args.database)?
+        .unwrap_or_else(|| DatabaseUrl::file(args.state.join(plane::DATABASE)));
     let Some(uid) = args.confine else {
         let lock = take_folder(&args.state)?;
         let key = plane::key(&args.state.join(plane::API_KEY))?;
-        return Ok(Prepared { key, _lock: lock });
+        return Ok(Prepared {
+            key,
+            database,
+            _lock: lock,
+        });
     };
     // With a network namespace of its own it would reach no other machine.
     let AgentAddress::Unix(socket) = &args.agent else {
@@ -57,12 +66,17 @@ pub(crate) fn prepare(globals: &Globals, args: &ServerArgs) -> Result<Prepared> 
         uid,
         state: &args.state,
         agent,
+        database: database.socket_folder(),
     };
     confinement
         .enter()
         .context("the control plane cannot be confined")?;
     let lock = take_folder(&args.state)?;
-    Ok(Prepared { key, _lock: lock })
+    Ok(Prepared {
+        key,
+        database,
+        _lock: lock,
+    })
 }
 
 /// Serves until a signal comes.
@@ -78,7 +92,7 @@ pub(crate) async fn run(globals: &Globals, args: &ServerArgs, prepared: &Prepare
         None => address::bind(args.listen.addr, address::ADDR).await?,
     };
     let address = listener.local_addr()?;
-    let plane = plane::open(&args.state, args.agent.clone(), &prepared.key).await?;
+    let plane = plane::open(&prepared.database, args.agent.clone(), &prepared.key).await?;
     let shutdown = CancellationToken::new();
     let serving = tokio::spawn(plane::serve(plane, listener, shutdown.clone()));
     announce(globals, args, address)?;
@@ -118,7 +132,7 @@ fn inherited() -> Result<TcpListener> {
     Ok(TcpListener::from_std(listener)?)
 }
 
-/// Makes the folder where it is missing (0700) and locks it: a database has one control plane.
+/// Makes the folder where it is missing (0700) and locks it: it has one control plane, and so has a database in it.
 fn take_folder(state: &Path) -> Result<File> {
     let advise = |error: io::Error| {
         let message = format!("the folder {} cannot be used", state.display());

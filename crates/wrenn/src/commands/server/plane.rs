@@ -6,31 +6,30 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use wrenn_control::{AgentAddress, ApiKey, ControlPlane, Limits};
+use wrenn_control::{AgentAddress, ApiKey, ControlPlane, DatabaseUrl, Limits};
 use wrenn_sys::durable;
 
 use crate::report::Advised;
 
-/// The database; SQLite has files beside it that begin with its name.
+/// The database, where no other is named; SQLite has files beside it that begin with its name.
 pub(crate) const DATABASE: &str = "wrenn.db";
 /// The first API key, as text.
 pub(crate) const API_KEY: &str = "api-key";
 
-/// Opens the database in the folder, over this agent, and lets callers with this key in.
+/// Opens the database, over this agent, and lets callers with this key in.
 pub(super) async fn open(
-    state: &Path,
+    database: &DatabaseUrl,
     agent: AgentAddress,
     first: &ApiKey,
 ) -> Result<ControlPlane> {
-    let database = state.join(DATABASE);
-    let plane = ControlPlane::open(&database, agent, Limits::default())
+    let plane = ControlPlane::open(database, agent, Limits::default())
         .await
         .map_err(|error| {
-            Advised::new(
-                format!("the database {} cannot be used", database.display()),
-                "bring it back from a copy; or move it and the `wrenn.db-…` files beside it away: sandboxes that are there are taken into a new one",
-            )
-            .because(error)
+            let remedy = match database.as_file() {
+                Some(_) => "bring it back from a copy; or move it and the `wrenn.db-…` files beside it away: sandboxes that are there are taken into a new one",
+                None => "see that PostgreSQL runs there, that the database is there, and that its user is let in: by a password, not by `peer`, where `wrenn up` starts the control plane",
+            };
+            Advised::new(format!("the database {database} cannot be used"), remedy).because(error)
         })?;
     plane
         .keys()
@@ -38,7 +37,7 @@ pub(super) async fn open(
         .await
         .map_err(|error| {
             Advised::new(
-                format!("the database {} cannot be written", database.display()),
+                format!("the database {database} cannot be written"),
                 "see that its file system is writable and has room",
             )
             .because(error)

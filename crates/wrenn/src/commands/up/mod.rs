@@ -20,8 +20,9 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use tokio_util::sync::CancellationToken;
 use wrenn_agent::{Agent, ServerSocket};
+use wrenn_control::DatabaseUrl;
 
-use super::server::{address, plane};
+use super::server::{address, database, plane};
 use super::signals::Signals;
 use crate::agent_rpc::AgentRpc;
 use crate::cli::{Globals, UpArgs};
@@ -32,6 +33,7 @@ use service::{NeverServed, Service};
 pub(crate) async fn run(globals: &Globals, args: &UpArgs) -> Result<ExitCode> {
     install::require_root("wrenn up")?;
     address::check(&args.listen)?;
+    let database = database::for_confined(&args.database)?;
     let mut signals = Signals::new()?;
     let data = install::data_dir(globals)?;
     let dir = data.path().to_owned();
@@ -49,7 +51,7 @@ pub(crate) async fn run(globals: &Globals, args: &UpArgs) -> Result<ExitCode> {
     let shutdown = CancellationToken::new();
     let socket = server_socket(&agent, &dir);
     let mut serving = tokio::spawn(agent.listen(Some(&socket))?.serve(shutdown.clone()));
-    let mut server = server(globals, args, &dir, &socket, listener)?;
+    let mut server = server(globals, args, database.as_ref(), &dir, &socket, listener)?;
     let serves = server.serves();
     let rpc = AgentRpc::new(&dir);
     let left = tokio::select! {
@@ -113,6 +115,7 @@ fn server_socket(agent: &Agent, dir: &Path) -> ServerSocket {
 fn server(
     globals: &Globals,
     args: &UpArgs,
+    database: Option<&DatabaseUrl>,
     dir: &Path,
     socket: &ServerSocket,
     listener: TcpListener,
@@ -146,5 +149,7 @@ fn server(
     ] {
         given.extend([flag.into(), value]);
     }
-    Ok(Service::new(install::SELF.into(), given, listener))
+    let vars = database.map(|url| (database::VARIABLE, url.reveal().into()));
+    let vars = vars.into_iter().collect();
+    Ok(Service::new(install::SELF.into(), given, vars, listener))
 }

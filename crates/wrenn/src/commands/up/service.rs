@@ -28,6 +28,8 @@ const END_LIMIT: Duration = Duration::from_secs(17);
 pub(super) struct Service {
     program: PathBuf,
     args: Vec<OsString>,
+    /// All of its environment: other users cannot see it, as they can its arguments.
+    vars: Vec<(&'static str, OsString)>,
     /// Held here too: while there is no control plane, callers wait for the next one.
     listener: TcpListener,
     child: Option<Child>,
@@ -40,10 +42,16 @@ pub(super) struct Service {
 pub(super) struct NeverServed;
 
 impl Service {
-    pub(super) fn new(program: PathBuf, args: Vec<OsString>, listener: TcpListener) -> Self {
+    pub(super) fn new(
+        program: PathBuf,
+        args: Vec<OsString>,
+        vars: Vec<(&'static str, OsString)>,
+        listener: TcpListener,
+    ) -> Self {
         Self {
             program,
             args,
+            vars,
             listener,
             child: None,
             serves: watch::Sender::new(false),
@@ -81,7 +89,8 @@ impl Service {
 
     async fn run_once(&mut self) -> Result<std::process::ExitStatus> {
         let listener = OwnedFd::from(self.listener.try_clone()?);
-        let child = spawn_service(&self.program, "wrenn", &self.args, listener)
+        let vars = self.vars.iter().map(|(name, value)| (name, value));
+        let child = spawn_service(&self.program, "wrenn", &self.args, vars, listener)
             .with_context(|| format!("{} cannot be started", self.program.display()))?;
         let child = self.child.insert(child);
         // It is started anew when it ends; sandboxes do not feel it.
