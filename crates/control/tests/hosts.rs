@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so")]
 
+mod common;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,19 +22,18 @@ use wrenn_testkit::agent::FakeAgent;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-async fn open(folder: &Path, agent: AgentAddress) -> ControlPlane {
+async fn open(database: &DatabaseUrl, agent: AgentAddress) -> ControlPlane {
     let limits = Limits {
         sweep_every: HOUR,
         ..Limits::default()
     };
-    ControlPlane::open(&DatabaseUrl::file(folder.join("wrenn.db")), agent, limits)
-        .await
-        .unwrap()
+    ControlPlane::open(database, agent, limits).await.unwrap()
 }
 
 /// A control plane whose agent is nobody's business.
 async fn alone(folder: &Path) -> ControlPlane {
-    open(folder, AgentAddress::Unix(folder.join("nobody.sock"))).await
+    let agent = AgentAddress::Unix(folder.join("nobody.sock"));
+    open(&common::database(folder), agent).await
 }
 
 fn joining(token: Token, names: &[&str]) -> Joining {
@@ -117,7 +118,8 @@ async fn an_agent_that_has_joined_is_served_over_tls_and_no_other() {
     let agent = FakeAgent::start(&socket).unwrap();
     let port = free_port().await;
     let address: AgentAddress = format!("tls:127.0.0.1:{port}").parse().unwrap();
-    let plane = open(folder.path(), address.clone()).await;
+    let database = common::database(folder.path());
+    let plane = open(&database, address.clone()).await;
     assert_eq!(
         create(&plane).await.unwrap_err().kind,
         ErrorKind::Unavailable
@@ -153,7 +155,7 @@ async fn an_agent_that_has_joined_is_served_over_tls_and_no_other() {
 
     // The authority is the database's: a control plane that is started again knows its agents.
     plane.close().await;
-    let plane = open(folder.path(), address).await;
+    let plane = open(&database, address).await;
     let _front = front(port, Some(&identity), socket).await;
     ready(&plane).await;
     create(&plane).await.unwrap();
@@ -222,7 +224,7 @@ async fn what_proves_nothing_is_refused_and_uses_nothing_up() {
 #[tokio::test]
 async fn a_damaged_authority_is_no_reason_for_a_new_one() {
     let folder = tempfile::tempdir().unwrap();
-    let database = DatabaseUrl::file(folder.path().join("wrenn.db"));
+    let database = common::database(folder.path());
     let store = wrenn_store::Store::open(&database).await.unwrap();
     let damaged = wrenn_store::StoredAuthority {
         certificate: "nothing".into(),

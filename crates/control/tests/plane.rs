@@ -4,7 +4,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Bench, command, open};
+use common::{Bench, command, database, open};
 use wrenn_control::{AgentState, CommandEvent, Deleted, Filter, Input, NewSandbox, Wait};
 use wrenn_model::{ErrorKind, Fault, MiB, SandboxId, Status, Transition};
 
@@ -330,10 +330,8 @@ async fn rows_follow_what_the_agent_has() {
 
     // A new database knows nothing, and loses nothing.
     bench.plane.close().await;
-    for file in ["wrenn.db", "wrenn.db-wal", "wrenn.db-shm"] {
-        drop(std::fs::remove_file(bench.folder.path().join(file)));
-    }
-    bench.plane = open(&bench.folder).await;
+    let elsewhere = tempfile::tempdir().unwrap();
+    bench.plane = open(&database(elsewhere.path()), &bench.socket()).await;
     bench.plane.reconcile().await.unwrap();
     let rows = bench
         .plane
@@ -348,28 +346,22 @@ async fn rows_follow_what_the_agent_has() {
 
 #[tokio::test]
 async fn a_row_that_a_crash_left_pending_is_settled() {
-    let mut bench = Bench::new().await;
+    let bench = Bench::new().await;
     bench
         .agent
         .set(|knobs| knobs.create_takes = Duration::from_secs(60));
-    let row = bench
-        .plane
-        .sandboxes()
-        .create(NewSandbox::default(), Wait::Accepted)
-        .await
-        .unwrap()
-        .sandbox;
+    let doomed = bench.another().await;
+    let created = doomed.call(|plane| async move {
+        let sandboxes = plane.sandboxes();
+        let created = sandboxes.create(NewSandbox::default(), Wait::Accepted);
+        created.await.unwrap().sandbox
+    });
+    let row = created.await.unwrap();
     while bench.agent.count() == 0 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    // The database as a killed server leaves it.
-    let copy = tempfile::tempdir().unwrap();
-    for file in ["wrenn.db", "wrenn.db-wal"] {
-        std::fs::copy(bench.folder.path().join(file), copy.path().join(file)).unwrap();
-    }
-    std::os::unix::fs::symlink(bench.socket(), copy.path().join("agent.sock")).unwrap();
+    doomed.kill();
     bench.agent.lose(row.id.as_str());
-    bench.plane = open(&copy).await;
     tokio::time::sleep(Duration::from_millis(20)).await;
     bench.plane.reconcile().await.unwrap();
     let row = bench.get(&row.id).await;

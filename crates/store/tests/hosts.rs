@@ -1,16 +1,9 @@
-//! Authority and invitations on a real SQLite database.
+//! Authority and invitations on a real database, whichever of the two it is.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on says so")]
+mod common;
 
-use std::path::Path;
-
-use wrenn_store::{DatabaseUrl, Invitation, Store, StoredAuthority};
-
-async fn open(folder: &Path) -> Store {
-    Store::open(&DatabaseUrl::file(folder.join("wrenn.db")))
-        .await
-        .unwrap()
-}
+use common::Place;
+use wrenn_store::{Invitation, StoredAuthority};
 
 fn authority(text: &str) -> StoredAuthority {
     StoredAuthority {
@@ -31,8 +24,8 @@ fn invitation(id: &str, expires_at_ms: i64) -> Invitation {
 
 #[tokio::test]
 async fn the_first_authority_stays() {
-    let folder = tempfile::tempdir().unwrap();
-    let (one, other) = (open(folder.path()).await, open(folder.path()).await);
+    let place = Place::new();
+    let (one, other) = (place.open().await, place.open().await);
     assert_eq!(one.authority().await.unwrap(), None);
     // Two control planes that start at once agree.
     let (mine, theirs) = (authority("mine"), authority("theirs"));
@@ -47,17 +40,14 @@ async fn the_first_authority_stays() {
     assert_eq!(other.authority().await.unwrap().as_ref(), Some(&kept));
     one.insert_authority(&authority("late"), 3).await.unwrap();
     one.close().await;
-    assert_eq!(
-        open(folder.path()).await.authority().await.unwrap(),
-        Some(kept)
-    );
+    assert_eq!(place.open().await.authority().await.unwrap(), Some(kept));
     assert!(!format!("{mine:?}").contains("key\""));
 }
 
 #[tokio::test]
 async fn an_invitation_is_used_once_whoever_asks_at_once() {
-    let folder = tempfile::tempdir().unwrap();
-    let stores = [open(folder.path()).await, open(folder.path()).await];
+    let place = Place::new();
+    let stores = [place.open().await, place.open().await];
     stores[0]
         .insert_invitation(&invitation("a", 100))
         .await
@@ -83,8 +73,8 @@ async fn an_invitation_is_used_once_whoever_asks_at_once() {
 
 #[tokio::test]
 async fn an_expired_invitation_is_no_more_use_and_is_forgotten() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = open(folder.path()).await;
+    let place = Place::new();
+    let store = place.open().await;
     for (id, expires) in [("a", 100), ("b", 200)] {
         store
             .insert_invitation(&invitation(id, expires))

@@ -1,11 +1,13 @@
-//! For tests: the world, a guest without a VM, a leak checker, a file system, a fake agent, a fake VMM, what
+//! For tests: the world, a guest without a VM, a leak checker, a file system, a database, a fake agent, a fake VMM, what
 //! tests of faults do. Never in the product.
 
 pub mod act;
 pub mod agent;
+pub mod database;
 pub mod guest;
 pub mod identity;
 pub mod leaks;
+pub mod postgres;
 pub mod vmm;
 pub mod world;
 pub mod xfs;

@@ -1,11 +1,13 @@
-//! A control plane for a test, over a fake agent.
+//! A control plane for a test, over a fake agent and a real database, whichever of the two it is
+//! (`wrenn_testkit::database`).
 
 #![allow(dead_code, reason = "each test file uses its own part")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so")]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
 use wrenn_control::{
     AgentAddress, Command, ControlPlane, DatabaseUrl, Limits, NewSandbox, Sandbox, Wait,
 };
@@ -14,6 +16,7 @@ use wrenn_testkit::agent::FakeAgent;
 
 pub(crate) struct Bench {
     pub(crate) folder: tempfile::TempDir,
+    pub(crate) database: DatabaseUrl,
     pub(crate) agent: FakeAgent,
     pub(crate) plane: ControlPlane,
 }
@@ -21,10 +24,13 @@ pub(crate) struct Bench {
 impl Bench {
     pub(crate) async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let agent = FakeAgent::start(&folder.path().join("agent.sock")).unwrap();
-        let plane = open(&folder).await;
+        let socket = folder.path().join("agent.sock");
+        let agent = FakeAgent::start(&socket).unwrap();
+        let database = database(folder.path());
+        let plane = open(&database, &socket).await;
         Self {
             folder,
+            database,
             agent,
             plane,
         }
@@ -47,10 +53,19 @@ impl Bench {
         self.plane.sandboxes().get(id).await.unwrap()
     }
 
-    /// The server is killed and started again.
+    /// The server is ended and started again.
     pub(crate) async fn reopen(&mut self) {
         self.plane.close().await;
-        self.plane = open(&self.folder).await;
+        self.plane = open(&self.database, &self.socket()).await;
+    }
+
+    /// Another server over the same database and agent, which can be killed.
+    pub(crate) async fn another(&self) -> Mortal {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let (database, socket) = (self.database.clone(), self.socket());
+        let opened = runtime.spawn(async move { open(&database, &socket).await });
+        let plane = opened.await.unwrap();
+        Mortal { runtime, plane }
     }
 
     pub(crate) async fn until(&self, id: &SandboxId, what: impl Fn(&Sandbox) -> bool) -> Sandbox {
@@ -65,19 +80,41 @@ impl Bench {
     }
 }
 
+/// A control plane on a runtime of its own.
+pub(crate) struct Mortal {
+    runtime: tokio::runtime::Runtime,
+    plane: ControlPlane,
+}
+
+impl Mortal {
+    /// Has it do something, which ends with it.
+    pub(crate) fn call<T, W>(&self, work: impl FnOnce(ControlPlane) -> W) -> JoinHandle<T>
+    where
+        T: Send + 'static,
+        W: Future<Output = T> + Send + 'static,
+    {
+        self.runtime.spawn(work(self.plane.clone()))
+    }
+
+    /// It is gone, wherever it was.
+    pub(crate) fn kill(self) {
+        self.runtime.shutdown_background();
+    }
+}
+
+/// A new, empty database; its file, if it is one, is in the folder.
+pub(crate) fn database(folder: &Path) -> DatabaseUrl {
+    wrenn_testkit::database::new(folder).parse().unwrap()
+}
+
 /// The sweeps of these tests are those that they ask for.
-pub(crate) async fn open(folder: &tempfile::TempDir) -> ControlPlane {
+pub(crate) async fn open(database: &DatabaseUrl, socket: &Path) -> ControlPlane {
     let limits = Limits {
         sweep_every: Duration::from_secs(3600),
         ..Limits::default()
     };
-    ControlPlane::open(
-        &DatabaseUrl::file(folder.path().join("wrenn.db")),
-        AgentAddress::Unix(folder.path().join("agent.sock")),
-        limits,
-    )
-    .await
-    .unwrap()
+    let agent = AgentAddress::Unix(socket.to_owned());
+    ControlPlane::open(database, agent, limits).await.unwrap()
 }
 
 pub(crate) fn command(cmd: &str, args: &[&str]) -> Command {

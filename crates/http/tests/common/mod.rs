@@ -1,4 +1,5 @@
-//! A whole server for a test: fake agent, database, control plane, HTTP on a loopback port, and a small client.
+//! A whole server for a test: fake agent, a real database, whichever of the two it is (`wrenn_testkit::database`), control
+//! plane, HTTP on a loopback port, and a small client.
 
 #![allow(dead_code, reason = "each test file uses its own part")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so")]
@@ -20,6 +21,7 @@ use wrenn_testkit::agent::FakeAgent;
 
 pub(crate) struct Bench {
     pub(crate) folder: tempfile::TempDir,
+    pub(crate) database: DatabaseUrl,
     pub(crate) agent: FakeAgent,
     pub(crate) control: ControlPlane,
     pub(crate) address: SocketAddr,
@@ -43,13 +45,10 @@ impl Bench {
             sweep_every: Duration::from_secs(3600),
             ..Limits::default()
         };
-        let control = ControlPlane::open(
-            &DatabaseUrl::file(folder.path().join("wrenn.db")),
-            AgentAddress::Unix(socket),
-            limits,
-        )
-        .await
-        .unwrap();
+        let database: DatabaseUrl = wrenn_testkit::database::new(folder.path()).parse().unwrap();
+        let control = ControlPlane::open(&database, AgentAddress::Unix(socket), limits)
+            .await
+            .unwrap();
         let key = ApiKey::random();
         control.keys().register("first", &key).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -60,6 +59,7 @@ impl Bench {
         let client = Client::builder(TokioExecutor::new()).build_http();
         Self {
             folder,
+            database,
             agent,
             control,
             address,

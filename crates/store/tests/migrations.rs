@@ -1,0 +1,170 @@
+//! From each version of the tables to the present one, on either database.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says so")]
+
+mod common;
+
+use std::path::Path;
+
+use common::{Place, sandbox};
+use sqlx::migrate::Migrator;
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _, SqliteConnection};
+use wrenn_model::{NetworkPolicy, OnTimeout, SandboxId};
+use wrenn_store::{Store, StoreError};
+
+/// As `sqlite.rs` of the store marks a file.
+const APPLICATION_ID: &str = "PRAGMA application_id = 1467114862";
+
+async fn migrations() -> Migrator {
+    Migrator::new(Path::new("migrations")).await.unwrap()
+}
+
+/// Brings an empty database as far as the version of the store did that had these migrations alone.
+async fn bring_to(place: &Place, version: i64) {
+    let migrations = migrations().await;
+    let url = place.url.reveal();
+    if place.url.as_file().is_some() {
+        let mut db = SqliteConnection::connect(&format!("{url}?mode=rwc"))
+            .await
+            .unwrap();
+        migrations.run_to(version, &mut db).await.unwrap();
+        db.close().await.unwrap();
+        place.execute(&[APPLICATION_ID]).await;
+    } else {
+        let mut db = PgConnection::connect(&url).await.unwrap();
+        migrations.run_to(version, &mut db).await.unwrap();
+        db.close().await.unwrap();
+    }
+}
+
+/// The names of every table's columns, with their types.
+async fn columns(place: &Place) -> Vec<String> {
+    let url = place.url.reveal();
+    if place.url.as_file().is_some() {
+        let text = "SELECT m.name || '.' || c.name || ' ' || c.type FROM sqlite_master m JOIN pragma_table_info(m.name) c ORDER BY 1";
+        let mut db = SqliteConnection::connect(&url).await.unwrap();
+        let rows = sqlx::query(AssertSqlSafe(text))
+            .fetch_all(&mut db)
+            .await
+            .unwrap();
+        rows.iter().map(|row| row.get(0)).collect()
+    } else {
+        let text = "SELECT table_name || '.' || column_name || ' ' || data_type FROM information_schema.columns \
+                    WHERE table_schema = current_schema() ORDER BY 1";
+        let mut db = PgConnection::connect(&url).await.unwrap();
+        let rows = sqlx::query(AssertSqlSafe(text))
+            .fetch_all(&mut db)
+            .await
+            .unwrap();
+        rows.iter().map(|row| row.get(0)).collect()
+    }
+}
+
+#[tokio::test]
+async fn every_version_is_brought_up_to_date_and_twice_is_as_once() {
+    let fresh = Place::new();
+    fresh.open().await.close().await;
+    let whole = columns(&fresh).await;
+    assert!(whole.len() > 30, "{whole:?}");
+    for migration in migrations().await.iter() {
+        let place = Place::new();
+        bring_to(&place, migration.version).await;
+        bring_to(&place, migration.version).await;
+        for _ in 0..2 {
+            let store = place.open().await;
+            let row = sandbox(1, &[("team", "red")]);
+            assert!(store.insert(&row).await.unwrap());
+            assert_eq!(store.get(&row.id).await.unwrap(), Some(row));
+            store.close().await;
+        }
+        assert_eq!(columns(&place).await, whole, "from {}", migration.version);
+    }
+}
+
+/// A sandbox of the first version of the tables, brought up to date.
+#[tokio::test]
+async fn a_founding_database_keeps_its_rows() {
+    let place = Place::new();
+    bring_to(&place, 1).await;
+    place
+        .execute(&[
+            "INSERT INTO sandboxes (id, created_at, last_updated, metadata) \
+             VALUES ('sb-aaaaaaaaaaaaaaaaaaaa', 3, 4, '{\"team\":\"red\"}')",
+        ])
+        .await;
+    let id: SandboxId = "sb-aaaaaaaaaaaaaaaaaaaa".parse().unwrap();
+    let store = place.open().await;
+    let mut row = store.get(&id).await.unwrap().unwrap();
+    assert_eq!(
+        (row.on_timeout, row.auto_resume),
+        (OnTimeout::Destroy, false)
+    );
+    assert_eq!(row.network, NetworkPolicy::default());
+    assert_eq!(
+        (row.created_at_ms, row.metadata["team"].as_str()),
+        (3, "red")
+    );
+    row.paused_at_ms = Some(9);
+    row.network.deny.push("192.0.2.0/24".parse().unwrap());
+    assert!(store.update(&mut row).await.unwrap());
+    assert_eq!(store.get(&id).await.unwrap(), Some(row));
+}
+
+#[tokio::test]
+async fn a_newer_database_is_refused_and_left_alone() {
+    let place = Place::new();
+    place.open().await.close().await;
+    place
+        .execute(&[
+            "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
+             SELECT 9999, 'later', success, checksum, 0 FROM _sqlx_migrations WHERE version = 1",
+        ])
+        .await;
+    let before = columns(&place).await;
+    for _ in 0..2 {
+        let refused = Store::open(&place.url).await.unwrap_err();
+        assert!(matches!(refused, StoreError::Newer { .. }), "{refused}");
+        assert!(
+            refused.to_string().contains(&place.url.to_string()),
+            "{refused}"
+        );
+    }
+    assert_eq!(columns(&place).await, before);
+}
+
+#[tokio::test]
+async fn a_database_of_another_program_is_refused_and_left_alone() {
+    for tables in [
+        &["CREATE TABLE recipes (id BIGINT)"][..],
+        // Of one that uses the same library.
+        &[
+            "CREATE TABLE recipes (id BIGINT)",
+            "CREATE TABLE _sqlx_migrations (version BIGINT PRIMARY KEY, description TEXT, success BOOLEAN, checksum TEXT, \
+             execution_time BIGINT)",
+        ],
+    ] {
+        let place = Place::new();
+        place.execute(tables).await;
+        let before = columns(&place).await;
+        let refused = Store::open(&place.url).await.unwrap_err();
+        assert!(matches!(refused, StoreError::Foreign { .. }), "{refused}");
+        assert_eq!(columns(&place).await, before);
+    }
+}
+
+/// A migration that fails has changed nothing, and holds up nobody.
+#[tokio::test]
+async fn a_migration_that_fails_is_undone() {
+    let place = Place::new();
+    bring_to(&place, 3).await;
+    // In the way of the second half of a migration.
+    place
+        .execute(&["CREATE TABLE host_invitations (id TEXT)"])
+        .await;
+    let before = columns(&place).await;
+    Store::open(&place.url).await.unwrap_err();
+    Store::open(&place.url).await.unwrap_err();
+    assert_eq!(columns(&place).await, before);
+    place.execute(&["DROP TABLE host_invitations"]).await;
+    place.open().await.check().await.unwrap();
+}

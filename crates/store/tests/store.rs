@@ -1,0 +1,204 @@
+//! The store on a real database, whichever of the two it is.
+
+mod common;
+
+use common::{Place, sandbox};
+use wrenn_model::{SandboxId, Status};
+use wrenn_store::{Cursor, Filter, Sandbox, Store};
+
+#[tokio::test]
+async fn what_is_written_is_read_also_after_a_restart() {
+    let place = Place::new();
+    let mut row = sandbox(1, &[("team", "red"), ("quote", "a'b\"c")]);
+    let store = place.open().await;
+    assert!(store.insert(&row).await.unwrap());
+    assert!(!store.insert(&row).await.unwrap(), "an id is used once");
+    row.status = Status::Running;
+    row.transition = None;
+    row.host_ip = "10.11.0.1".into();
+    row.started_at_ms = Some(5);
+    row.paused_at_ms = Some(6);
+    row.lost_since_ms = Some(6);
+    row.last_updated_ms = 7;
+    assert!(store.update(&mut row).await.unwrap());
+    assert_eq!(row.version, 2);
+    store.close().await;
+
+    // The second opening replays the migrations, which must change nothing.
+    let store = place.open().await;
+    assert_eq!(store.get(&row.id).await.unwrap(), Some(row));
+    assert_eq!(store.get(&SandboxId::random()).await.unwrap(), None);
+    store.check().await.unwrap();
+}
+
+#[tokio::test]
+async fn of_two_writers_the_second_is_told() {
+    let place = Place::new();
+    let store = place.open().await;
+    let mut first = sandbox(1, &[]);
+    store.insert(&first).await.unwrap();
+    let mut second = first.clone();
+    first.status = Status::Running;
+    second.status = Status::Error;
+    assert!(store.update(&mut first).await.unwrap());
+    assert!(!store.update(&mut second).await.unwrap());
+    assert_eq!(second.version, 1);
+    assert_eq!(
+        store.get(&first.id).await.unwrap().unwrap().status,
+        Status::Running
+    );
+    assert!(!store.remove(&second).await.unwrap());
+    assert!(store.remove(&first).await.unwrap());
+}
+
+#[tokio::test]
+async fn lists_are_filtered_and_paged_newest_first() {
+    let place = Place::new();
+    let store = place.open().await;
+    // Pairs of the same age: the id decides between them.
+    let mut rows: Vec<Sandbox> = (0..10)
+        .map(|i| {
+            sandbox(
+                i / 2,
+                if i % 2 == 0 {
+                    &[("even", "yes"), ("n", "1")]
+                } else {
+                    &[("n", "1")]
+                },
+            )
+        })
+        .collect();
+    rows[4].status = Status::Running;
+    rows[5].template = "python".parse().unwrap();
+    for row in &rows {
+        store.insert(row).await.unwrap();
+    }
+    rows.sort_by(|a, b| (b.created_at_ms, &b.id).cmp(&(a.created_at_ms, &a.id)));
+    assert_eq!(store.list(&Filter::default()).await.unwrap(), rows);
+
+    let mut paged = Vec::new();
+    let mut filter = Filter {
+        limit: Some(3),
+        ..Filter::default()
+    };
+    loop {
+        let page = store.list(&filter).await.unwrap();
+        let Some(last) = page.last() else { break };
+        filter.after = Some(Cursor {
+            created_at_ms: last.created_at_ms,
+            id: last.id.clone(),
+        });
+        paged.extend(page);
+    }
+    assert_eq!(paged, rows);
+
+    let count = async |filter: Filter| store.list(&filter).await.unwrap().len();
+    let labels = |pairs: &[(&str, &str)]| Filter {
+        metadata: pairs
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect(),
+        ..Filter::default()
+    };
+    assert_eq!(count(labels(&[("n", "1")])).await, 10);
+    assert_eq!(count(labels(&[("n", "1"), ("even", "yes")])).await, 5);
+    assert_eq!(count(labels(&[("even", "no")])).await, 0);
+    assert_eq!(
+        count(Filter {
+            status: Some(Status::Running),
+            ..Filter::default()
+        })
+        .await,
+        1
+    );
+    assert_eq!(
+        count(Filter {
+            template: Some("python".parse().unwrap()),
+            ..Filter::default()
+        })
+        .await,
+        1
+    );
+}
+
+#[tokio::test]
+async fn only_old_stopped_rows_are_forgotten_with_their_labels() {
+    let place = Place::new();
+    let store = place.open().await;
+    let [mut old, mut new, mut failed] = [1, 100, 1].map(|age| sandbox(age, &[("a", "b")]));
+    (old.status, new.status, failed.status) = (Status::Stopped, Status::Stopped, Status::Error);
+    for row in [&old, &new, &failed] {
+        store.insert(row).await.unwrap();
+    }
+    assert_eq!(store.unstopped().await.unwrap(), [failed.clone()]);
+    assert_eq!(store.forget_stopped(50).await.unwrap(), 1);
+    assert_eq!(store.get(&old.id).await.unwrap(), None);
+    // The same id could not be inserted with its labels if they had stayed.
+    assert!(store.insert(&old).await.unwrap());
+}
+
+#[tokio::test]
+async fn keys_are_found_by_hash_alone() {
+    let place = Place::new();
+    let store = place.open().await;
+    store.insert_key("abc", "first", 1).await.unwrap();
+    store.insert_key("abc", "second", 2).await.unwrap();
+    assert_eq!(
+        store.key_name("abc").await.unwrap().as_deref(),
+        Some("first")
+    );
+    assert_eq!(store.key_name("abd").await.unwrap(), None);
+    // As after the loss of the file that has it.
+    store.insert_key("abd", "first", 3).await.unwrap();
+    assert_eq!(store.key_name("abc").await.unwrap(), None);
+    assert_eq!(
+        store.key_name("abd").await.unwrap().as_deref(),
+        Some("first")
+    );
+}
+
+#[tokio::test]
+async fn of_servers_that_start_at_once_each_opens_the_empty_database() {
+    for _ in 0..20 {
+        let place = Place::new();
+        let opening = [0; 3].map(|_| {
+            let url = place.url.clone();
+            tokio::spawn(async move { Store::open(&url).await })
+        });
+        let row = sandbox(1, &[]);
+        for opened in opening {
+            let store = opened.await.unwrap().unwrap();
+            store.insert(&row).await.unwrap();
+            assert_eq!(store.list(&Filter::default()).await.unwrap().len(), 1);
+            store.close().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn of_many_writers_of_one_version_one_has_written() {
+    let place = Place::new();
+    let stores = [place.open().await, place.open().await];
+    let row = sandbox(1, &[]);
+    stores[0].insert(&row).await.unwrap();
+    for round in 0..20 {
+        let read = stores[0].get(&row.id).await.unwrap().unwrap();
+        let writers: Vec<_> = (0..8)
+            .map(|number| {
+                let (store, mut row) = (stores[number % 2].clone(), read.clone());
+                row.status_reason = format!("writer {number} of round {round}");
+                tokio::spawn(async move {
+                    let done = store.update(&mut row).await.unwrap();
+                    done.then_some(row)
+                })
+            })
+            .collect();
+        let mut written = Vec::new();
+        for writer in writers {
+            written.extend(writer.await.unwrap());
+        }
+        let stored = stores[1].get(&row.id).await.unwrap();
+        assert_eq!(written.len(), 1);
+        assert_eq!(stored, written.pop());
+    }
+}

@@ -1,0 +1,25 @@
+//! Which database a test runs on: a file of SQLite's, or PostgreSQL where `WRENN_TEST_DATABASE` is `postgresql`.
+
+use std::path::Path;
+
+use crate::postgres::Cluster;
+
+/// The address of a new, empty database. One of SQLite's is `wrenn.db` in the folder.
+#[must_use]
+pub fn new(folder: &Path) -> String {
+    if on_postgresql() {
+        Cluster::shared().database()
+    } else {
+        format!("sqlite:{}", folder.join("wrenn.db").display())
+    }
+}
+
+/// Whether it is PostgreSQL.
+#[must_use]
+pub fn on_postgresql() -> bool {
+    match std::env::var("WRENN_TEST_DATABASE").as_deref() {
+        Ok("postgresql") => true,
+        Ok("" | "sqlite") | Err(_) => false,
+        Ok(other) => panic!("WRENN_TEST_DATABASE is {other}, not sqlite or postgresql"),
+    }
+}
