@@ -4,14 +4,18 @@ use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
+use tokio::time::Instant;
 use wrenn_model::{ErrorKind, Fault};
 use wrenn_store::{Store, StoreError};
 
 use crate::clock::now_ms;
 use crate::sandboxes::store_fault;
 
+/// How long a key that was found is let in without a look: another server may have replaced it.
+const REMEMBERED: Duration = Duration::from_secs(5);
 const PREFIX: &str = "wrn_";
 const LENGTH: usize = 32;
 /// 32 characters, five bits each; no 0, 1, l or o, which people confuse.
@@ -74,8 +78,15 @@ impl fmt::Debug for ApiKey {
 #[derive(Debug, Clone)]
 pub struct Keys {
     store: Store,
-    /// Names by hash, of keys that were found; as many at most as there are keys.
-    known: Arc<RwLock<HashMap<String, Arc<str>>>>,
+    /// By hash, keys that were found; as many at most as there are keys.
+    known: Arc<RwLock<HashMap<String, Known>>>,
+}
+
+/// A key that was found.
+#[derive(Debug)]
+struct Known {
+    name: Arc<str>,
+    since: Instant,
 }
 
 impl Keys {
@@ -97,7 +108,7 @@ impl Keys {
     /// The name of a caller's key.
     ///
     /// # Errors
-    /// `unauthorized` when nobody knows it, `db_error` when the database does not answer.
+    /// `unauthorized` when nobody knows it, `unavailable` or `db_error` when the database does not answer.
     pub async fn check(&self, given: &str) -> Result<Arc<str>, Fault> {
         // Looked up by its hash: how long that takes says nothing about the key.
         let hash = hash(given);
@@ -106,7 +117,8 @@ impl Keys {
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .get(&hash)
-            .cloned();
+            .filter(|known| known.since.elapsed() < REMEMBERED)
+            .map(|known| Arc::clone(&known.name));
         if let Some(name) = known {
             return Ok(name);
         }
@@ -116,6 +128,10 @@ impl Keys {
             .await
             .map_err(|error| store_fault(&error))?
         else {
+            self.known
+                .write()
+                .unwrap_or_else(PoisonError::into_inner)
+                .remove(&hash);
             return Err(Fault::new(
                 ErrorKind::Unauthorized,
                 "nobody knows this API key",
@@ -123,10 +139,14 @@ impl Keys {
             ));
         };
         let name: Arc<str> = name.into();
+        let known = Known {
+            name: Arc::clone(&name),
+            since: Instant::now(),
+        };
         self.known
             .write()
             .unwrap_or_else(PoisonError::into_inner)
-            .insert(hash, Arc::clone(&name));
+            .insert(hash, known);
         Ok(name)
     }
 }

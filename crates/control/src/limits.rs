@@ -21,6 +21,9 @@ pub struct Limits {
     pub max_timeout_sec: u32,
     /// Between two looks of the reconciler.
     pub sweep_every: Duration,
+    /// Where servers share a database: how long one may take from writing what it is about to ask the agent for until the
+    /// agent shows it. After that it is held for dead.
+    pub others_take: Duration,
     /// How long a stopped sandbox stays in lists.
     pub keep_stopped: Duration,
 }
@@ -35,6 +38,7 @@ impl Default for Limits {
             timeout_sec: 300,
             max_timeout_sec: 30 * 24 * 3600,
             sweep_every: Duration::from_secs(5),
+            others_take: Duration::from_secs(15),
             keep_stopped: Duration::from_secs(7 * 24 * 3600),
         }
     }

@@ -11,7 +11,7 @@ use wrenn_store::{DatabaseUrl, Store};
 use crate::agent::{AgentAddress, AgentClient};
 use crate::flight::Flights;
 use crate::hosts::{self, Hosts, OpenError};
-use crate::reconcile::{self, Observer};
+use crate::reconcile::{self, Observer, Waits};
 use crate::sandboxes::store_fault;
 use crate::{Keys, Limits, Sandboxes, Templates};
 
@@ -28,6 +28,7 @@ pub(crate) struct Core {
     pub(crate) limits: Limits,
     pub(crate) flights: Flights,
     pub(crate) observer: Observer,
+    pub(crate) waits: Waits,
     /// Work that must finish whether or not its caller still waits.
     pub(crate) tasks: TaskTracker,
     pub(crate) closing: CancellationToken,
@@ -67,11 +68,18 @@ impl ControlPlane {
     ) -> Result<Self, OpenError> {
         let store = Store::open(database).await?;
         let authority = Arc::new(hosts::authority(&store).await?);
+        let alone = !store.is_shared();
+        let patience = if alone {
+            Duration::ZERO
+        } else {
+            limits.others_take
+        };
         let core = Arc::new(Core {
             agent: AgentClient::new(agent, Arc::clone(&authority)),
             limits,
             flights: Flights::default(),
             observer: Observer::default(),
+            waits: Waits::new(patience),
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
             store: store.clone(),

@@ -71,6 +71,12 @@ impl Store {
         }
     }
 
+    /// Whether other servers may work on it at the same time: a file has one.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        matches!(self.writer, Pool::Pg(_))
+    }
+
     /// Whether the database answers.
     ///
     /// # Errors

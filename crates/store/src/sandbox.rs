@@ -104,7 +104,7 @@ impl Store {
             .bind(metadata_text(&row.metadata))
             .bind(row.status.as_str())
             .bind(row.transition.map_or("", Transition::as_str))
-            .bind(&row.status_reason)
+            .bind(reason_text(&row.status_reason))
             .bind(&row.guest_ip)
             .bind(&row.host_ip)
             .bind(&row.isolation)
@@ -167,7 +167,7 @@ impl Store {
             .bind(row.version)
             .bind(row.status.as_str())
             .bind(row.transition.map_or("", Transition::as_str))
-            .bind(&row.status_reason)
+            .bind(reason_text(&row.status_reason))
             .bind(&row.guest_ip)
             .bind(&row.host_ip)
             .bind(&row.isolation)
@@ -214,6 +214,11 @@ impl Store {
             Ok(removed.rows_affected())
         })
     }
+}
+
+/// PostgreSQL has no NUL in its texts, and a reason may quote what a guest said.
+fn reason_text(reason: &str) -> String {
+    reason.replace('\0', "")
 }
 
 fn metadata_text(metadata: &BTreeMap<String, String>) -> String {

@@ -84,6 +84,26 @@ async fn a_server_that_ends_is_away_and_back_without_a_new_store() {
     }
 }
 
+#[tokio::test]
+async fn a_server_that_says_nothing_is_away() {
+    let url = url();
+    let store = Store::open(&url).await.unwrap();
+    let mut row = sandbox(1, &[]);
+    store.insert(&row).await.unwrap();
+    let mut holder = PgConnection::connect(&url.reveal()).await.unwrap();
+    let mut held = holder.begin().await.unwrap();
+    sqlx::query("LOCK TABLE sandboxes IN ACCESS EXCLUSIVE MODE")
+        .execute(&mut *held)
+        .await
+        .unwrap();
+    let begun = Instant::now();
+    let silent = store.update(&mut row).await.unwrap_err();
+    assert!(matches!(silent, StoreError::Silent) && silent.is_away());
+    assert!((9..15).contains(&begun.elapsed().as_secs()));
+    held.rollback().await.unwrap();
+    assert!(store.get(&row.id).await.unwrap().is_some());
+}
+
 /// Every connection is cut in the middle of what it does.
 #[tokio::test]
 async fn what_is_cut_off_is_away() {

@@ -32,6 +32,18 @@ async fn what_is_written_is_read_also_after_a_restart() {
 }
 
 #[tokio::test]
+async fn a_reason_may_quote_anything() {
+    let place = Place::new();
+    let store = place.open().await;
+    let mut row = sandbox(1, &[]);
+    row.status_reason = "\0it said \u{1b}[31m\0 'no'".into();
+    store.insert(&row).await.unwrap();
+    assert!(store.update(&mut row).await.unwrap());
+    let read = store.get(&row.id).await.unwrap().unwrap();
+    assert_eq!(read.status_reason, "it said \u{1b}[31m 'no'");
+}
+
+#[tokio::test]
 async fn of_two_writers_the_second_is_told() {
     let place = Place::new();
     let store = place.open().await;

@@ -87,12 +87,16 @@ pub struct Knobs {
     pub create_takes: Duration,
     /// How a create fails at its end.
     pub create_fails: Option<Fault>,
+    /// How long a destroy takes, once the sandbox is gone.
+    pub destroy_takes: Duration,
     /// How a destroy fails.
     pub destroy_fails: Option<Fault>,
     /// How long a pause takes.
     pub pause_takes: Duration,
     /// How a pause fails at its end; the sandbox runs on.
     pub pause_fails: Option<Fault>,
+    /// How long a change of a network policy takes, once it is in force.
+    pub network_takes: Duration,
     /// How a change of a network policy fails; the sandbox keeps the one that it has.
     pub network_fails: Option<Fault>,
     /// How long a resume takes.

@@ -1,11 +1,18 @@
 //! Makes what the store says and what the agent has meet.
 //!
 //! [`rules`] decides, as a pure function of one row and one sandbox of the agent; here is the hand that looks and
-//! writes. An agent that cannot be reached changes nothing. A sandbox that somebody here is working on is left alone,
-//! and so is a row that changed after the agent was looked at.
+//! writes. An agent that cannot be reached changes nothing. A sandbox that somebody here is working on is left alone.
+//!
+//! Other servers may share the database, and reconcile at the same time. None needs to know of the others:
+//!
+//! - A row is read before the agent is looked at, so that what was seen is never older than the row; clocks are not compared.
+//! - Every write names the version that it follows from ([`wrenn_store::Store::update`]): of two the first holds.
+//! - What a row says is under way, and the agent shows nothing of, another server may be about to ask for: such a row is left
+//!   alone for a while ([`wait::Waits`]).
 
 mod observe;
 pub(crate) mod rules;
+mod wait;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -13,7 +20,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use wrenn_hostagent_api as rpc;
-use wrenn_model::{Fault, SandboxId, Transition};
+use wrenn_model::{Fault, SandboxId, Status, Transition};
 use wrenn_store::Sandbox;
 
 use crate::clock::now_ms;
@@ -22,6 +29,7 @@ use crate::sandboxes::store_fault;
 use rules::Action;
 
 pub(crate) use observe::{Observation, Observer};
+pub(crate) use wait::Waits;
 
 /// How soon to look again at what is under way.
 const SOON: Duration = Duration::from_millis(250);
@@ -41,7 +49,7 @@ pub(crate) async fn run(core: Arc<Core>) {
         };
         match swept {
             Ok(_) if away => {
-                tracing::info!("the host agent answers again");
+                tracing::info!("sandboxes are looked after again");
                 away = false;
             }
             Ok(_) => {}
@@ -73,7 +81,7 @@ pub(crate) enum Swept {
 
 /// Looks at everything once.
 pub(crate) async fn sweep(core: &Core) -> Result<Swept, Fault> {
-    // Rows first: what was made or unmade while the agent answered shows in their versions.
+    // Rows first: see above.
     let rows = core
         .store
         .unstopped()
@@ -81,6 +89,7 @@ pub(crate) async fn sweep(core: &Core) -> Result<Swept, Fault> {
         .map_err(|error| store_fault(&error))?;
     let seen = core.observer.look(&core.agent, Duration::ZERO).await?;
     let known: HashSet<&SandboxId> = rows.iter().map(|row| &row.id).collect();
+    core.waits.keep(&rows);
     let mut swept = Swept::Settled;
     for row in &rows {
         let row = settle(core, row, &seen).await?;
@@ -95,26 +104,33 @@ pub(crate) async fn sweep(core: &Core) -> Result<Swept, Fault> {
             .await
             .map_err(|error| store_fault(&error))?
         {
-            Some(row) => {
+            Some(row) if row.status == Status::Stopped => {
                 settle(core, &row, &seen).await?;
             }
+            // It is younger than the others, and the next sweep's.
+            Some(_) => {}
             None => adopt(core, id, sandbox).await?,
         }
     }
     Ok(swept)
 }
 
-/// Brings one row up to what was seen. Answers with what it is then.
+/// Whether there is something to do about a row, given what was seen.
+pub(crate) fn is_news(row: &Sandbox, seen: &Observation) -> bool {
+    rules::decide(row, seen.sandboxes.get(&row.id), now_ms()) != Action::Nothing
+}
+
+/// Brings one row up to what was seen after it was read. Answers with what it is then.
 pub(crate) async fn settle(
     core: &Core,
     row: &Sandbox,
     seen: &Observation,
 ) -> Result<Sandbox, Fault> {
     let mut row = row.clone();
-    if core.flights.has(&row.id) || !seen.speaks_of(&row) {
+    let sandbox = seen.sandboxes.get(&row.id);
+    if core.flights.has(&row.id) || core.waits.on(&row, sandbox) {
         return Ok(row);
     }
-    let sandbox = seen.sandboxes.get(&row.id);
     match rules::decide(&row, sandbox, now_ms()) {
         Action::Nothing => {
             if let Some(sandbox) = sandbox {

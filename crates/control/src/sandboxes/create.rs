@@ -13,7 +13,7 @@ use wrenn_model::{
 use wrenn_store::Sandbox;
 
 use super::pause::{StepTime, steps};
-use super::{Sandboxes, store_fault};
+use super::{Sandboxes, overtaken, store_fault};
 use crate::agent::policy_message;
 use crate::clock::now_ms;
 use crate::flight::Flight;
@@ -180,7 +180,7 @@ impl Sandboxes {
         };
         match outcome {
             Ok((seen, times)) => Ok(Created {
-                sandbox: self.started(row, &seen).await?,
+                sandbox: self.started(row, &seen, detached).await?,
                 steps: steps(times),
             }),
             Err(fault) => {
@@ -190,28 +190,27 @@ impl Sandboxes {
         }
     }
 
-    async fn started(&self, row: Sandbox, seen: &rpc::Sandbox) -> Result<Sandbox, Fault> {
-        let mut running = Sandbox {
-            status: Status::Running,
-            transition: None,
-            last_updated_ms: now_ms(),
-            ..row
-        };
-        rules::refresh(&mut running, seen);
-        match self.core.store.update(&mut running).await {
-            Ok(true) => Ok(running),
-            // Somebody deleted it while it started, perhaps before the agent had heard of it.
-            Ok(false) => {
-                self.core.agent.destroy(&running.id).await?;
-                Err(Fault::new(
-                    ErrorKind::Conflict,
-                    format!("sandbox {} was deleted while it was created", running.id),
-                    "create another",
-                ))
-            }
-            Err(error) => {
-                let fault = store_fault(&error);
-                self.core.agent.destroy(&running.id).await?;
+    /// Writes that it runs, unless somebody has deleted it meanwhile, perhaps before the agent had heard of it.
+    async fn started(
+        &self,
+        row: Sandbox,
+        seen: &rpc::Sandbox,
+        detached: bool,
+    ) -> Result<Sandbox, Fault> {
+        let id = row.id.clone();
+        let written = self.change(row, |row| {
+            overtaken(row)?;
+            row.status = Status::Running;
+            row.transition = None;
+            rules::refresh(row, seen);
+            Ok(true)
+        });
+        match written.await {
+            Ok(running) => Ok(running),
+            // Its creator was told that it is accepted: the reconciler writes that it runs.
+            Err(fault) if detached && fault.kind != ErrorKind::Conflict => Err(fault),
+            Err(fault) => {
+                self.core.agent.destroy(&id).await?;
                 Err(fault)
             }
         }
@@ -247,28 +246,15 @@ impl Sandboxes {
     }
 
     /// Sees to it that nothing is left. What cannot be done now, the reconciler does: the row says so.
-    async fn unwind(&self, mut row: Sandbox, reason: &str) -> Result<Created, Fault> {
-        row.transition = Some(Transition::Stopping);
-        row.status_reason = reason.to_owned();
-        row.last_updated_ms = now_ms();
-        if self
-            .core
-            .store
-            .update(&mut row)
-            .await
-            .map_err(|error| store_fault(&error))?
-        {
-            self.core.agent.destroy(&row.id).await?;
-            let mut gone = rules::stopped(&row, reason, now_ms());
-            self.core
-                .store
-                .update(&mut gone)
-                .await
-                .map_err(|error| store_fault(&error))?;
+    async fn unwind(&self, row: Sandbox, reason: &str) -> Result<Created, Fault> {
+        let id = row.id.clone();
+        if let Some(row) = self.mark(row, reason).await? {
+            self.core.agent.destroy(&id).await?;
+            self.bury(&row).await?;
         }
         Err(Fault::new(
             ErrorKind::Conflict,
-            format!("sandbox {} was unwound: {reason}", row.id),
+            format!("sandbox {id} was unwound: {reason}"),
             "create another",
         ))
     }

@@ -4,7 +4,7 @@ use wrenn_model::{ErrorKind, Fault, SandboxId, Status, Transition};
 use wrenn_store::Sandbox;
 
 use super::create::broken;
-use super::{Sandboxes, store_fault};
+use super::{Sandboxes, store_fault, unwritten};
 use crate::clock::now_ms;
 use crate::reconcile::rules;
 use crate::request::carried;
@@ -35,18 +35,13 @@ impl Sandboxes {
 
     async fn destroy(self, id: SandboxId) -> Result<Deleted, Fault> {
         let _flight = self.core.flights.begin(&id);
-        let Some(row) = self.mark(&id).await? else {
+        let row = self.row(&id).await?;
+        let Some(row) = self.mark(row, rules::DESTROYED).await? else {
             return Ok(Deleted::Gone);
         };
         match self.core.agent.destroy(&id).await {
             Ok(()) => {
-                let mut gone = rules::stopped(&row, &row.status_reason, now_ms());
-                // Another delete may have written it first.
-                self.core
-                    .store
-                    .update(&mut gone)
-                    .await
-                    .map_err(|error| store_fault(&error))?;
+                self.bury(&row).await?;
                 Ok(Deleted::Gone)
             }
             Err(fault) if matches!(fault.kind, ErrorKind::Unavailable | ErrorKind::Timeout) => {
@@ -57,29 +52,26 @@ impl Sandboxes {
         }
     }
 
-    /// Writes the wish. `None` when the sandbox has stopped already.
-    async fn mark(&self, id: &SandboxId) -> Result<Option<Sandbox>, Fault> {
-        loop {
-            let mut row = self.row(id).await?;
-            if row.status == Status::Stopped {
-                return Ok(None);
-            }
-            if row.transition == Some(Transition::Stopping) {
-                return Ok(Some(row));
+    /// Writes the wish, and why; one that is there already stays. `None` when the sandbox has stopped already.
+    pub(super) async fn mark(&self, row: Sandbox, reason: &str) -> Result<Option<Sandbox>, Fault> {
+        let marked = self.change(row, |row| {
+            if row.status == Status::Stopped || row.transition == Some(Transition::Stopping) {
+                return Ok(false);
             }
             row.transition = Some(Transition::Stopping);
-            rules::DESTROYED.clone_into(&mut row.status_reason);
-            row.last_updated_ms = now_ms();
-            if self
-                .core
-                .store
-                .update(&mut row)
-                .await
-                .map_err(|error| store_fault(&error))?
-            {
-                return Ok(Some(row));
-            }
-            // Somebody else has written in between: look again.
-        }
+            reason.clone_into(&mut row.status_reason);
+            Ok(true)
+        });
+        Ok(Some(marked.await?).filter(|row| row.status != Status::Stopped))
+    }
+
+    /// Writes that nothing of it exists any more. Where somebody else has written, it was the same.
+    pub(super) async fn bury(&self, row: &Sandbox) -> Result<(), Fault> {
+        let mut gone = rules::stopped(row, &row.status_reason, now_ms());
+        let written = self.core.store.update(&mut gone).await;
+        let done = format!("sandbox {} is destroyed", row.id);
+        written
+            .map(drop)
+            .map_err(|error| unwritten(&done, store_fault(&error)))
     }
 }

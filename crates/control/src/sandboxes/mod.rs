@@ -14,6 +14,7 @@ use wrenn_model::{ErrorKind, Fault, SandboxId, Status, Transition};
 use wrenn_store::{Filter, Sandbox, StoreError};
 
 use crate::agent::{Command, CommandStream, ExecOutcome, FileStream, Input, Upload, Usage, moving};
+use crate::clock::now_ms;
 use crate::plane::Core;
 use crate::reconcile;
 use crate::request::carried;
@@ -33,6 +34,17 @@ pub struct Sandboxes {
 
 /// A database that did not do what it should: the log learns why, the caller only that.
 pub(crate) fn store_fault(error: &StoreError) -> Fault {
+    if error.is_away() {
+        tracing::warn!(
+            error = error as &dyn std::error::Error,
+            "the database is away"
+        );
+        return Fault::new(
+            ErrorKind::Unavailable,
+            "the database is away",
+            "ask again shortly; sandboxes go on meanwhile",
+        );
+    }
     tracing::error!(
         error = error as &dyn std::error::Error,
         "the database failed"
@@ -44,18 +56,22 @@ pub(crate) fn store_fault(error: &StoreError) -> Fault {
             "free space on the database's disk",
         );
     }
-    if error.is_away() {
-        return Fault::new(
-            ErrorKind::Unavailable,
-            "the database is away",
-            "ask again shortly; sandboxes go on meanwhile",
-        );
-    }
     Fault::new(
         ErrorKind::DbError,
         "the database did not answer",
         "ask again; if it stays so, look into the log",
     )
+}
+
+/// The agent has done this, and its row does not say so yet: the reconciler sees to it.
+fn unwritten(done: &str, fault: Fault) -> Fault {
+    match fault.kind {
+        ErrorKind::Unavailable | ErrorKind::DbError => Fault {
+            message: format!("{done}, but {}", fault.message),
+            ..fault
+        },
+        _ => fault,
+    }
 }
 
 impl Sandboxes {
@@ -88,11 +104,40 @@ impl Sandboxes {
         self.seen(row, FRESH).await
     }
 
-    /// The row brought up to what the agent had so long ago; as it is when the agent does not answer.
+    /// The row, which was just read, brought up to what the agent had so long ago; as it is when the agent does not answer.
     async fn seen(&self, row: Sandbox, max_age: Duration) -> Result<Sandbox, Fault> {
-        match self.core.observer.look(&self.core.agent, max_age).await {
-            Ok(seen) => reconcile::settle(&self.core, &row, &seen).await,
-            Err(_) => Ok(row),
+        let core = &self.core;
+        let Ok(mut seen) = core.observer.look(&core.agent, max_age).await else {
+            return Ok(row);
+        };
+        // The row may be younger than that, written by another server even, whose clock tells nothing here.
+        if !max_age.is_zero() && reconcile::is_news(&row, &seen) {
+            let Ok(now) = core.observer.look(&core.agent, Duration::ZERO).await else {
+                return Ok(row);
+            };
+            seen = now;
+        }
+        reconcile::settle(core, &row, &seen).await
+    }
+
+    /// Writes what `change` makes of a row, once more of the newest that there is as often as somebody else has written in
+    /// between. Where `change` says `false` there is nothing to write.
+    async fn change(
+        &self,
+        mut row: Sandbox,
+        change: impl Fn(&mut Sandbox) -> Result<bool, Fault>,
+    ) -> Result<Sandbox, Fault> {
+        loop {
+            let mut new = row.clone();
+            if !change(&mut new)? {
+                return Ok(row);
+            }
+            new.last_updated_ms = now_ms();
+            let written = self.core.store.update(&mut new).await;
+            if written.map_err(|error| store_fault(&error))? {
+                return Ok(new);
+            }
+            row = self.row(&row.id).await?;
         }
     }
 
@@ -282,6 +327,18 @@ impl Sandboxes {
             }
         }));
     }
+}
+
+/// Whether a destroy came in between.
+fn overtaken(row: &Sandbox) -> Result<(), Fault> {
+    if row.status != Status::Stopped && row.transition != Some(Transition::Stopping) {
+        return Ok(());
+    }
+    Err(Fault::new(
+        ErrorKind::Conflict,
+        format!("sandbox {} was destroyed meanwhile", row.id),
+        "create another",
+    ))
 }
 
 /// What a call may take longer because it has to resume the sandbox first.

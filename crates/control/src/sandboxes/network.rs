@@ -1,13 +1,12 @@
 //! Putting a sandbox under another network policy: the agent does it, durably, and then its row follows. Where the row does
 //! not, the reconciler sees to it: the agent's word holds.
 
-use wrenn_model::{ErrorKind, Fault, NetworkPolicy, SandboxId, Status, Transition};
+use wrenn_model::{Fault, NetworkPolicy, SandboxId, Status};
 use wrenn_store::Sandbox;
 
 use super::create::broken;
-use super::{Sandboxes, not_running, store_fault};
+use super::{Sandboxes, not_running, overtaken, unwritten};
 use crate::agent::policy_of;
-use crate::clock::now_ms;
 use crate::request::carried;
 
 impl Sandboxes {
@@ -35,24 +34,14 @@ impl Sandboxes {
             return Err(not_running(&row));
         }
         let told = self.core.agent.set_network(&id, row.memory, &policy).await;
-        let seen = self.explain(row, told).await?;
+        let seen = self.explain(row.clone(), told).await?;
         let policy = policy_of(&seen).unwrap_or(policy);
-        loop {
-            let mut row = self.row(&id).await?;
-            if row.status == Status::Stopped || row.transition == Some(Transition::Stopping) {
-                return Err(Fault::new(
-                    ErrorKind::Conflict,
-                    format!("sandbox {id} was destroyed meanwhile"),
-                    "create another",
-                ));
-            }
+        let changed = self.change(row, |row| {
+            overtaken(row)?;
             row.network = policy.clone();
-            row.last_updated_ms = now_ms();
-            let written = self.core.store.update(&mut row).await;
-            if written.map_err(|error| store_fault(&error))? {
-                return Ok(row);
-            }
-            // Somebody else has written in between: look again.
-        }
+            Ok(true)
+        });
+        let done = format!("sandbox {id} has its new network policy");
+        changed.await.map_err(|fault| unwritten(&done, fault))
     }
 }

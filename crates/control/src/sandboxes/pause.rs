@@ -8,7 +8,7 @@ use wrenn_model::{ErrorKind, Fault, SandboxId, Status, Transition};
 use wrenn_store::Sandbox;
 
 use super::create::broken;
-use super::{Sandboxes, not_running, store_fault};
+use super::{Sandboxes, not_running, overtaken, store_fault, unwritten};
 use crate::clock::now_ms;
 use crate::flight::Flight;
 use crate::reconcile::rules;
@@ -72,9 +72,9 @@ impl Sandboxes {
     async fn put_aside(self, id: SandboxId) -> Result<Paused, Fault> {
         let (row, flight) = self.begin(&id, Transition::Pausing).await?;
         let told = self.core.agent.pause(&id, row.memory).await;
-        let (seen, answer) = self.end(&id, Transition::Pausing, flight, told).await?;
+        let (sandbox, answer) = self.end(row, Transition::Pausing, flight, told).await?;
         Ok(Paused {
-            sandbox: seen,
+            sandbox,
             steps: steps(answer.steps),
             memory_bytes: answer.memory_bytes,
             disk_bytes: answer.disk_bytes,
@@ -84,7 +84,7 @@ impl Sandboxes {
     async fn take_up(self, id: SandboxId, cold: bool) -> Result<Resumed, Fault> {
         let (row, flight) = self.begin(&id, Transition::Resuming).await?;
         let told = self.core.agent.resume(&id, row.memory, cold).await;
-        let (sandbox, answer) = self.end(&id, Transition::Resuming, flight, told).await?;
+        let (sandbox, answer) = self.end(row, Transition::Resuming, flight, told).await?;
         Ok(Resumed {
             sandbox,
             steps: steps(answer.steps),
@@ -112,7 +112,8 @@ impl Sandboxes {
             }
             row.transition = Some(transition);
             row.last_updated_ms = now_ms();
-            if self.write(&mut row).await? {
+            let written = self.core.store.update(&mut row).await;
+            if written.map_err(|error| store_fault(&error))? {
                 return Ok((row, flight));
             }
             // Somebody else has written in between: look again.
@@ -122,80 +123,56 @@ impl Sandboxes {
     /// Writes what came of it.
     async fn end<T>(
         &self,
-        id: &SandboxId,
+        row: Sandbox,
         transition: Transition,
         flight: Flight,
         told: Result<(rpc::Sandbox, T), Fault>,
     ) -> Result<(Sandbox, T), Fault> {
         match told {
-            Ok((seen, answer)) => Ok((self.follow(id, &seen).await?, answer)),
+            Ok((seen, answer)) => {
+                let done = format!("sandbox {} is {}", row.id, seen.status);
+                let row = self.follow(row, &seen).await;
+                Ok((row.map_err(|fault| unwritten(&done, fault))?, answer))
+            }
             Err(fault) => {
-                tracing::info!(sandbox = %id, transition = transition.as_str(), %fault, "did not come to its end");
+                tracing::info!(sandbox = %row.id, transition = transition.as_str(), %fault, "did not come to its end");
                 drop(flight);
-                self.undo(id, transition, &fault).await?;
+                self.undo(row, transition, &fault).await?;
                 Err(fault)
             }
         }
     }
 
     /// The row as the agent has its sandbox now, unless somebody wants it gone.
-    async fn follow(&self, id: &SandboxId, seen: &rpc::Sandbox) -> Result<Sandbox, Fault> {
-        loop {
-            let mut row = self.row(id).await?;
-            overtaken(&row)?;
+    async fn follow(&self, row: Sandbox, seen: &rpc::Sandbox) -> Result<Sandbox, Fault> {
+        let followed = self.change(row, |row| {
+            overtaken(row)?;
             row.status = Status::from_name(&seen.status).unwrap_or(row.status);
             row.transition = None;
-            row.last_updated_ms = now_ms();
-            rules::refresh(&mut row, seen);
-            if self.write(&mut row).await? {
-                return Ok(row);
-            }
-        }
+            rules::refresh(row, seen);
+            Ok(true)
+        });
+        followed.await
     }
 
     /// Nothing is under way any more. Where nobody knows, the reconciler finds out.
     ///
     /// # Errors
     /// `conflict` where a destroy overtook it, whatever the agent called that.
-    async fn undo(
-        &self,
-        id: &SandboxId,
-        transition: Transition,
-        fault: &Fault,
-    ) -> Result<(), Fault> {
+    async fn undo(&self, row: Sandbox, transition: Transition, fault: &Fault) -> Result<(), Fault> {
         if matches!(fault.kind, ErrorKind::Unavailable | ErrorKind::Timeout) {
             return Ok(());
         }
-        loop {
-            let mut row = self.row(id).await?;
-            overtaken(&row)?;
+        let undone = self.change(row, |row| {
+            overtaken(row)?;
             if row.transition != Some(transition) {
-                return Ok(());
+                return Ok(false);
             }
             row.transition = None;
-            row.last_updated_ms = now_ms();
-            if self.write(&mut row).await? {
-                return Ok(());
-            }
-        }
+            Ok(true)
+        });
+        undone.await.map(drop)
     }
-
-    async fn write(&self, row: &mut Sandbox) -> Result<bool, Fault> {
-        let written = self.core.store.update(row).await;
-        written.map_err(|error| store_fault(&error))
-    }
-}
-
-/// Whether a destroy came in between.
-fn overtaken(row: &Sandbox) -> Result<(), Fault> {
-    if row.status != Status::Stopped && row.transition != Some(Transition::Stopping) {
-        return Ok(());
-    }
-    Err(Fault::new(
-        ErrorKind::Conflict,
-        format!("sandbox {} was destroyed meanwhile", row.id),
-        "create another",
-    ))
 }
 
 /// Whether this may begin, or be joined.

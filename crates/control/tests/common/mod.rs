@@ -13,6 +13,7 @@ use wrenn_control::{
 };
 use wrenn_model::SandboxId;
 use wrenn_testkit::agent::FakeAgent;
+use wrenn_testkit::postgres::Cluster;
 
 pub(crate) struct Bench {
     pub(crate) folder: tempfile::TempDir,
@@ -24,9 +25,19 @@ pub(crate) struct Bench {
 impl Bench {
     pub(crate) async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
+        let database = database(folder.path());
+        Self::on(folder, database).await
+    }
+
+    /// Over a database of PostgreSQL's, whatever the others are on.
+    pub(crate) async fn on_postgresql(cluster: &Cluster) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        Self::on(folder, cluster.database().parse().unwrap()).await
+    }
+
+    async fn on(folder: tempfile::TempDir, database: DatabaseUrl) -> Self {
         let socket = folder.path().join("agent.sock");
         let agent = FakeAgent::start(&socket).unwrap();
-        let database = database(folder.path());
         let plane = open(&database, &socket).await;
         Self {
             folder,
@@ -65,7 +76,10 @@ impl Bench {
         let (database, socket) = (self.database.clone(), self.socket());
         let opened = runtime.spawn(async move { open(&database, &socket).await });
         let plane = opened.await.unwrap();
-        Mortal { runtime, plane }
+        Mortal {
+            runtime: Some(runtime),
+            plane,
+        }
     }
 
     pub(crate) async fn until(&self, id: &SandboxId, what: impl Fn(&Sandbox) -> bool) -> Sandbox {
@@ -80,9 +94,12 @@ impl Bench {
     }
 }
 
+/// How long another server is waited for.
+pub(crate) const OTHERS_TAKE: Duration = Duration::from_millis(300);
+
 /// A control plane on a runtime of its own.
 pub(crate) struct Mortal {
-    runtime: tokio::runtime::Runtime,
+    runtime: Option<tokio::runtime::Runtime>,
     plane: ControlPlane,
 }
 
@@ -93,12 +110,21 @@ impl Mortal {
         T: Send + 'static,
         W: Future<Output = T> + Send + 'static,
     {
-        self.runtime.spawn(work(self.plane.clone()))
+        self.runtime
+            .as_ref()
+            .unwrap()
+            .spawn(work(self.plane.clone()))
     }
 
     /// It is gone, wherever it was.
     pub(crate) fn kill(self) {
-        self.runtime.shutdown_background();
+        drop(self);
+    }
+}
+
+impl Drop for Mortal {
+    fn drop(&mut self) {
+        self.runtime.take().unwrap().shutdown_background();
     }
 }
 
@@ -111,6 +137,7 @@ pub(crate) fn database(folder: &Path) -> DatabaseUrl {
 pub(crate) async fn open(database: &DatabaseUrl, socket: &Path) -> ControlPlane {
     let limits = Limits {
         sweep_every: Duration::from_secs(3600),
+        others_take: OTHERS_TAKE,
         ..Limits::default()
     };
     let agent = AgentAddress::Unix(socket.to_owned());

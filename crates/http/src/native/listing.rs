@@ -31,6 +31,9 @@ impl Listing {
                     let (name, text) = value
                         .split_once('=')
                         .ok_or_else(|| bad(&key, "it is written key=value"))?;
+                    if value.contains('\0') {
+                        return Err(bad(&key, "there is no NUL character in it"));
+                    }
                     filter.metadata.push((name.to_owned(), text.to_owned()));
                     filter.metadata.len() > limits::METADATA_PAIRS
                 }
@@ -160,6 +163,7 @@ mod tests {
             &[("status", "running"), ("status", "running")],
             &[("template", "../x")],
             &[("metadata", "a")],
+            &[("metadata", "a=\0")],
             &[("limit", "0")],
             &[("limit", "1001")],
             &[("limit", "-1")],

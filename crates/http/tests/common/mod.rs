@@ -39,13 +39,19 @@ pub(crate) struct Answered {
 impl Bench {
     pub(crate) async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
+        let database = wrenn_testkit::database::new(folder.path());
+        Self::on(folder, database.parse().unwrap()).await
+    }
+
+    /// Over this database, whatever the others are on.
+    pub(crate) async fn on(folder: tempfile::TempDir, database: DatabaseUrl) -> Self {
         let socket = folder.path().join("agent.sock");
         let agent = FakeAgent::start(&socket).unwrap();
         let limits = Limits {
             sweep_every: Duration::from_secs(3600),
+            others_take: Duration::from_millis(300),
             ..Limits::default()
         };
-        let database: DatabaseUrl = wrenn_testkit::database::new(folder.path()).parse().unwrap();
         let control = ControlPlane::open(&database, AgentAddress::Unix(socket), limits)
             .await
             .unwrap();

@@ -61,10 +61,12 @@ impl HostAgentService for Service {
         _: RequestContext,
         request: ServiceRequest<'_, rpc::DestroySandboxRequest>,
     ) -> ServiceResult<rpc::DestroySandboxResponse> {
-        if let Some(fault) = self.0.knobs().destroy_fails {
+        let knobs = self.0.knobs();
+        if let Some(fault) = knobs.destroy_fails {
             return Err(refuse(&fault));
         }
         lock(&self.0.sandboxes).remove(request.sandbox_id);
+        tokio::time::sleep(knobs.destroy_takes).await;
         Response::ok(rpc::DestroySandboxResponse::default())
     }
 
@@ -90,12 +92,14 @@ impl HostAgentService for Service {
         request: ServiceRequest<'_, rpc::SetNetworkRequest>,
     ) -> ServiceResult<rpc::SetNetworkResponse> {
         let request = request.to_owned_message();
-        if let Some(fault) = self.0.knobs().network_fails {
+        let knobs = self.0.knobs();
+        if let Some(fault) = knobs.network_fails {
             return Err(refuse(&fault));
         }
         let mut sandbox = self.0.get(&request.sandbox_id)?;
         sandbox.network = request.network;
         lock(&self.0.sandboxes).insert(request.sandbox_id, sandbox.clone());
+        tokio::time::sleep(knobs.network_takes).await;
         Response::ok(rpc::SetNetworkResponse {
             sandbox: sandbox.into(),
             ..Default::default()
