@@ -361,7 +361,11 @@ async fn a_database_restored_from_an_older_copy_learns_what_became_of_all() {
         ..Default::default()
     };
     let sandboxes = bench.plane.sandboxes();
-    let since = sandboxes.create(labelled, Wait::Running).await.unwrap().sandbox;
+    let since = sandboxes
+        .create(labelled, Wait::Running)
+        .await
+        .unwrap()
+        .sandbox;
     sandboxes.pause(&kept.id).await.unwrap();
     sandboxes.delete(&gone.id).await.unwrap();
 

@@ -231,8 +231,12 @@ async fn while_the_database_is_away_what_has_begun_goes_on() {
     let Some(CommandEvent::Start { pid }) = stream.next().await.unwrap() else {
         panic!("no start")
     };
-    bench.agent.set(|knobs| knobs.create_takes = Duration::from_millis(200));
-    let accepted = sandboxes.create(NewSandbox::default(), Wait::Accepted).await;
+    bench
+        .agent
+        .set(|knobs| knobs.create_takes = Duration::from_millis(200));
+    let accepted = sandboxes
+        .create(NewSandbox::default(), Wait::Accepted)
+        .await;
     let accepted = accepted.unwrap().sandbox.id;
     cluster.stop();
     stream.input(pid).send(b"on".to_vec()).await.unwrap();
