@@ -10,6 +10,7 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -77,6 +78,12 @@ impl Cluster {
         )
     }
 
+    /// Where its socket is; of its user alone, until somebody opens it.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        Path::new(&self.folder)
+    }
+
     /// Ends it, and every connection to it.
     pub fn stop(&self) {
         self.tell("stop");
@@ -116,7 +123,6 @@ fn line(stdout: &mut BufReader<ChildStdout>) -> String {
 #[cfg(test)]
 mod tests {
     use std::os::unix::net::UnixStream;
-    use std::path::Path;
 
     use super::*;
 

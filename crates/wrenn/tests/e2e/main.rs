@@ -11,6 +11,7 @@ mod apart_tls;
 mod backup;
 mod bad_input;
 mod cli;
+mod database;
 mod destroy;
 mod disk_full;
 mod exec;
