@@ -5,6 +5,7 @@
 
 mod check;
 mod error;
+mod event;
 mod exec;
 mod file;
 mod health;
@@ -20,6 +21,7 @@ mod time;
 
 pub use check::{absolute_path, user_name};
 pub use error::{ErrorBody, ErrorInfo, http_status};
+pub use event::{AuditEntry, Event};
 pub use exec::{Encoding, ExecRequest, ExecResponse};
 pub use file::{ReadFileRequest, WriteFileForm};
 pub use health::{AgentHealth, Health};

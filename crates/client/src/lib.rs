@@ -4,6 +4,7 @@
 //! a stream of chunks, [`Client::read_file`] gives one, and [`Client::exec_stream`] speaks to a running command.
 
 mod error;
+mod events;
 mod exec_stream;
 mod files;
 mod hosts;
@@ -12,6 +13,7 @@ mod templates;
 mod transport;
 
 pub use error::{ApiError, Error};
+pub use events::{EventStream, Told};
 pub use exec_stream::{ExecControl, ExecEvent, ExecEvents};
 pub use files::FileContent;
 pub use transport::Client;

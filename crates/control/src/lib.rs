@@ -5,7 +5,9 @@
 //! something came in between. Nothing here knows HTTP, SQL or virtual machines.
 
 mod agent;
+mod audit;
 mod clock;
+mod events;
 mod flight;
 mod hosts;
 mod keys;
@@ -14,12 +16,15 @@ mod plane;
 mod reconcile;
 pub mod request;
 mod sandboxes;
+mod tail;
 mod templates;
 
 pub use agent::{
     AgentAddress, Command, CommandEvent, CommandInput, CommandStream, ExecOutcome, FileStream,
     Input, InvalidAddress, MachineUsage, Upload, Usage, from_agent as agent_fault,
 };
+pub use audit::{Audit, Call};
+pub use events::{EventScope, Events, Follower};
 pub use hosts::{Hosts, Invited, OpenError};
 pub use keys::{ApiKey, Keys};
 pub use limits::Limits;
@@ -28,5 +33,6 @@ pub use sandboxes::{Created, Deleted, NewSandbox, Paused, Resumed, Sandboxes, St
 pub use templates::{Template, Templates};
 pub use wrenn_pki::{JoinAnswer, JoinRequest};
 pub use wrenn_store::{
-    Cursor, DatabaseUrl, Filter, InvalidUrl, Sandbox, StoreError, copy as copy_database,
+    AuditEntry, AuditFilter, Cursor, DatabaseUrl, Event, EventKind, Filter, InvalidUrl, Sandbox,
+    StoreError, copy as copy_database,
 };

@@ -26,6 +26,10 @@ pub struct Limits {
     pub others_take: Duration,
     /// How long a stopped sandbox stays in lists.
     pub keep_stopped: Duration,
+    /// How long events may be asked for.
+    pub keep_events: Duration,
+    /// How long the record of calls is kept.
+    pub keep_audit: Duration,
 }
 
 impl Default for Limits {
@@ -40,6 +44,8 @@ impl Default for Limits {
             sweep_every: Duration::from_secs(5),
             others_take: Duration::from_secs(15),
             keep_stopped: Duration::from_secs(7 * 24 * 3600),
+            keep_events: Duration::from_secs(30 * 24 * 3600),
+            keep_audit: Duration::from_secs(365 * 24 * 3600),
         }
     }
 }

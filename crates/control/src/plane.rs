@@ -9,11 +9,14 @@ use wrenn_model::{ErrorKind, Fault};
 use wrenn_store::{DatabaseUrl, Store};
 
 use crate::agent::{AgentAddress, AgentClient};
+use crate::audit::Audit;
 use crate::flight::Flights;
 use crate::hosts::{self, Hosts, OpenError};
 use crate::reconcile::{self, Observer, Waits};
+use crate::request;
 use crate::sandboxes::store_fault;
-use crate::{Keys, Limits, Sandboxes, Templates};
+use crate::tail::{self, Tail};
+use crate::{Events, Keys, Limits, Sandboxes, Templates};
 
 /// How long [`ControlPlane::close`] waits for operations that are under way.
 const GRACE: Duration = Duration::from_secs(10);
@@ -29,6 +32,7 @@ pub(crate) struct Core {
     pub(crate) flights: Flights,
     pub(crate) observer: Observer,
     pub(crate) waits: Waits,
+    pub(crate) tail: Tail,
     /// Work that must finish whether or not its caller still waits.
     pub(crate) tasks: TaskTracker,
     pub(crate) closing: CancellationToken,
@@ -40,6 +44,7 @@ pub struct ControlPlane {
     core: Arc<Core>,
     keys: Keys,
     hosts: Hosts,
+    audit: Audit,
 }
 
 /// How the host's agent is.
@@ -80,15 +85,20 @@ impl ControlPlane {
             flights: Flights::default(),
             observer: Observer::default(),
             waits: Waits::new(patience),
+            tail: Tail::default(),
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
             store: store.clone(),
         });
+        let (audit, clerk) = Audit::new(store.clone());
         core.tasks.spawn(reconcile::run(Arc::clone(&core)));
+        core.tasks.spawn(tail::run(Arc::clone(&core)));
+        core.tasks.spawn(clerk.run(core.closing.clone()));
         Ok(Self {
             core,
             keys: Keys::new(store.clone()),
             hosts: Hosts::new(store, authority),
+            audit,
         })
     }
 
@@ -102,6 +112,18 @@ impl ControlPlane {
     #[must_use]
     pub fn templates(&self) -> Templates {
         Templates::new(self.core.agent.clone())
+    }
+
+    /// What becomes of sandboxes.
+    #[must_use]
+    pub fn events(&self) -> Events {
+        Events::new(Arc::clone(&self.core))
+    }
+
+    /// Who did what.
+    #[must_use]
+    pub fn audit(&self) -> &Audit {
+        &self.audit
     }
 
     /// Who may call.
@@ -169,6 +191,11 @@ impl ControlPlane {
 }
 
 impl Core {
+    /// The store, as the request that is being worked on uses it: what it writes is its doing.
+    pub(crate) fn store(&self) -> Store {
+        self.store.by(request::current())
+    }
+
     /// Refuses what would begin while everything ends.
     pub(crate) fn open_for_work(&self) -> Result<(), Fault> {
         if self.closing.is_cancelled() {

@@ -35,6 +35,10 @@ pub(crate) async fn require_key(
         .into());
     };
     let name = app.control.keys().check(given).await?;
-    request.extensions_mut().insert(Caller(name));
-    Ok(next.run(request).await)
+    let caller = Caller(name);
+    request.extensions_mut().insert(caller.clone());
+    let mut response = next.run(request).await;
+    // For the record of who did what.
+    response.extensions_mut().insert(caller);
+    Ok(response)
 }

@@ -1,7 +1,6 @@
 //! What every answer has in common: a request id, a line in the log, and one form for everything that is no success,
 //! whichever part of the server refused.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
@@ -10,27 +9,26 @@ use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use wrenn_api::{ErrorBody, ErrorInfo};
-use wrenn_control::request as of_request;
+use wrenn_control::{Call, request as of_request};
 use wrenn_model::{ErrorKind, Fault, RequestId, SandboxId};
 
+use crate::auth::Caller;
 use crate::metrics::Metrics;
+use crate::router::App;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The outermost layer.
-pub(crate) async fn envelope(
-    State(metrics): State<Arc<Metrics>>,
-    request: Request,
-    next: Next,
-) -> Response {
+pub(crate) async fn envelope(State(app): State<App>, request: Request, next: Next) -> Response {
     let begun = Instant::now();
     let id = request_id(&request);
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let route = request.extensions().get::<MatchedPath>().cloned();
     let upload = is_form(&request);
     let mut response = of_request::within(Some(id.clone()), next.run(request)).await;
+    let caller = response.extensions_mut().remove::<Caller>();
     if response.status().is_client_error() || response.status().is_server_error() {
-        response = refused(response, &id, &metrics);
+        response = refused(response, &id, &app.metrics);
         if upload {
             // What is left of the body is not read: a caller must not send its next request behind it.
             let close = HeaderValue::from_static("close");
@@ -49,7 +47,10 @@ pub(crate) async fn envelope(
         took,
     };
     answer.log();
-    metrics.answered(route, &method, status, took);
+    app.metrics.answered(route, &method, status, took);
+    if let Some(caller) = caller.filter(|_| answer.counts()) {
+        app.control.audit().record(answer.call(&caller)).await;
+    }
     if let Ok(id) = HeaderValue::from_str(id.as_str()) {
         response.headers_mut().insert(REQUEST_ID, id);
     }
@@ -68,6 +69,23 @@ struct Answered<'a> {
 }
 
 impl Answered<'_> {
+    /// Whether it may have changed something, as a command over a WebSocket may.
+    fn counts(&self) -> bool {
+        !self.method.is_safe() || self.status == StatusCode::SWITCHING_PROTOCOLS.as_u16()
+    }
+
+    /// What the record of calls has of it.
+    fn call(&self, caller: &Caller) -> Call {
+        Call {
+            request_id: self.id.to_string(),
+            key_name: caller.0.as_ref().to_owned(),
+            owner_id: caller.0.as_ref().to_owned(),
+            action: format!("{} {}", self.method, self.route.unwrap_or("none")),
+            sandbox: self.sandbox.clone(),
+            status: self.status,
+        }
+    }
+
     /// What may have changed something leaves a line, and what was refused: its caller has an id to ask about.
     fn log(&self) {
         let Self {

@@ -16,6 +16,8 @@ use crate::{auth, console, document, envelope, health, native};
 
 /// Bodies of up to 100 MiB that may be in memory at a time.
 const LARGE_BODIES: usize = 4;
+/// Streams of events that may be open at a time.
+const STREAMS: usize = 2048;
 
 /// What handlers share.
 #[derive(Debug, Clone)]
@@ -25,6 +27,8 @@ pub(crate) struct App {
     pub(crate) closing: CancellationToken,
     /// A permit for each large body in memory.
     pub(crate) large: Arc<Semaphore>,
+    /// A permit for each stream of events.
+    pub(crate) streams: Arc<Semaphore>,
     pub(crate) metrics: Arc<Metrics>,
 }
 
@@ -48,9 +52,10 @@ pub fn router(control: ControlPlane, closing: CancellationToken) -> Router {
         control,
         closing,
         large: Arc::new(Semaphore::new(LARGE_BODIES)),
+        streams: Arc::new(Semaphore::new(STREAMS)),
         metrics: Arc::default(),
     };
-    let metrics = Arc::clone(&app.metrics);
+    let outermost = app.clone();
     let (open, guarded) = described();
     let guarded = Router::from(guarded)
         .merge(metrics::routes())
@@ -61,5 +66,5 @@ pub fn router(control: ControlPlane, closing: CancellationToken) -> Router {
         .merge(document::routes())
         .merge(console::routes())
         .layer(CatchPanicLayer::custom(|_| Refusal::panicked()))
-        .layer(from_fn_with_state(metrics, envelope::envelope))
+        .layer(from_fn_with_state(outermost, envelope::envelope))
 }

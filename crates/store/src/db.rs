@@ -1,11 +1,14 @@
 //! One store over two databases: every query is one text, and is run on whichever of them it is.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::migrate::Migrator;
 use sqlx::postgres::PgRow;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{PgPool, Postgres, Row as _, Sqlite, SqlitePool, Transaction};
+use tokio::sync::Notify;
+use wrenn_model::RequestId;
 
 use crate::url::Place;
 use crate::{DatabaseUrl, StoreError, postgres, sqlite};
@@ -25,6 +28,9 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 pub struct Store {
     pub(crate) readers: Pool,
     pub(crate) writer: Pool,
+    /// Whose doing what is written is.
+    pub(crate) by: Option<RequestId>,
+    pub(crate) wrote: Arc<Notify>,
 }
 
 /// Connections to one of the two databases.
@@ -53,22 +59,22 @@ impl Store {
     /// [`StoreError::Damaged`], [`StoreError::Lost`], [`StoreError::Foreign`] or [`StoreError::Newer`] when the database is
     /// not what it should be, nothing of it changed then; other errors when it cannot be opened or migrated.
     pub async fn open(url: &DatabaseUrl) -> Result<Self, StoreError> {
-        match url.place() {
+        let (readers, writer) = match url.place() {
             Place::File(path) => {
                 let (readers, writer) = sqlite::open(path).await?;
-                Ok(Self {
-                    readers: Pool::Lite(readers),
-                    writer: Pool::Lite(writer),
-                })
+                (Pool::Lite(readers), Pool::Lite(writer))
             }
             Place::Server(options) => {
                 let pool = postgres::open(options, url).await?;
-                Ok(Self {
-                    readers: Pool::Pg(pool.clone()),
-                    writer: Pool::Pg(pool),
-                })
+                (Pool::Pg(pool.clone()), Pool::Pg(pool))
             }
-        }
+        };
+        Ok(Self {
+            readers,
+            writer,
+            by: None,
+            wrote: Arc::default(),
+        })
     }
 
     /// Whether other servers may work on it at the same time: a file has one.

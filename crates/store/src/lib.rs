@@ -4,9 +4,11 @@
 //! few and small, each durable when its call returns. Whoever changes a sandbox names the version it has read, so that
 //! two writers never overwrite each other ([`Store::update`]).
 
+mod audit;
 mod copy;
 mod db;
 mod error;
+mod event;
 mod host;
 mod key;
 mod list;
@@ -16,9 +18,11 @@ mod sqlite;
 mod url;
 mod wal;
 
+pub use audit::{AuditEntry, AuditFilter};
 pub use copy::copy;
 pub use db::Store;
 pub use error::StoreError;
+pub use event::{Event, EventFilter, EventKind};
 pub use host::{Invitation, StoredAuthority};
 pub use list::{Cursor, Filter};
 pub use sandbox::Sandbox;

@@ -6,6 +6,7 @@ use sqlx::query;
 use wrenn_model::{MiB, NetworkPolicy, OnTimeout, SandboxId, Status, TemplateName, Transition};
 
 use crate::db::{Begin as _, Columns, on};
+use crate::event::{EventKind, append_event};
 use crate::{Store, StoreError};
 
 /// The text that finds sandboxes, with these words about which. The columns have names, so that a server goes on beside a
@@ -132,7 +133,9 @@ impl Store {
                     .execute(&mut *tx)
                     .await?;
             }
+            append_event!(tx, EventKind::Created, row, self.by.as_ref());
             tx.commit().await?;
+            self.wrote.notify_one();
             Ok(true)
         })
     }
@@ -158,6 +161,7 @@ impl Store {
     /// When the database refuses.
     pub async fn update(&self, row: &mut Sandbox) -> Result<bool, StoreError> {
         let done = on!(&self.writer, db => {
+            let mut tx = db.transaction().await?;
             let updated = query(
                 "UPDATE sandboxes SET status = $3, transition = $4, status_reason = $5, guest_ip = $6, host_ip = $7, \
                  isolation = $8, vmm = $9, started_at = $10, last_active_at = $11, last_updated = $12, paused_at = $13, \
@@ -178,9 +182,15 @@ impl Store {
             .bind(row.paused_at_ms)
             .bind(row.lost_since_ms)
             .bind(network_text(&row.network))
-            .execute(db)
+            .execute(&mut *tx)
             .await?;
-            Ok(updated.rows_affected() == 1)
+            if updated.rows_affected() == 0 {
+                return Ok(false);
+            }
+            append_event!(tx, EventKind::Changed, row, self.by.as_ref());
+            tx.commit().await?;
+            self.wrote.notify_one();
+            Ok(true)
         })?;
         row.version += i64::from(done);
         Ok(done)
@@ -192,12 +202,19 @@ impl Store {
     /// When the database refuses.
     pub async fn remove(&self, row: &Sandbox) -> Result<bool, StoreError> {
         on!(&self.writer, db => {
+            let mut tx = db.transaction().await?;
             let removed = query("DELETE FROM sandboxes WHERE id = $1 AND version = $2")
                 .bind(row.id.as_str())
                 .bind(row.version)
-                .execute(db)
+                .execute(&mut *tx)
                 .await?;
-            Ok(removed.rows_affected() == 1)
+            if removed.rows_affected() == 0 {
+                return Ok(false);
+            }
+            append_event!(tx, EventKind::Forgotten, row, self.by.as_ref());
+            tx.commit().await?;
+            self.wrote.notify_one();
+            Ok(true)
         })
     }
 
@@ -217,7 +234,7 @@ impl Store {
 }
 
 /// PostgreSQL has no NUL in its texts, and a reason may quote what a guest said.
-fn reason_text(reason: &str) -> String {
+pub(crate) fn reason_text(reason: &str) -> String {
     reason.replace('\0', "")
 }
 

@@ -70,7 +70,11 @@ async fn what_is_no_whole_database_is_not_copied() {
     assert!(!path.exists() && !to.exists());
 
     // Nor is one written over that is there.
-    Store::open(&DatabaseUrl::file(&path)).await.unwrap().close().await;
+    Store::open(&DatabaseUrl::file(&path))
+        .await
+        .unwrap()
+        .close()
+        .await;
     std::fs::write(&to, "kept").unwrap();
     copy(&path, &to).await.unwrap_err();
     assert_eq!(std::fs::read_to_string(&to).unwrap(), "kept");

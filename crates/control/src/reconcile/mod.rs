@@ -21,8 +21,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 use wrenn_hostagent_api as rpc;
 use wrenn_model::{Fault, SandboxId, Status, Transition};
-use wrenn_store::Sandbox;
+use wrenn_store::{Sandbox, StoreError};
 
+use crate::Limits;
 use crate::clock::now_ms;
 use crate::plane::Core;
 use crate::sandboxes::store_fault;
@@ -33,7 +34,7 @@ pub(crate) use wait::Waits;
 
 /// How soon to look again at what is under way.
 const SOON: Duration = Duration::from_millis(250);
-/// Between two looks for stopped sandboxes that nobody asks about any more.
+/// Between two looks for what is too old to be told.
 const FORGET_EVERY: Duration = Duration::from_secs(600);
 
 /// Sweeps until the control plane closes.
@@ -196,15 +197,28 @@ async fn adopt(core: &Core, id: &SandboxId, sandbox: &rpc::Sandbox) -> Result<()
     Ok(())
 }
 
+/// Forgets what is too old to be told. What cannot be forgotten now is the next time.
 async fn forget(core: &Core) {
-    let keep = i64::try_from(core.limits.keep_stopped.as_millis()).unwrap_or(i64::MAX);
-    match core
-        .store
-        .forget_stopped(now_ms().saturating_sub(keep))
-        .await
-    {
-        Ok(0) => {}
-        Ok(count) => tracing::info!(count, "forgot sandboxes that stopped long ago"),
-        Err(error) => tracing::warn!(%error, "stopped sandboxes are not forgotten"),
+    let Limits {
+        keep_stopped,
+        keep_events,
+        keep_audit,
+        ..
+    } = core.limits;
+    let before = |keep: Duration| {
+        now_ms().saturating_sub(i64::try_from(keep.as_millis()).unwrap_or(i64::MAX))
+    };
+    let forgot = async {
+        let stopped = core.store.forget_stopped(before(keep_stopped)).await?;
+        let events = core.store.forget_events(before(keep_events)).await?;
+        let calls = core.store.forget_audit(before(keep_audit)).await?;
+        Ok::<_, StoreError>((stopped, events, calls))
+    };
+    match forgot.await {
+        Ok((0, 0, 0)) => {}
+        Ok((stopped, events, calls)) => {
+            tracing::info!(stopped, events, calls, "forgot what was long ago");
+        }
+        Err(error) => tracing::warn!(%error, "what was long ago is not forgotten"),
     }
 }

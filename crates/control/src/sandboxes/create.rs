@@ -78,7 +78,7 @@ impl Sandboxes {
         let row = self.plan(new).await?;
         let flight = self.core.flights.begin(&row.id);
         self.core
-            .store
+            .store()
             .insert(&row)
             .await
             .map_err(|error| store_fault(&error))?;
@@ -231,7 +231,7 @@ impl Sandboxes {
                 let mut failed = rules::stopped(&row, &fault.message, now_ms());
                 failed.status = Status::Error;
                 self.core
-                    .store
+                    .store()
                     .update(&mut failed)
                     .await
                     .map_err(|error| store_fault(&error))?;
@@ -241,7 +241,8 @@ impl Sandboxes {
     }
 
     async fn forget(&self, row: &Sandbox) -> Result<(), Fault> {
-        let removed = self.core.store.remove(row).await;
+        let gone = rules::stopped(row, &row.status_reason, now_ms());
+        let removed = self.core.store().remove(&gone).await;
         removed.map(drop).map_err(|error| store_fault(&error))
     }
 

@@ -68,7 +68,7 @@ impl Sandboxes {
     /// Writes that nothing of it exists any more. Where somebody else has written, it was the same.
     pub(super) async fn bury(&self, row: &Sandbox) -> Result<(), Fault> {
         let mut gone = rules::stopped(row, &row.status_reason, now_ms());
-        let written = self.core.store.update(&mut gone).await;
+        let written = self.core.store().update(&mut gone).await;
         let done = format!("sandbox {} is destroyed", row.id);
         written
             .map(drop)

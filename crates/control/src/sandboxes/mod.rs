@@ -85,7 +85,7 @@ impl Sandboxes {
     /// `db_error`.
     pub async fn list(&self, filter: &Filter) -> Result<Vec<Sandbox>, Fault> {
         self.core
-            .store
+            .store()
             .list(filter)
             .await
             .map_err(|error| store_fault(&error))
@@ -133,7 +133,7 @@ impl Sandboxes {
                 return Ok(row);
             }
             new.last_updated_ms = now_ms();
-            let written = self.core.store.update(&mut new).await;
+            let written = self.core.store().update(&mut new).await;
             if written.map_err(|error| store_fault(&error))? {
                 return Ok(new);
             }
@@ -290,7 +290,7 @@ impl Sandboxes {
     async fn row(&self, id: &SandboxId) -> Result<Sandbox, Fault> {
         let row = self
             .core
-            .store
+            .store()
             .get(id)
             .await
             .map_err(|error| store_fault(&error))?;

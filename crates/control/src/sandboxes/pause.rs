@@ -112,7 +112,7 @@ impl Sandboxes {
             }
             row.transition = Some(transition);
             row.last_updated_ms = now_ms();
-            let written = self.core.store.update(&mut row).await;
+            let written = self.core.store().update(&mut row).await;
             if written.map_err(|error| store_fault(&error))? {
                 return Ok((row, flight));
             }

@@ -1,5 +1,7 @@
 //! The native API. The list of its routes, read in one sitting:
 
+mod audit;
+mod events;
 mod exec;
 mod files;
 mod hosts;
@@ -34,6 +36,9 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(sandboxes::ping))
         .routes(routes!(sandboxes::console))
         .routes(routes!(metrics::metrics))
+        .routes(routes!(events::events))
+        .routes(routes!(events::sandbox_events))
+        .routes(routes!(audit::audit))
         .routes(routes!(exec::exec))
         .routes(routes!(stream::exec_stream))
         .routes(routes!(files::read))

@@ -1,6 +1,7 @@
 //! The command line: what can be said, and to which command it goes. One module a family of commands.
 
 mod bench;
+mod events;
 mod host;
 mod manual;
 mod programs;
@@ -14,6 +15,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub(crate) use bench::{BenchArgs, Measured};
+pub(crate) use events::EventsArgs;
 pub(crate) use host::{HostCommand, InviteArgs};
 pub(crate) use manual::{CompletionsArgs, ManArgs, Shell};
 pub(crate) use programs::{
@@ -171,6 +173,8 @@ pub(crate) enum Command {
     /// Build, list and remove templates.
     #[command(subcommand)]
     Template(TemplateCommand),
+    /// What became of sandboxes, and what becomes of them.
+    Events(EventsArgs),
     /// Look at this machine: what helps, hinders or endangers sandboxes here, and what to do. Fails when none can run.
     Doctor,
     /// Measure Wrenn beside the same work done by hand.

@@ -5,6 +5,7 @@ pub(crate) mod backup;
 mod bench;
 mod doctor;
 mod down;
+mod events;
 mod gc;
 mod host;
 mod join;
@@ -46,6 +47,7 @@ pub(crate) async fn run(cli: Cli, prepared: Option<server::Prepared>) -> Result<
         Command::Sandbox(command) => return sandbox::run(globals, command).await,
         Command::Snapshot(command) => return snapshot::run(globals, command).await,
         Command::Template(command) => template::run(globals, command).await?,
+        Command::Events(args) => events::run(globals, &args).await?,
         Command::Doctor => return doctor::run(globals).await,
         Command::Bench(args) => return bench::run(globals, &args).await,
         Command::Completions(args) => manual::completions(&args)?,

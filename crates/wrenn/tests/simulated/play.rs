@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use wrenn_model::{SandboxId, Status};
+use wrenn_model::{OnTimeout, SandboxId, Status};
 use wrenn_vmm::Ended;
 
 use super::callers::{Callers, Wish};
@@ -187,7 +187,9 @@ fn each(
     let seen = settled(stage, callers)?;
     for id in &ids {
         let row = &seen.rows[id];
-        if row.status != becomes {
+        // Its time may be up before its turn comes.
+        let timed_out = row.on_timeout == OnTimeout::Destroy && row.status == Status::Stopped;
+        if row.status != becomes && !timed_out {
             return Err(format!(
                 "{id} should be {becomes} and is {}: {}",
                 row.status, row.status_reason

@@ -1,0 +1,148 @@
+//! Who did what. The record of a call is written within moments of its answer, with those of other calls, so that no call waits
+//! for it; when the server ends, what is left is written first.
+
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use wrenn_model::{Fault, SandboxId};
+use wrenn_store::{AuditEntry, AuditFilter, Store};
+
+use crate::clock::now_ms;
+use crate::sandboxes::store_fault;
+
+/// How many records may wait to be written, while the database is away.
+const WAITING: usize = 4096;
+/// How many are written at a time.
+const BATCH: usize = 256;
+/// How long a call waits for a place among those that wait.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Between two tries to write.
+const AGAIN: Duration = Duration::from_secs(1);
+/// How often it is tried when everything ends.
+const LAST_TRIES: u32 = 3;
+
+/// A call, as it was answered just now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Call {
+    /// The request; a caller may use an id twice.
+    pub request_id: String,
+    /// The name of the caller's key.
+    pub key_name: String,
+    /// Whose key it is.
+    pub owner_id: String,
+    /// A method and a route.
+    pub action: String,
+    /// The sandbox that it was about, if it was about one.
+    pub sandbox: Option<SandboxId>,
+    /// The HTTP status of the answer.
+    pub status: u16,
+}
+
+/// The record of calls. Clones are the same.
+#[derive(Debug, Clone)]
+pub struct Audit {
+    store: Store,
+    waiting: mpsc::Sender<AuditEntry>,
+}
+
+/// What writes the record.
+#[derive(Debug)]
+pub(crate) struct Clerk {
+    store: Store,
+    waiting: mpsc::Receiver<AuditEntry>,
+}
+
+impl Audit {
+    pub(crate) fn new(store: Store) -> (Self, Clerk) {
+        let (sender, waiting) = mpsc::channel(WAITING);
+        let clerk = Clerk {
+            store: store.clone(),
+            waiting,
+        };
+        let audit = Self {
+            store,
+            waiting: sender,
+        };
+        (audit, clerk)
+    }
+
+    /// Adds a call. It is on the record a moment later; where it can't be, the log says which.
+    pub async fn record(&self, call: Call) {
+        let entry = AuditEntry {
+            id: random_id(),
+            at_ms: now_ms(),
+            request_id: call.request_id,
+            key_name: call.key_name,
+            owner_id: call.owner_id,
+            action: call.action,
+            sandbox_id: call.sandbox.map_or_else(String::new, Into::into),
+            status: call.status,
+        };
+        let lost = match self.waiting.send_timeout(entry, PATIENCE).await {
+            Ok(()) => return,
+            Err(mpsc::error::SendTimeoutError::Timeout(entry))
+            | Err(mpsc::error::SendTimeoutError::Closed(entry)) => entry,
+        };
+        unrecorded(&[lost]);
+    }
+
+    /// The calls that pass the filter, the newest first.
+    ///
+    /// # Errors
+    /// `unavailable` or `db_error`.
+    pub async fn list(&self, filter: &AuditFilter) -> Result<Vec<AuditEntry>, Fault> {
+        let read = self.store.audit(filter).await;
+        read.map_err(|error| store_fault(&error))
+    }
+}
+
+impl Clerk {
+    /// Writes what waits, until the control plane closes and nothing waits any more.
+    pub(crate) async fn run(mut self, closing: CancellationToken) {
+        let mut batch = Vec::with_capacity(BATCH);
+        loop {
+            tokio::select! {
+                biased;
+                read = self.waiting.recv_many(&mut batch, BATCH) => if read == 0 { return },
+                () = closing.cancelled(), if !self.waiting.is_closed() => {
+                    self.waiting.close();
+                    continue;
+                }
+            }
+            self.write(&batch, &closing).await;
+            batch.clear();
+        }
+    }
+
+    async fn write(&self, batch: &[AuditEntry], closing: &CancellationToken) {
+        let mut last_tries = 0;
+        while let Err(error) = self.store.append_audit(batch).await {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "calls are recorded later"
+            );
+            if closing.is_cancelled() {
+                last_tries += 1;
+                if last_tries == LAST_TRIES {
+                    return unrecorded(batch);
+                }
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
+    }
+}
+
+fn random_id() -> String {
+    let mut bytes = [0; 8];
+    #[expect(clippy::expect_used, reason = "without entropy nothing may go on")]
+    getrandom::fill(&mut bytes).expect("the kernel gives random bytes");
+    format!("{:016x}", u64::from_ne_bytes(bytes))
+}
+
+/// The log is where they stand then.
+fn unrecorded(entries: &[AuditEntry]) {
+    for entry in entries {
+        tracing::error!(?entry, "a call is not in the audit record");
+    }
+}

@@ -1,0 +1,170 @@
+//! What became of sandboxes: read back from the history, or followed as it happens.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use wrenn_model::{ErrorKind, Fault, SandboxId};
+use wrenn_store::{Event, EventFilter};
+
+use crate::plane::Core;
+use crate::sandboxes::store_fault;
+use crate::tail::End;
+
+/// How many events are read at a time.
+const BATCH: u32 = 256;
+
+/// Whose events somebody wants. Everything that is set has to hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EventScope {
+    /// Of this sandbox.
+    pub sandbox: Option<SandboxId>,
+    /// Of sandboxes of this owner.
+    pub owner_id: Option<String>,
+}
+
+/// The history of this installation. Clones are the same.
+#[derive(Debug, Clone)]
+pub struct Events {
+    core: Arc<Core>,
+}
+
+/// Somebody who is told of events one after the other, none left out and none twice. They hold nothing but their place: who
+/// reads slowly is told later, from the store.
+#[derive(Debug)]
+pub struct Follower {
+    core: Arc<Core>,
+    told: watch::Receiver<End>,
+    scope: EventScope,
+    /// The number of the last event that they were told of, or that is not for them.
+    place: i64,
+    gap: bool,
+}
+
+impl EventScope {
+    fn holds(&self, event: &Event) -> bool {
+        self.sandbox.as_ref().is_none_or(|id| *id == event.sandbox)
+            && self
+                .owner_id
+                .as_ref()
+                .is_none_or(|id| *id == event.owner_id)
+    }
+}
+
+impl Events {
+    pub(crate) fn new(core: Arc<Core>) -> Self {
+        Self { core }
+    }
+
+    /// The events after this number, the oldest first, so many at the most.
+    ///
+    /// # Errors
+    /// `unavailable` or `db_error`.
+    pub async fn history(
+        &self,
+        scope: EventScope,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<Event>, Fault> {
+        let filter = EventFilter {
+            after,
+            up_to: i64::MAX,
+            sandbox: scope.sandbox,
+            owner_id: scope.owner_id,
+            limit,
+        };
+        let read = self.core.store.events(&filter).await;
+        read.map_err(|error| store_fault(&error))
+    }
+
+    /// Follows events from the one after this number on; from the next one that happens, when there is none.
+    ///
+    /// # Errors
+    /// `unavailable` or `db_error`.
+    pub async fn follow(&self, scope: EventScope, after: Option<i64>) -> Result<Follower, Fault> {
+        let store = &self.core.store;
+        let told = self.core.tail.follow();
+        let newest = store
+            .newest_event()
+            .await
+            .map_err(|error| store_fault(&error))?;
+        let oldest = store
+            .oldest_event()
+            .await
+            .map_err(|error| store_fault(&error))?;
+        let first = oldest.unwrap_or(newest + 1) - 1;
+        let (place, gap) = match after {
+            None => (newest, false),
+            Some(after) if (first..=newest).contains(&after) => (after, false),
+            // Forgotten by now, or of another database.
+            Some(after) => (if after < first { first } else { newest }, true),
+        };
+        Ok(Follower {
+            core: Arc::clone(&self.core),
+            told,
+            scope,
+            place,
+            gap,
+        })
+    }
+}
+
+impl Follower {
+    /// Where they are: to follow from here later, ask for what comes after this number.
+    #[must_use]
+    pub fn place(&self) -> i64 {
+        self.place
+    }
+
+    /// Whether events are missing between the number that was asked for and the place where this begins.
+    #[must_use]
+    pub fn has_gap(&self) -> bool {
+        self.gap
+    }
+
+    /// The next events, as soon as there is one. A call that is given up loses none.
+    ///
+    /// # Errors
+    /// `unavailable` or `db_error`; what follows may be asked for again.
+    pub async fn next(&mut self) -> Result<Vec<Arc<Event>>, Fault> {
+        loop {
+            let end = self.told.borrow_and_update().clone();
+            if self.place < end.newest {
+                let (next, place) = self.after(&end).await?;
+                self.place = place;
+                if next.is_empty() {
+                    continue;
+                }
+                return Ok(next);
+            }
+            if self.told.changed().await.is_err() {
+                return Err(Fault::new(
+                    ErrorKind::Unavailable,
+                    "the server is stopping",
+                    "ask again shortly",
+                ));
+            }
+        }
+    }
+
+    /// Events from the place on, and the place after them.
+    async fn after(&self, end: &End) -> Result<(Vec<Arc<Event>>, i64), Fault> {
+        if let Some(recent) = end.after(self.place) {
+            let next = recent.filter(|event| self.scope.holds(event)).cloned();
+            return Ok((next.collect(), end.newest));
+        }
+        let filter = EventFilter {
+            after: self.place,
+            up_to: end.newest,
+            sandbox: self.scope.sandbox.clone(),
+            owner_id: self.scope.owner_id.clone(),
+            limit: BATCH,
+        };
+        let read = self.core.store.events(&filter).await;
+        let next = read.map_err(|error| store_fault(&error))?;
+        let place = match next.last() {
+            Some(last) if next.len() == BATCH as usize => last.seq,
+            _ => end.newest,
+        };
+        Ok((next.into_iter().map(Arc::new).collect(), place))
+    }
+}

@@ -1,0 +1,108 @@
+//! The newest events, read once for all who follow them.
+//!
+//! Who writes an event here is heard at once; what other servers write is looked for every second. Whoever is further behind than
+//! what is kept here reads the store.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+use wrenn_store::{Event, EventFilter, StoreError};
+
+use crate::plane::Core;
+
+/// How soon what other servers write is told here.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Between two looks at what is written here, so that many writes are told at once.
+const PACE: Duration = Duration::from_millis(5);
+/// How many events are kept.
+const KEPT: usize = 1024;
+
+/// The end of the history, as it is told to who follows.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct End {
+    /// The number of the newest event.
+    pub(crate) newest: i64,
+    /// The last events, without holes, up to the newest.
+    recent: Arc<VecDeque<Arc<Event>>>,
+}
+
+/// Tells the end of the history to who follows it.
+#[derive(Debug, Default)]
+pub(crate) struct Tail {
+    end: watch::Sender<End>,
+    joined: Notify,
+}
+
+impl Tail {
+    /// What is told from now on.
+    pub(crate) fn follow(&self) -> watch::Receiver<End> {
+        let told = self.end.subscribe();
+        self.joined.notify_one();
+        told
+    }
+
+    /// Brings the end up to date.
+    async fn read(&self, core: &Core) -> Result<(), StoreError> {
+        let newest = core.store.newest_event().await?;
+        let mut end = self.end.borrow().clone();
+        if newest == end.newest {
+            return Ok(());
+        }
+        if newest < end.newest || newest - end.newest > KEPT as i64 {
+            // After a while without followers, or in a database that was restored.
+            end = End {
+                newest,
+                recent: Arc::default(),
+            };
+        } else {
+            let filter = EventFilter {
+                after: end.newest,
+                up_to: newest,
+                sandbox: None,
+                owner_id: None,
+                limit: u32::MAX,
+            };
+            let new = core.store.events(&filter).await?;
+            let recent = Arc::make_mut(&mut end.recent);
+            recent.extend(new.into_iter().map(Arc::new));
+            recent.drain(..recent.len().saturating_sub(KEPT));
+            end.newest = newest;
+        }
+        self.end.send_replace(end);
+        Ok(())
+    }
+}
+
+impl End {
+    /// What comes after this number; `None` where that is not kept here any more.
+    pub(crate) fn after(&self, seq: i64) -> Option<impl Iterator<Item = &Arc<Event>>> {
+        let oldest = self.recent.front()?.seq;
+        (seq + 1 >= oldest).then(|| self.recent.iter().skip_while(move |event| event.seq <= seq))
+    }
+}
+
+/// Reads on, until the control plane closes.
+pub(crate) async fn run(core: Arc<Core>) {
+    let (tail, wrote) = (&core.tail, core.store.wrote());
+    loop {
+        let followed = tail.end.receiver_count() > 0;
+        tokio::select! {
+            () = core.closing.cancelled() => return,
+            () = wrote.notified() => {}
+            () = tail.joined.notified() => {}
+            () = tokio::time::sleep(LOOK_EVERY), if followed => {}
+        }
+        if tail.end.receiver_count() == 0 {
+            continue;
+        }
+        if let Err(error) = tail.read(&core).await {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "events are told later"
+            );
+        }
+        tokio::time::sleep(PACE).await;
+    }
+}

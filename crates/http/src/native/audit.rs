@@ -1,0 +1,131 @@
+//! The record of who did what.
+
+use axum::Json as Body;
+use axum::extract::State;
+use axum::http::header::LINK;
+use axum::response::{IntoResponse, Response};
+use wrenn_api::{AuditEntry, Timestamp, limits};
+use wrenn_control::AuditFilter;
+
+use crate::extract::Pairs;
+use crate::refusal::{Answer, Refusal};
+use crate::router::App;
+
+/// Calls that may have changed something, the newest first: who asked for what, when, and how it was answered.
+///
+/// A call is on the record within moments of its answer, also one that was refused, as long as its key is known. When there are
+/// more, the header `Link` has the address of the next page.
+#[utoipa::path(
+    get, path = "/v1/audit", tag = "events",
+    params(
+        ("sandbox_id" = Option<String>, Query, description = "Only those about this sandbox"),
+        ("limit" = Option<u32>, Query, description = "At most so many, up to 1000"),
+        ("cursor" = Option<String>, Query, description = "Where the page before ended; taken from its `Link`"),
+    ),
+    responses((status = 200, body = Vec<AuditEntry>, headers(("Link" = String, description = "The next page, if there is one"))))
+)]
+pub(super) async fn audit(State(app): State<App>, Pairs(pairs): Pairs) -> Answer<Response> {
+    let asked = parse(pairs)?;
+    // One more than is asked for, to know whether there are more.
+    let filter = AuditFilter {
+        limit: asked.limit + 1,
+        ..asked.clone()
+    };
+    let mut calls = app.control.audit().list(&filter).await?;
+    let more = calls.len() > asked.limit as usize;
+    calls.truncate(asked.limit as usize);
+    let next = calls.last().filter(|_| more).map(|last| {
+        let of = asked
+            .sandbox_id
+            .as_deref()
+            .map_or(String::new(), |id| format!("&sandbox_id={id}"));
+        format!(
+            "</v1/audit?limit={}{of}&cursor={}.{}>; rel=\"next\"",
+            asked.limit, last.at_ms, last.id
+        )
+    });
+    let body: Vec<AuditEntry> = calls.into_iter().map(view).collect();
+    Ok(match next {
+        Some(next) => ([(LINK, next)], Body(body)).into_response(),
+        None => Body(body).into_response(),
+    })
+}
+
+fn parse(pairs: Vec<(String, String)>) -> Answer<AuditFilter> {
+    let mut filter = AuditFilter {
+        limit: limits::PAGE,
+        ..AuditFilter::default()
+    };
+    for (key, value) in pairs {
+        match key.as_str() {
+            "sandbox_id" => {
+                let id: wrenn_model::SandboxId =
+                    value.parse().map_err(|_| invalid("sandbox_id is no id"))?;
+                filter.sandbox_id = Some(id.to_string());
+            }
+            "limit" => {
+                let range = 1..=limits::PAGE;
+                let number = value.parse().ok().filter(|number| range.contains(number));
+                filter.limit = number.ok_or_else(|| invalid("limit is a number from 1 to 1000"))?;
+            }
+            "cursor" => {
+                let place = value.split_once('.').and_then(|(ms, id)| {
+                    let known = id.bytes().all(|byte| byte.is_ascii_alphanumeric());
+                    known.then(|| Some((ms.parse().ok()?, id.to_owned())))?
+                });
+                filter.before = Some(place.ok_or_else(|| {
+                    invalid("cursor is taken from the Link header of the page before")
+                })?);
+            }
+            _ => return Err(invalid("there are sandbox_id, limit and cursor")),
+        }
+    }
+    Ok(filter)
+}
+
+fn invalid(rule: &str) -> Refusal {
+    Refusal::invalid(format!("the query: {rule}"), "correct the query")
+}
+
+fn view(call: wrenn_control::AuditEntry) -> AuditEntry {
+    AuditEntry {
+        at: Timestamp::from_unix_ms(call.at_ms),
+        request_id: call.request_id,
+        key: call.key_name,
+        action: call.action,
+        sandbox_id: (!call.sandbox_id.is_empty()).then_some(call.sandbox_id),
+        status: call.status,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_query_is_read_and_nonsense_refused() {
+        let read = |pairs: &[(&str, &str)]| {
+            parse(
+                pairs
+                    .iter()
+                    .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+                    .collect(),
+            )
+        };
+        let id = "sb-aaaaaaaaaaaaaaaaaaaa";
+        let filter = read(&[("sandbox_id", id), ("limit", "2"), ("cursor", "17.abc")]).unwrap();
+        assert_eq!(filter.before, Some((17, "abc".to_owned())));
+        assert_eq!((filter.sandbox_id.as_deref(), filter.limit), (Some(id), 2));
+        for bad in [
+            &[("limit", "0")][..],
+            &[("limit", "1001")],
+            &[("cursor", "17")],
+            &[("cursor", "x.abc")],
+            &[("cursor", "1.a>b")],
+            &[("sandbox_id", "x")],
+            &[("key", "first")],
+        ] {
+            assert!(read(bad).is_err(), "{bad:?}");
+        }
+    }
+}

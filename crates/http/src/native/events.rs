@@ -1,0 +1,293 @@
+//! Events: a page of their history, or a stream that goes on.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::Json as Body;
+use axum::extract::State;
+use axum::http::header::{ACCEPT, LINK};
+use axum::http::{HeaderMap, HeaderName};
+use axum::response::sse::{self, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use futures::Stream;
+use tokio::sync::OwnedSemaphorePermit;
+use wrenn_api::{Event, Timestamp, limits};
+use wrenn_control::{EventScope, Follower};
+use wrenn_model::{ErrorKind, Fault, SandboxId};
+
+use crate::extract::{Id, Pairs};
+use crate::refusal::{Answer, Refusal};
+use crate::router::App;
+
+/// Where a stream that broke off is to go on (WHATWG HTML, 9.2.4).
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+/// How often a stream on which nothing happens says that it is there.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// What becomes of sandboxes, as it happens.
+///
+/// A stream of server-sent events. The first is `ready`: its id is the place from which they are told. Then each event comes once,
+/// in order, under its number as id and with its type as name: `created`, `changed` or `forgotten`. Who comes back with
+/// `Last-Event-ID`, or `after`, is told what happened meanwhile. Where that is no longer known, `gap` comes first: list the
+/// sandboxes anew then.
+///
+/// With `Accept: application/json` the answer is a page of the history instead, the oldest first, and `Link` has the next.
+#[utoipa::path(
+    get, path = "/v1/events", tag = "events",
+    params(
+        ("after" = Option<i64>, Query, description = "Only events after this number; 0 for all that are kept"),
+        ("limit" = Option<u32>, Query, description = "Of a page: at most so many, up to 1000"),
+        ("sandbox_id" = Option<String>, Query, description = "Only of this sandbox"),
+        ("Last-Event-ID" = Option<i64>, Header, description = "As `after`, which it wins over")
+    ),
+    responses((status = 200, content(
+        (String = "text/event-stream"),
+        (Vec<Event> = "application/json"),
+    ), headers(("Link" = String, description = "The next page, where there may be one"))))
+)]
+pub(super) async fn events(
+    State(app): State<App>,
+    headers: HeaderMap,
+    Pairs(pairs): Pairs,
+) -> Answer<Response> {
+    let asked = Asked::parse(pairs, &headers)?;
+    answer(app, asked, "/v1/events", &headers).await
+}
+
+/// What becomes of one sandbox, as it happens: as `/v1/events`.
+#[utoipa::path(
+    get, path = "/v1/sandboxes/{id}/events", tag = "events",
+    params(
+        ("id" = String, Path),
+        ("after" = Option<i64>, Query, description = "Only events after this number; 0 for all that are kept"),
+        ("limit" = Option<u32>, Query, description = "Of a page: at most so many, up to 1000"),
+        ("Last-Event-ID" = Option<i64>, Header, description = "As `after`, which it wins over")
+    ),
+    responses((status = 200, content(
+        (String = "text/event-stream"),
+        (Vec<Event> = "application/json"),
+    ), headers(("Link" = String, description = "The next page, where there may be one"))))
+)]
+pub(super) async fn sandbox_events(
+    State(app): State<App>,
+    Id(id): Id,
+    headers: HeaderMap,
+    Pairs(pairs): Pairs,
+) -> Answer<Response> {
+    let mut asked = Asked::parse(pairs, &headers)?;
+    if asked.sandbox.is_some() {
+        return Err(invalid("the path names the sandbox"));
+    }
+    app.sandboxes().get(&id).await?;
+    let path = format!("/v1/sandboxes/{id}/events");
+    asked.sandbox = Some(id);
+    answer(app, asked, &path, &headers).await
+}
+
+/// The query, and the header that wins over it.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Asked {
+    after: Option<i64>,
+    limit: Option<u32>,
+    sandbox: Option<SandboxId>,
+}
+
+impl Asked {
+    fn parse(pairs: Vec<(String, String)>, headers: &HeaderMap) -> Answer<Self> {
+        let mut asked = Self::default();
+        for (key, value) in pairs {
+            let twice = match key.as_str() {
+                "after" => asked.after.replace(place(&value)?).is_some(),
+                "limit" => {
+                    let range = 1..=limits::PAGE;
+                    let number = value.parse().ok().filter(|number| range.contains(number));
+                    let number = number.ok_or_else(|| {
+                        invalid(format!("limit is a number from 1 to {}", limits::PAGE))
+                    })?;
+                    asked.limit.replace(number).is_some()
+                }
+                "sandbox_id" => {
+                    let id = value.parse().map_err(|_| invalid("sandbox_id is no id"))?;
+                    asked.sandbox.replace(id).is_some()
+                }
+                _ => return Err(invalid("there are after, limit and sandbox_id")),
+            };
+            if twice {
+                return Err(invalid(format!("{key} is given twice")));
+            }
+        }
+        if let Some(last) = headers.get(LAST_EVENT_ID) {
+            asked.after = Some(place(last.to_str().unwrap_or_default())?);
+        }
+        Ok(asked)
+    }
+}
+
+fn place(text: &str) -> Answer<i64> {
+    let number = text.parse().ok().filter(|number| *number >= 0);
+    number.ok_or_else(|| invalid("events have numbers, from 1 on"))
+}
+
+fn invalid(rule: impl std::fmt::Display) -> Refusal {
+    Refusal::invalid(
+        format!("the events that are asked for: {rule}"),
+        "correct the query, or the header Last-Event-ID",
+    )
+}
+
+async fn answer(app: App, asked: Asked, path: &str, headers: &HeaderMap) -> Answer<Response> {
+    let scope = EventScope {
+        sandbox: asked.sandbox.clone(),
+        owner_id: None,
+    };
+    if wants_page(headers) {
+        return page(&app, scope, &asked, path).await;
+    }
+    let place = app.streams.clone().try_acquire_owned().map_err(|_| {
+        Fault::new(
+            ErrorKind::QuotaExhausted,
+            "as many streams of events are open as may be",
+            "close some, or ask again later",
+        )
+    })?;
+    let follower = app.control.events().follow(scope, asked.after).await?;
+    let events = follow(app, follower, place);
+    Ok(Sse::new(events)
+        .keep_alive(KeepAlive::new().interval(KEEP_ALIVE))
+        .into_response())
+}
+
+/// A page is what JSON is asked for by name.
+fn wants_page(headers: &HeaderMap) -> bool {
+    let accept = headers.get_all(ACCEPT).iter();
+    let mut accepted = accept.filter_map(|value| value.to_str().ok());
+    accepted.any(|value| value.contains("application/json"))
+}
+
+async fn page(app: &App, scope: EventScope, asked: &Asked, path: &str) -> Answer<Response> {
+    let limit = asked.limit.unwrap_or(limits::PAGE);
+    let after = asked.after.unwrap_or_default();
+    let events = app.control.events().history(scope, after, limit).await?;
+    let next = events
+        .last()
+        .filter(|_| u32::try_from(events.len()) == Ok(limit))
+        .map(|last| {
+            let of = match &asked.sandbox {
+                Some(id) if path == "/v1/events" => format!("&sandbox_id={id}"),
+                _ => String::new(),
+            };
+            format!(
+                "<{path}?after={}&limit={limit}{of}>; rel=\"next\"",
+                last.seq
+            )
+        });
+    let body: Vec<Event> = events.iter().map(view).collect();
+    Ok(match next {
+        Some(next) => ([(LINK, next)], Body(body)).into_response(),
+        None => Body(body).into_response(),
+    })
+}
+
+/// The stream. It ends when the server stops or its database is away: who listens comes back, and misses nothing.
+fn follow(
+    app: App,
+    follower: Follower,
+    place: OwnedSemaphorePermit,
+) -> impl Stream<Item = Result<sse::Event, Infallible>> {
+    let mut told = VecDeque::from([ready(&follower)]);
+    if follower.has_gap() {
+        told.push_front(sse::Event::default().event("gap").data("{}"));
+    }
+    let open = (app, follower, told, place);
+    futures::stream::unfold(open, async |(app, mut follower, mut told, place)| {
+        if told.is_empty() {
+            let next = tokio::select! {
+                () = app.closing.cancelled() => return None,
+                next = follower.next() => next,
+            };
+            match next {
+                Ok(events) => told.extend(events.iter().map(|event| sent(event))),
+                Err(fault) => {
+                    tracing::debug!(%fault, "a stream of events ends");
+                    return None;
+                }
+            }
+        }
+        let next = told.pop_front()?;
+        Some((Ok(next), (app, follower, told, place)))
+    })
+}
+
+fn ready(follower: &Follower) -> sse::Event {
+    sse::Event::default()
+        .event("ready")
+        .id(follower.place().to_string())
+        .data("{}")
+}
+
+fn sent(event: &wrenn_control::Event) -> sse::Event {
+    // An event always has a JSON form.
+    let json = serde_json::to_string(&view(event)).unwrap_or_default();
+    sse::Event::default()
+        .id(event.seq.to_string())
+        .event(event.kind.as_str())
+        .data(json)
+}
+
+/// An event as a caller sees it.
+fn view(event: &wrenn_control::Event) -> Event {
+    let text = |text: &String| (!text.is_empty()).then(|| text.clone());
+    Event {
+        id: event.seq,
+        kind: event.kind.as_str().to_owned(),
+        at: Timestamp::from_unix_ms(event.at_ms),
+        sandbox_id: event.sandbox.to_string(),
+        status: event.status.to_string(),
+        transition: event
+            .transition
+            .map(|under_way| under_way.as_str().to_owned()),
+        status_reason: text(&event.status_reason),
+        request_id: text(&event.request_id),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(pairs: &[(&str, &str)], last: Option<&str>) -> Answer<Asked> {
+        let pairs = pairs
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+        let mut headers = HeaderMap::new();
+        if let Some(last) = last {
+            headers.insert(LAST_EVENT_ID, last.parse().unwrap());
+        }
+        Asked::parse(pairs.collect(), &headers)
+    }
+
+    #[test]
+    fn the_header_wins_over_the_query() {
+        assert_eq!(parse(&[], None).unwrap(), Asked::default());
+        let asked = parse(&[("after", "3"), ("limit", "10")], Some("7")).unwrap();
+        assert_eq!((asked.after, asked.limit), (Some(7), Some(10)));
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for (pairs, last) in [
+            (&[("after", "-1")][..], None),
+            (&[("after", "x")], None),
+            (&[("after", "1"), ("after", "1")], None),
+            (&[("limit", "0")], None),
+            (&[("limit", "1001")], None),
+            (&[("sandbox_id", "x")], None),
+            (&[("since", "1")], None),
+            (&[], Some("")),
+            (&[], Some("ready")),
+        ] {
+            assert!(parse(pairs, last).is_err(), "{pairs:?} {last:?}");
+        }
+    }
+}

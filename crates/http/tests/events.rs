@@ -1,0 +1,243 @@
+//! Events over HTTP, and the record of calls.
+
+mod common;
+
+use std::time::Duration;
+
+use common::Bench;
+use eventsource_stream::Eventsource as _;
+use futures::StreamExt as _;
+use futures::stream::BoxStream;
+use http::{Method, StatusCode};
+use http_body_util::{BodyDataStream, Full};
+use serde_json::{Value, json};
+
+/// How long something may take that is to happen.
+const SOON: Duration = Duration::from_secs(10);
+
+/// One event: its name, its id, its data.
+type Told = (String, Option<i64>, Value);
+
+/// Opens a stream.
+async fn follow(bench: &Bench, path: &str, last: Option<i64>) -> BoxStream<'static, Told> {
+    let mut request = bench.request(Method::GET, path);
+    if let Some(last) = last {
+        request = request.header("last-event-id", last);
+    }
+    let request = request.body(Full::default()).unwrap();
+    let answer = bench.client.request(request).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
+    assert_eq!(answer.headers()["content-type"], "text/event-stream");
+    let events = BodyDataStream::new(answer.into_body()).eventsource();
+    let told = events.map(|event| {
+        let event = event.unwrap();
+        let data = serde_json::from_str(&event.data).unwrap();
+        (event.event, event.id.parse().ok(), data)
+    });
+    told.boxed()
+}
+
+async fn next(events: &mut BoxStream<'static, Told>) -> Told {
+    tokio::time::timeout(SOON, events.next())
+        .await
+        .expect("an event comes")
+        .expect("the stream goes on")
+}
+
+#[tokio::test]
+async fn what_happens_is_told_once_also_to_who_comes_back() {
+    let bench = Bench::new().await;
+    let mut events = follow(&bench, "/v1/events", None).await;
+    assert_eq!(
+        next(&mut events).await,
+        ("ready".into(), Some(0), json!({}))
+    );
+    let made = bench
+        .send(
+            bench
+                .request(Method::POST, "/v1/sandboxes")
+                .header("x-request-id", "req-mine"),
+            "{}",
+        )
+        .await;
+    let id = made.json()["id"].as_str().unwrap().to_owned();
+    let (name, number, created) = next(&mut events).await;
+    assert_eq!((name.as_str(), number), ("created", Some(1)));
+    assert_eq!(
+        (
+            &created["sandbox_id"],
+            &created["status"],
+            &created["transition"],
+            &created["request_id"]
+        ),
+        (
+            &json!(id),
+            &json!("pending"),
+            &json!("starting"),
+            &json!("req-mine")
+        )
+    );
+    let (name, number, running) = next(&mut events).await;
+    assert_eq!((name.as_str(), number), ("changed", Some(2)));
+    assert_eq!(
+        (&running["status"], &running["type"], &running["id"]),
+        (&json!("running"), &json!("changed"), &json!(2))
+    );
+    drop(events);
+
+    assert_eq!(
+        bench.delete(&format!("/v1/sandboxes/{id}")).await.status,
+        StatusCode::NO_CONTENT
+    );
+    let mut again = follow(&bench, "/v1/events", Some(1)).await;
+    assert_eq!(next(&mut again).await.0, "ready");
+    for (number, status) in [(2, "running"), (3, "running"), (4, "stopped")] {
+        let (_, id, event) = next(&mut again).await;
+        assert_eq!((id, &event["status"]), (Some(number), &json!(status)));
+    }
+    // And what is new, which comes from elsewhere than what was read back.
+    bench.sandbox().await;
+    assert_eq!(next(&mut again).await.1, Some(5));
+}
+
+#[tokio::test]
+async fn a_sandbox_s_own_events_are_no_other_s() {
+    let bench = Bench::new().await;
+    let (mine, other) = (bench.sandbox().await, bench.sandbox().await);
+    let path = format!("/v1/sandboxes/{mine}/events");
+    let mut events = follow(&bench, &format!("{path}?after=0"), None).await;
+    bench.delete(&format!("/v1/sandboxes/{other}")).await;
+    bench.delete(&format!("/v1/sandboxes/{mine}")).await;
+    assert_eq!(next(&mut events).await.0, "ready");
+    let mut statuses = Vec::new();
+    while statuses.last() != Some(&json!("stopped")) {
+        let (_, _, event) = next(&mut events).await;
+        assert_eq!(event["sandbox_id"], json!(mine));
+        statuses.push(event["status"].clone());
+    }
+    assert_eq!(statuses, ["pending", "running", "running", "stopped"]);
+    bench
+        .get("/v1/sandboxes/sb-aaaaaaaaaaaaaaaaaaaa/events")
+        .await
+        .refused(404, "not_found");
+    bench
+        .get(&format!("{path}?sandbox_id={other}"))
+        .await
+        .refused(400, "invalid_request");
+}
+
+#[tokio::test]
+async fn who_asks_for_what_is_not_known_is_told_of_the_gap() {
+    let bench = Bench::new().await;
+    bench.sandbox().await;
+    let mut events = follow(&bench, "/v1/events", Some(4711)).await;
+    assert_eq!(next(&mut events).await.0, "gap");
+    assert_eq!(
+        next(&mut events).await,
+        ("ready".into(), Some(2), json!({}))
+    );
+}
+
+#[tokio::test]
+async fn the_history_comes_in_pages() {
+    let bench = Bench::new().await;
+    for _ in 0..3 {
+        bench.sandbox().await;
+    }
+    let json_of = |path: String| {
+        let request = bench
+            .request(Method::GET, &path)
+            .header("accept", "application/json");
+        bench.send(request, "")
+    };
+    let mut path = "/v1/events?limit=4".to_owned();
+    let mut numbers = Vec::new();
+    loop {
+        let page = json_of(path).await;
+        assert_eq!(page.status, StatusCode::OK);
+        numbers.extend(
+            page.json()
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|event| event["id"].as_i64().unwrap()),
+        );
+        let Some(link) = page.headers.get("link") else {
+            break;
+        };
+        let link = link.to_str().unwrap();
+        path = link[1..link.find('>').unwrap()].to_owned();
+    }
+    assert_eq!(numbers, [1, 2, 3, 4, 5, 6]);
+}
+
+#[tokio::test]
+async fn who_does_not_read_holds_up_nobody_and_misses_nothing() {
+    const SANDBOXES: usize = 40;
+    let bench = Bench::new().await;
+    let mut slow = follow(&bench, "/v1/events", None).await;
+    for _ in 0..SANDBOXES {
+        bench.sandbox().await;
+    }
+    assert_eq!(next(&mut slow).await.0, "ready");
+    for number in 1..=2 * SANDBOXES as i64 {
+        assert_eq!(next(&mut slow).await.1, Some(number));
+    }
+}
+
+#[tokio::test]
+async fn streams_end_with_the_server() {
+    let bench = Bench::new().await;
+    let mut events = follow(&bench, "/v1/events", None).await;
+    assert_eq!(next(&mut events).await.0, "ready");
+    bench.closing.cancel();
+    let ended = tokio::time::timeout(SOON, events.next()).await;
+    assert_eq!(ended, Ok(None));
+}
+
+#[tokio::test]
+async fn calls_that_may_change_something_are_on_the_record() {
+    let bench = Bench::new().await;
+    let id = bench.sandbox().await;
+    bench.get("/v1/sandboxes").await;
+    bench
+        .post(&format!("/v1/sandboxes/{id}/resume"), "")
+        .await
+        .refused(409, "invalid_state");
+    bench.delete(&format!("/v1/sandboxes/{id}")).await;
+    let expected = [
+        ("DELETE /v1/sandboxes/{id}", 204),
+        ("POST /v1/sandboxes/{id}/resume", 409),
+        ("POST /v1/sandboxes", 201),
+    ];
+    let recorded = async {
+        loop {
+            let calls = bench.get("/v1/audit").await.json();
+            let calls = calls.as_array().unwrap().clone();
+            if calls.len() == expected.len() {
+                return calls;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let calls = tokio::time::timeout(SOON, recorded).await.unwrap();
+    // Those of one millisecond are in no order.
+    for (action, status) in expected {
+        let call = calls.iter().find(|call| call["action"] == action);
+        let call = call.expect("it is on the record");
+        assert_eq!(
+            (&call["key"], &call["sandbox_id"], &call["status"]),
+            (&json!("first"), &json!(id), &json!(status))
+        );
+    }
+    let of = bench
+        .get(&format!("/v1/audit?sandbox_id={id}&limit=2"))
+        .await;
+    assert_eq!(of.json().as_array().unwrap().len(), 2);
+    assert!(
+        of.headers["link"]
+            .to_str()
+            .unwrap()
+            .starts_with("</v1/audit?limit=2")
+    );
+}
