@@ -1,6 +1,6 @@
 // The test console: forms and lists over the REST API. What a server or a guest says is shown as text, never as markup.
 
-const REFRESH_MS = 5000;
+const AGAIN_MS = 5000;
 const ROWS = 100;
 const LOG_ENTRIES = 200;
 const OUTPUT_CHARS = 256 * 1024;
@@ -180,6 +180,7 @@ function keepFocus(element) {
 const rows = new Map();
 let turn = 0;
 let listing = 0;
+let stale = false;
 let unreachable = false;
 
 /** Asks for the sandboxes and shows them; of answers that overtake each other only the newest counts. */
@@ -196,13 +197,55 @@ async function refresh() {
   } catch (error) {
     if (!(error instanceof Refusal) || mine !== turn) return;
     if (error.status === 401) return forget("This key is no longer accepted.");
-    // Once, not every five seconds.
+    // Once, not at every try.
     if (!unreachable) logRefusal("Listing the sandboxes", error);
     unreachable = true;
     put($("list-problem"), spoken(error));
   } finally {
     listing -= 1;
+    if (stale && listing === 0) look();
   }
+}
+
+/** Something has happened. However much, the list is asked for again when its last answer has come. */
+function look() {
+  stale = listing > 0;
+  if (!stale) refresh();
+}
+
+/** Ends what is followed now; none while nothing is. */
+let following = null;
+
+/** Follows what happens. The list is asked for when that begins, since nobody knows what was before, and at each event. */
+async function follow() {
+  if (following) return;
+  const mine = (following = new AbortController());
+  const signal = AbortSignal.any([mine.signal, session.signal]);
+  try {
+    const headers = { "X-API-Key": sessionStorage.getItem(KEY) ?? "", Accept: "text/event-stream" };
+    const response = await fetch("/v1/events", { headers, signal });
+    // What it says against that, it says of the list too.
+    if (response.ok) await read(response.body.pipeThrough(new TextDecoderStream()), look);
+  } catch {
+    // It is tried again.
+  }
+  if (following === mine) following = null;
+  if (!signal.aborted) look();
+}
+
+/** Calls `told` for what comes, but not for the lines by which a stream says that it is there. */
+async function read(stream, told) {
+  const reader = stream.getReader();
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    if (/^data:/m.test(value)) told();
+  }
+}
+
+function unfollow() {
+  following?.abort();
+  following = null;
 }
 
 /** Rows stay the same elements from one refresh to the next, so that focus, selection and scroll stay where they are. */
@@ -451,6 +494,7 @@ function open() {
   $("console").hidden = false;
   $("forget").hidden = false;
   refresh();
+  if ($("follow").checked) follow();
   refreshTemplates().catch((error) => {
     if (error instanceof Refusal && error.status !== 401) logRefusal("Listing the templates", error);
   });
@@ -458,6 +502,7 @@ function open() {
 
 /** Forgets the key, and all that was seen with it. */
 function forget(why) {
+  unfollow();
   session.abort();
   session = new AbortController();
   sessionStorage.removeItem(KEY);
@@ -510,11 +555,15 @@ $("clear").addEventListener("click", () => {
   $("log").replaceChildren();
   $("no-activity").hidden = false;
 });
+$("follow").addEventListener("change", (event) => {
+  if (event.target.checked) follow();
+  else unfollow();
+});
+// A stream that has ended, with its server as a rule, is taken up again.
 setInterval(() => {
   const watched = !document.hidden && !$("console").hidden;
-  // A server that is slow is not asked again until it has answered.
-  if (watched && $("auto-refresh").checked && listing === 0) refresh();
-}, REFRESH_MS);
+  if (watched && $("follow").checked && listing === 0) follow();
+}, AGAIN_MS);
 
 if (sessionStorage.getItem(KEY)) open();
 else forget("");
