@@ -5,6 +5,7 @@
 //! something came in between. Nothing here knows HTTP, SQL or virtual machines.
 
 mod agent;
+mod caller;
 mod clock;
 mod flight;
 mod hosts;
@@ -14,19 +15,23 @@ mod plane;
 mod reconcile;
 pub mod request;
 mod sandboxes;
+mod teams;
 mod templates;
 
 pub use agent::{
     AgentAddress, Command, CommandEvent, CommandInput, CommandStream, ExecOutcome, FileStream,
     Input, InvalidAddress, MachineUsage, Upload, Usage, from_agent as agent_fault,
 };
+pub use caller::{Caller, Need};
 pub use hosts::{Hosts, Invited, OpenError};
-pub use keys::{ApiKey, Keys};
+pub use keys::{ApiKey, Keys, MadeKey, NewKey};
 pub use limits::Limits;
 pub use plane::{AgentState, ControlPlane};
 pub use sandboxes::{Created, Deleted, NewSandbox, Paused, Resumed, Sandboxes, StepTime, Wait};
+pub use teams::Teams;
 pub use templates::{Template, Templates};
 pub use wrenn_pki::{JoinAnswer, JoinRequest};
 pub use wrenn_store::{
-    Cursor, DatabaseUrl, Filter, InvalidUrl, Sandbox, StoreError, copy as copy_database,
+    Cursor, DatabaseUrl, Filter, InvalidUrl, Sandbox, StoreError, StoredKey, Team, TeamLimits,
+    copy as copy_database,
 };

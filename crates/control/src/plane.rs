@@ -13,7 +13,7 @@ use crate::flight::Flights;
 use crate::hosts::{self, Hosts, OpenError};
 use crate::reconcile::{self, Observer, Waits};
 use crate::sandboxes::store_fault;
-use crate::{Keys, Limits, Sandboxes, Templates};
+use crate::{Caller, Keys, Limits, Sandboxes, Teams, Templates};
 
 /// How long [`ControlPlane::close`] waits for operations that are under way.
 const GRACE: Duration = Duration::from_secs(10);
@@ -86,16 +86,22 @@ impl ControlPlane {
         });
         core.tasks.spawn(reconcile::run(Arc::clone(&core)));
         Ok(Self {
+            keys: Keys::new(store.clone(), core.tasks.clone()),
             core,
-            keys: Keys::new(store.clone()),
             hosts: Hosts::new(store, authority),
         })
     }
 
-    /// Sandboxes, from create to destroy.
+    /// Sandboxes, from create to destroy, whosever they are.
     #[must_use]
     pub fn sandboxes(&self) -> Sandboxes {
         Sandboxes::new(Arc::clone(&self.core))
+    }
+
+    /// The sandboxes that this caller sees. What they make is their team's.
+    #[must_use]
+    pub fn sandboxes_of(&self, caller: &Caller) -> Sandboxes {
+        Sandboxes::of(Arc::clone(&self.core), caller)
     }
 
     /// What sandboxes are made from.
@@ -108,6 +114,12 @@ impl ControlPlane {
     #[must_use]
     pub fn keys(&self) -> &Keys {
         &self.keys
+    }
+
+    /// Whose sandboxes are, and what each team may have.
+    #[must_use]
+    pub fn teams(&self) -> Teams {
+        Teams::new(self.core.store.clone())
     }
 
     /// Hosts on other machines, and how they join.

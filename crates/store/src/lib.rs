@@ -13,6 +13,7 @@ mod list;
 mod postgres;
 mod sandbox;
 mod sqlite;
+mod team;
 mod url;
 mod wal;
 
@@ -20,6 +21,8 @@ pub use copy::copy;
 pub use db::Store;
 pub use error::StoreError;
 pub use host::{Invitation, StoredAuthority};
+pub use key::StoredKey;
 pub use list::{Cursor, Filter};
 pub use sandbox::Sandbox;
+pub use team::{Team, TeamLimits};
 pub use url::{DatabaseUrl, InvalidUrl};
