@@ -7,6 +7,7 @@ mod error;
 mod exec_stream;
 mod files;
 mod hosts;
+mod keys;
 mod sandboxes;
 mod templates;
 mod transport;

@@ -3,11 +3,13 @@
 mod exec;
 mod files;
 mod hosts;
+mod keys;
 mod listing;
 mod metrics;
 mod pause;
 mod sandboxes;
 mod stream;
+mod teams;
 mod templates;
 mod upload;
 
@@ -37,7 +39,14 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(metrics::metrics))
         .routes(routes!(templates::list));
     let change_templates = OpenApiRouter::new().routes(routes!(templates::delete));
-    let invite_hosts = OpenApiRouter::new().routes(routes!(hosts::invite));
+    let administer = OpenApiRouter::new()
+        .routes(routes!(keys::create, keys::list))
+        .routes(routes!(keys::revoke))
+        .routes(routes!(teams::list))
+        .routes(routes!(teams::get));
+    let run = OpenApiRouter::new()
+        .routes(routes!(hosts::invite))
+        .routes(routes!(teams::put));
     guarded(Need::of(Scope::Read), read)
         .merge(guarded(Need::of(Scope::Sandboxes), use_sandboxes()))
         // The templates that there are all teams share.
@@ -45,7 +54,8 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
             Need::of_operator(Scope::Templates),
             change_templates,
         ))
-        .merge(guarded(Need::of_operator(Scope::Admin), invite_hosts))
+        .merge(guarded(Need::of(Scope::Admin), administer))
+        .merge(guarded(Need::of_operator(Scope::Admin), run))
 }
 
 fn use_sandboxes() -> OpenApiRouter<App> {
