@@ -42,7 +42,10 @@ pub struct AuditEntry {
     /// Its id, as its answer named it.
     #[schema(example = "req-6f1d0c2b9a8e7d4c")]
     pub request_id: String,
-    /// The name of the caller's key.
+    /// The id of the caller's key.
+    #[schema(example = "key-1a2b3c4d")]
+    pub key_id: String,
+    /// Its name.
     #[schema(example = "first")]
     pub key: String,
     /// A method and a route.

@@ -54,5 +54,10 @@ pub const JOIN_FIELD_BYTES: usize = 256;
 /// Bytes of the body of a request to join, which anybody may send.
 pub const JOIN_BODY_BYTES: usize = 32 * 1024;
 
+/// Bytes of an API key's name.
+pub const KEY_NAME_BYTES: usize = 64;
+/// Seconds after which a key may expire at the latest: ten years.
+pub const KEY_EXPIRES_SEC: u64 = 315_360_000;
+
 /// Sandboxes in one page of a list.
 pub const PAGE: u32 = 1000;

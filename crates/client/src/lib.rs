@@ -8,6 +8,7 @@ mod events;
 mod exec_stream;
 mod files;
 mod hosts;
+mod keys;
 mod sandboxes;
 mod templates;
 mod transport;

@@ -1,6 +1,7 @@
 //! Who did what. The record of a call is written within moments of its answer, with those of other calls, so that no call waits
 //! for it; when the server ends, what is left is written first.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -8,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use wrenn_model::{Fault, SandboxId};
 use wrenn_store::{AuditEntry, AuditFilter, Store};
 
+use crate::Caller;
 use crate::clock::now_ms;
 use crate::sandboxes::store_fault;
 
@@ -27,10 +29,8 @@ const LAST_TRIES: u32 = 3;
 pub struct Call {
     /// The request; a caller may use an id twice.
     pub request_id: String,
-    /// The name of the caller's key.
-    pub key_name: String,
-    /// Whose key it is.
-    pub owner_id: String,
+    /// Who asked.
+    pub caller: Arc<Caller>,
     /// A method and a route.
     pub action: String,
     /// The sandbox that it was about, if it was about one.
@@ -73,8 +73,9 @@ impl Audit {
             id: random_id(),
             at_ms: now_ms(),
             request_id: call.request_id,
-            key_name: call.key_name,
-            owner_id: call.owner_id,
+            key_id: call.caller.key.to_string(),
+            key_name: call.caller.name.to_string(),
+            owner_id: call.caller.team.to_string(),
             action: call.action,
             sandbox_id: call.sandbox.map_or_else(String::new, Into::into),
             status: call.status,
@@ -87,12 +88,17 @@ impl Audit {
         unrecorded(&[lost]);
     }
 
-    /// The calls that pass the filter, the newest first.
+    /// The calls that pass the filter, as far as this caller may know of them, the newest first.
     ///
     /// # Errors
     /// `unavailable` or `db_error`.
-    pub async fn list(&self, filter: &AuditFilter) -> Result<Vec<AuditEntry>, Fault> {
-        let read = self.store.audit(filter).await;
+    pub async fn list(
+        &self,
+        caller: &Caller,
+        filter: AuditFilter,
+    ) -> Result<Vec<AuditEntry>, Fault> {
+        let owner = caller.bound_to().cloned();
+        let read = self.store.audit(&AuditFilter { owner, ..filter }).await;
         read.map_err(|error| store_fault(&error))
     }
 }

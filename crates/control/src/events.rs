@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use tokio::sync::watch;
-use wrenn_model::{ErrorKind, Fault, SandboxId};
+use wrenn_model::{ErrorKind, Fault, SandboxId, TeamName};
 use wrenn_store::{Event, EventFilter};
 
+use crate::Caller;
 use crate::plane::Core;
 use crate::sandboxes::store_fault;
 use crate::tail::End;
@@ -13,19 +14,21 @@ use crate::tail::End;
 /// How many events are read at a time.
 const BATCH: u32 = 256;
 
-/// Whose events somebody wants. Everything that is set has to hold.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct EventScope {
-    /// Of this sandbox.
-    pub sandbox: Option<SandboxId>,
-    /// Of sandboxes of this owner.
-    pub owner_id: Option<String>,
+/// Of which sandboxes events are told. Everything that is set has to hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Scope {
+    /// Of this one.
+    sandbox: Option<SandboxId>,
+    /// Of this team's.
+    owner: Option<TeamName>,
 }
 
-/// The history of this installation. Clones are the same.
+/// The history of what a caller sees. Clones are the same.
 #[derive(Debug, Clone)]
 pub struct Events {
     core: Arc<Core>,
+    /// The only team whose sandboxes are told of, unless all are.
+    only: Option<TeamName>,
 }
 
 /// Somebody who is told of events one after the other, none left out and none twice. They hold nothing but their place: who
@@ -34,53 +37,58 @@ pub struct Events {
 pub struct Follower {
     core: Arc<Core>,
     told: watch::Receiver<End>,
-    scope: EventScope,
+    scope: Scope,
     /// The number of the last event that they were told of, or that is not for them.
     place: i64,
     gap: bool,
 }
 
-impl EventScope {
+impl Scope {
     fn holds(&self, event: &Event) -> bool {
         self.sandbox.as_ref().is_none_or(|id| *id == event.sandbox)
             && self
-                .owner_id
+                .owner
                 .as_ref()
-                .is_none_or(|id| *id == event.owner_id)
+                .is_none_or(|team| team.as_str() == event.owner_id)
     }
 }
 
 impl Events {
-    pub(crate) fn new(core: Arc<Core>) -> Self {
-        Self { core }
+    pub(crate) fn of(core: Arc<Core>, caller: &Caller) -> Self {
+        let only = caller.bound_to().cloned();
+        Self { core, only }
     }
 
-    /// The events after this number, the oldest first, so many at the most.
+    /// The events after this number, of one sandbox or of all, the oldest first, so many at the most.
     ///
     /// # Errors
     /// `unavailable` or `db_error`.
     pub async fn history(
         &self,
-        scope: EventScope,
+        sandbox: Option<SandboxId>,
         after: i64,
         limit: u32,
     ) -> Result<Vec<Event>, Fault> {
         let filter = EventFilter {
             after,
             up_to: i64::MAX,
-            sandbox: scope.sandbox,
-            owner_id: scope.owner_id,
+            sandbox,
+            owner: self.only.clone(),
             limit,
         };
         let read = self.core.store.events(&filter).await;
         read.map_err(|error| store_fault(&error))
     }
 
-    /// Follows events from the one after this number on; from the next one that happens, when there is none.
+    /// Follows events, of one sandbox or of all, from the one after this number on; from the next one that happens, when there is none.
     ///
     /// # Errors
     /// `unavailable` or `db_error`.
-    pub async fn follow(&self, scope: EventScope, after: Option<i64>) -> Result<Follower, Fault> {
+    pub async fn follow(
+        &self,
+        sandbox: Option<SandboxId>,
+        after: Option<i64>,
+    ) -> Result<Follower, Fault> {
         let store = &self.core.store;
         let told = self.core.tail.follow();
         let newest = store
@@ -101,7 +109,10 @@ impl Events {
         Ok(Follower {
             core: Arc::clone(&self.core),
             told,
-            scope,
+            scope: Scope {
+                sandbox,
+                owner: self.only.clone(),
+            },
             place,
             gap,
         })
@@ -156,7 +167,7 @@ impl Follower {
             after: self.place,
             up_to: end.newest,
             sandbox: self.scope.sandbox.clone(),
-            owner_id: self.scope.owner_id.clone(),
+            owner: self.scope.owner.clone(),
             limit: BATCH,
         };
         let read = self.core.store.events(&filter).await;

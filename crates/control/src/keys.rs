@@ -8,14 +8,19 @@ use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
-use wrenn_model::{ErrorKind, Fault};
-use wrenn_store::{Store, StoreError};
+use tokio_util::task::TaskTracker;
+use wrenn_model::{ErrorKind, Fault, KeyId, Scope, Scopes, TeamName};
+use wrenn_store::{Store, StoreError, StoredKey};
 
+use crate::Caller;
 use crate::clock::now_ms;
 use crate::sandboxes::store_fault;
+use crate::teams::visible_team;
 
-/// How long a key that was found is let in without a look: another server may have replaced it.
+/// How long a key that was found is let in without a look: another server may have revoked it.
 const REMEMBERED: Duration = Duration::from_secs(5);
+/// Between two times that the use of a key is written, in milliseconds.
+const NOTED_EVERY_MS: i64 = 60_000;
 const PREFIX: &str = "wrn_";
 const LENGTH: usize = 32;
 /// 32 characters, five bits each; no 0, 1, l or o, which people confuse.
@@ -74,81 +79,227 @@ impl fmt::Debug for ApiKey {
     }
 }
 
+/// What a key is to be.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NewKey {
+    /// What it is called.
+    pub name: String,
+    /// Whose it is; its maker's team without it.
+    pub team: Option<TeamName>,
+    /// What it is for.
+    pub scopes: Scopes,
+    /// How long it opens anything; for ever without it.
+    pub good_for: Option<Duration>,
+}
+
+/// A key that was made. Its debug form does not show it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MadeKey {
+    /// The key itself, which is kept nowhere.
+    pub key: ApiKey,
+    /// What is known of it from now on.
+    pub stored: StoredKey,
+}
+
 /// The keys that this installation knows.
 #[derive(Debug, Clone)]
 pub struct Keys {
     store: Store,
-    /// By hash, keys that were found; as many at most as there are keys.
-    known: Arc<RwLock<HashMap<String, Known>>>,
+    /// For what callers need not wait for.
+    tasks: TaskTracker,
+    memory: Arc<RwLock<Memory>>,
+}
+
+/// Keys that were found lately.
+#[derive(Debug, Default)]
+struct Memory {
+    /// By hash; as many at most as there are keys.
+    found: HashMap<String, Found>,
+    /// Counts what was revoked here: what was read before is not remembered after.
+    revoked: u64,
 }
 
 /// A key that was found.
 #[derive(Debug)]
-struct Known {
-    name: Arc<str>,
+struct Found {
+    caller: Arc<Caller>,
+    expires_at_ms: Option<i64>,
     since: Instant,
 }
 
 impl Keys {
-    pub(crate) fn new(store: Store) -> Self {
+    pub(crate) fn new(store: Store, tasks: TaskTracker) -> Self {
         Self {
             store,
-            known: Arc::default(),
+            tasks,
+            memory: Arc::default(),
         }
     }
 
-    /// Lets callers with this key in from now on. Told twice is told once.
+    /// Lets callers with this key in from now on, beside all others, as the operator. Told twice is told once, and a key
+    /// that was revoked stays so.
     ///
     /// # Errors
     /// When the database refuses.
     pub async fn register(&self, name: &str, key: &ApiKey) -> Result<(), StoreError> {
-        self.store.insert_key(&hash(&key.0), name, now_ms()).await
+        let own = NewKey {
+            name: name.to_owned(),
+            scopes: Scopes::from_iter([Scope::Admin]),
+            ..NewKey::default()
+        };
+        let (hash, stored) = described(key, own, &TeamName::operator());
+        self.store.insert_key(&hash, &stored).await
     }
 
-    /// The name of a caller's key.
+    /// Makes a key.
     ///
     /// # Errors
-    /// `unauthorized` when nobody knows it, `unavailable` or `db_error` when the database does not answer.
-    pub async fn check(&self, given: &str) -> Result<Arc<str>, Fault> {
+    /// `not_found` where there is no such team, or it is not the maker's to give keys of; `db_error`.
+    pub async fn create(&self, maker: &Caller, new: NewKey) -> Result<MadeKey, Fault> {
+        let team = new.team.clone().unwrap_or_else(|| maker.team.clone());
+        visible_team(&self.store, maker, &team).await?;
+        let key = ApiKey::random();
+        let (hash, stored) = described(&key, new, &team);
+        let written = self.store.insert_key(&hash, &stored).await;
+        written.map_err(|error| store_fault(&error))?;
+        tracing::info!(key = %stored.id, team = %stored.team, scopes = %stored.scopes, maker = %maker.key, "a key is made");
+        Ok(MadeKey { key, stored })
+    }
+
+    /// The keys of the caller's team, or every key for the operator, newest first; those too that open nothing any more.
+    ///
+    /// # Errors
+    /// `db_error`.
+    pub async fn list(&self, caller: &Caller) -> Result<Vec<StoredKey>, Fault> {
+        let keys = self.store.keys(caller.bound_to()).await;
+        keys.map_err(|error| store_fault(&error))
+    }
+
+    /// Takes from a key all that it opens: at once here, within five seconds on other servers. Told twice is told once.
+    ///
+    /// # Errors
+    /// `not_found` where there is no such key, or it is another team's; `db_error`.
+    pub async fn revoke(&self, caller: &Caller, id: &KeyId) -> Result<(), Fault> {
+        let revoked = self.store.revoke_key(id, caller.bound_to(), now_ms()).await;
+        if !revoked.map_err(|error| store_fault(&error))? {
+            return Err(Fault::new(
+                ErrorKind::NotFound,
+                format!("there is no key {:?}", id.as_str()),
+                "list the keys with GET /v1/keys",
+            ));
+        }
+        let mut memory = self.memory.write().unwrap_or_else(PoisonError::into_inner);
+        memory.found.retain(|_, found| found.caller.key != *id);
+        memory.revoked += 1;
+        tracing::info!(key = %id, by = %caller.key, "a key is revoked");
+        Ok(())
+    }
+
+    /// Whose this key is.
+    ///
+    /// # Errors
+    /// `unauthorized` when nobody knows it, it has expired or was revoked; `unavailable` or `db_error` when the database
+    /// does not answer.
+    pub async fn check(&self, given: &str) -> Result<Arc<Caller>, Fault> {
         // Looked up by its hash: how long that takes says nothing about the key.
         let hash = hash(given);
-        let known = self
-            .known
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&hash)
-            .filter(|known| known.since.elapsed() < REMEMBERED)
-            .map(|known| Arc::clone(&known.name));
-        if let Some(name) = known {
-            return Ok(name);
+        let now = now_ms();
+        let revoked = {
+            let memory = self.memory.read().unwrap_or_else(PoisonError::into_inner);
+            let found = memory.found.get(&hash);
+            if let Some(found) = found.filter(|found| found.since.elapsed() < REMEMBERED)
+                && found.expires_at_ms.is_none_or(|then| now < then)
+            {
+                return Ok(Arc::clone(&found.caller));
+            }
+            memory.revoked
+        };
+        let key = self.store.key(&hash).await;
+        let key = key.map_err(|error| store_fault(&error))?;
+        let good = key.ok_or_else(unknown).and_then(|key| usable(key, now));
+        let mut memory = self.memory.write().unwrap_or_else(PoisonError::into_inner);
+        let key = match good {
+            Ok(key) => key,
+            Err(fault) => {
+                memory.found.remove(&hash);
+                return Err(fault);
+            }
+        };
+        let caller = Arc::new(Caller::new(&key));
+        if memory.revoked == revoked {
+            let found = Found {
+                caller: Arc::clone(&caller),
+                expires_at_ms: key.expires_at_ms,
+                since: Instant::now(),
+            };
+            memory.found.insert(hash, found);
         }
-        let Some(name) = self
-            .store
-            .key_name(&hash)
-            .await
-            .map_err(|error| store_fault(&error))?
-        else {
-            self.known
-                .write()
-                .unwrap_or_else(PoisonError::into_inner)
-                .remove(&hash);
-            return Err(Fault::new(
-                ErrorKind::Unauthorized,
-                "nobody knows this API key",
-                "send a key of this installation in the header X-API-Key; `api-key` in its data directory has the first",
-            ));
-        };
-        let name: Arc<str> = name.into();
-        let known = Known {
-            name: Arc::clone(&name),
-            since: Instant::now(),
-        };
-        self.known
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(hash, known);
-        Ok(name)
+        drop(memory);
+        self.note_use(&key, now);
+        Ok(caller)
     }
+
+    /// Writes that a key was used, at most once a minute. Nobody waits for that.
+    fn note_use(&self, key: &StoredKey, now: i64) {
+        let unless_after = now.saturating_sub(NOTED_EVERY_MS);
+        if key.last_used_at_ms.is_some_and(|then| then > unless_after) {
+            return;
+        }
+        let (store, id) = (self.store.clone(), key.id.clone());
+        self.tasks.spawn(async move {
+            if let Err(error) = store.note_key_use(&id, now, unless_after).await {
+                tracing::debug!(%error, key = %id, "its use is not noted");
+            }
+        });
+    }
+}
+
+/// A key's hash, and what is known of it.
+fn described(key: &ApiKey, new: NewKey, team: &TeamName) -> (String, StoredKey) {
+    let hash = hash(&key.0);
+    let now = now_ms();
+    let good_for = new
+        .good_for
+        .map(|time| i64::try_from(time.as_millis()).unwrap_or(i64::MAX));
+    #[expect(clippy::expect_used, reason = "hex digits, by a test")]
+    let id = format!("key-{}", &hash[..8]).parse().expect("a valid id");
+    let stored = StoredKey {
+        id,
+        name: new.name,
+        team: team.clone(),
+        scopes: new.scopes,
+        created_at_ms: now,
+        expires_at_ms: good_for.map(|time| now.saturating_add(time)),
+        last_used_at_ms: None,
+        revoked_at_ms: None,
+    };
+    (hash, stored)
+}
+
+/// The key, if it opens anything now.
+fn usable(key: StoredKey, now: i64) -> Result<StoredKey, Fault> {
+    let refused = |what: &str| {
+        Fault::new(
+            ErrorKind::Unauthorized,
+            format!("the key {} {what}", key.id),
+            "ask an admin for a new one, which `wrenn key create` makes",
+        )
+    };
+    if key.revoked_at_ms.is_some() {
+        return Err(refused("was revoked"));
+    }
+    if key.expires_at_ms.is_some_and(|then| then <= now) {
+        return Err(refused("has expired"));
+    }
+    Ok(key)
+}
+
+fn unknown() -> Fault {
+    Fault::new(
+        ErrorKind::Unauthorized,
+        "nobody knows this API key",
+        "send a key of this installation in the header X-API-Key; `api-key` in its data directory has the first",
+    )
 }
 
 fn hash(key: &str) -> String {

@@ -6,6 +6,7 @@
 
 mod agent;
 mod audit;
+mod caller;
 mod clock;
 mod events;
 mod flight;
@@ -17,6 +18,7 @@ mod reconcile;
 pub mod request;
 mod sandboxes;
 mod tail;
+mod teams;
 mod templates;
 
 pub use agent::{
@@ -24,15 +26,17 @@ pub use agent::{
     Input, InvalidAddress, MachineUsage, Upload, Usage, from_agent as agent_fault,
 };
 pub use audit::{Audit, Call};
-pub use events::{EventScope, Events, Follower};
+pub use caller::{Caller, Need};
+pub use events::{Events, Follower};
 pub use hosts::{Hosts, Invited, OpenError};
-pub use keys::{ApiKey, Keys};
+pub use keys::{ApiKey, Keys, MadeKey, NewKey};
 pub use limits::Limits;
 pub use plane::{AgentState, ControlPlane};
 pub use sandboxes::{Created, Deleted, NewSandbox, Paused, Resumed, Sandboxes, StepTime, Wait};
+pub use teams::Teams;
 pub use templates::{Template, Templates};
 pub use wrenn_pki::{JoinAnswer, JoinRequest};
 pub use wrenn_store::{
     AuditEntry, AuditFilter, Cursor, DatabaseUrl, Event, EventKind, Filter, InvalidUrl, Sandbox,
-    StoreError, copy as copy_database,
+    StoreError, StoredKey, Team, TeamLimits, copy as copy_database,
 };

@@ -16,7 +16,7 @@ use crate::reconcile::{self, Observer, Waits};
 use crate::request;
 use crate::sandboxes::store_fault;
 use crate::tail::{self, Tail};
-use crate::{Events, Keys, Limits, Sandboxes, Templates};
+use crate::{Caller, Events, Keys, Limits, Sandboxes, Teams, Templates};
 
 /// How long [`ControlPlane::close`] waits for operations that are under way.
 const GRACE: Duration = Duration::from_secs(10);
@@ -95,17 +95,23 @@ impl ControlPlane {
         core.tasks.spawn(tail::run(Arc::clone(&core)));
         core.tasks.spawn(clerk.run(core.closing.clone()));
         Ok(Self {
+            keys: Keys::new(store.clone(), core.tasks.clone()),
             core,
-            keys: Keys::new(store.clone()),
             hosts: Hosts::new(store, authority),
             audit,
         })
     }
 
-    /// Sandboxes, from create to destroy.
+    /// Sandboxes, from create to destroy, whosever they are.
     #[must_use]
     pub fn sandboxes(&self) -> Sandboxes {
         Sandboxes::new(Arc::clone(&self.core))
+    }
+
+    /// The sandboxes that this caller sees. What they make is their team's.
+    #[must_use]
+    pub fn sandboxes_of(&self, caller: &Caller) -> Sandboxes {
+        Sandboxes::of(Arc::clone(&self.core), caller)
     }
 
     /// What sandboxes are made from.
@@ -114,10 +120,10 @@ impl ControlPlane {
         Templates::new(self.core.agent.clone())
     }
 
-    /// What becomes of sandboxes.
+    /// What becomes of the sandboxes that this caller sees.
     #[must_use]
-    pub fn events(&self) -> Events {
-        Events::new(Arc::clone(&self.core))
+    pub fn events_of(&self, caller: &Caller) -> Events {
+        Events::of(Arc::clone(&self.core), caller)
     }
 
     /// Who did what.
@@ -130,6 +136,12 @@ impl ControlPlane {
     #[must_use]
     pub fn keys(&self) -> &Keys {
         &self.keys
+    }
+
+    /// Whose sandboxes are, and what each team may have.
+    #[must_use]
+    pub fn teams(&self) -> Teams {
+        Teams::new(self.core.store.clone())
     }
 
     /// Hosts on other machines, and how they join.

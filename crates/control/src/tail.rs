@@ -61,7 +61,7 @@ impl Tail {
                 after: end.newest,
                 up_to: newest,
                 sandbox: None,
-                owner_id: None,
+                owner: None,
                 limit: u32::MAX,
             };
             let new = core.store.events(&filter).await?;

@@ -4,7 +4,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Bench, OTHERS_TAKE, command, database, open};
+use common::{Bench, OTHERS_TAKE, caller, command, database, open};
 use wrenn_control::{AgentState, CommandEvent, Deleted, Filter, Input, NewSandbox, Wait};
 use wrenn_model::{ErrorKind, Fault, MiB, SandboxId, Status, Transition};
 
@@ -356,16 +356,13 @@ async fn a_database_restored_from_an_older_copy_learns_what_became_of_all() {
     }
     store.close().await;
     let labelled = NewSandbox {
-        owner: "somebody".into(),
         metadata: [("team".into(), "red".into())].into(),
         ..Default::default()
     };
+    let theirs = bench.plane.sandboxes_of(&caller("red", "sandboxes"));
+    let since = theirs.create(labelled, Wait::Running).await;
+    let since = since.unwrap().sandbox;
     let sandboxes = bench.plane.sandboxes();
-    let since = sandboxes
-        .create(labelled, Wait::Running)
-        .await
-        .unwrap()
-        .sandbox;
     sandboxes.pause(&kept.id).await.unwrap();
     sandboxes.delete(&gone.id).await.unwrap();
 
@@ -377,8 +374,8 @@ async fn a_database_restored_from_an_older_copy_learns_what_became_of_all() {
     let adopted = bench.get(&since.id).await;
     assert_eq!(adopted.status, Status::Running);
     assert_eq!(
-        (&adopted.owner_id, &adopted.metadata),
-        (&since.owner_id, &since.metadata)
+        (adopted.owner_id.as_str(), &adopted.metadata),
+        ("red", &since.metadata)
     );
 }
 
@@ -574,7 +571,9 @@ async fn keys_let_in_those_who_have_them() {
     keys.register("first", &key).await.unwrap();
     keys.register("again", &key).await.unwrap();
     for _ in 0..2 {
-        assert_eq!(&*keys.check(key.reveal()).await.unwrap(), "first");
+        let caller = keys.check(key.reveal()).await.unwrap();
+        assert_eq!(&*caller.name, "first");
+        assert!(caller.is_operator());
     }
     assert!(keys.check("").await.is_err());
 }

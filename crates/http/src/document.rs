@@ -12,10 +12,13 @@ use utoipa::{OpenApi as _, ToSchema as _};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 use wrenn_api::{ClientMessage, ErrorBody, ErrorInfo, ServerMessage};
+use wrenn_control::Need;
 
 use crate::router::{App, described};
 
 const SCHEME: &str = "api_key";
+/// A role beside the scopes.
+const OPERATOR: &str = "operator";
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -39,7 +42,8 @@ pub fn openapi() -> OpenApi {
     let mut document = routes.into_openapi();
     let key = ApiKey::Header(ApiKeyValue::with_description(
         "X-API-Key",
-        "An API key of this installation.",
+        "An API key of this installation. Every operation names the scope that the key needs, which `admin` has in it, and \
+         `operator` where only a key of the team `default` will do.",
     ));
     document
         .components
@@ -77,6 +81,17 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
     ]
     .into_iter()
     .flatten()
+}
+
+/// Says of these operations what a caller's key needs for them.
+pub(crate) fn describe_need(document: &mut OpenApi, need: Need) {
+    let operator = need.operator.then_some(OPERATOR);
+    let roles: Vec<&str> = [need.scope.as_str()].into_iter().chain(operator).collect();
+    for item in document.paths.paths.values_mut() {
+        operations(item).for_each(|operation| {
+            operation.security = Some(vec![SecurityRequirement::new(SCHEME, roles.clone())]);
+        });
+    }
 }
 
 /// Whatever else an operation answers, it may refuse.

@@ -1,6 +1,7 @@
 //! What every answer has in common: a request id, a line in the log, and one form for everything that is no success,
 //! whichever part of the server refused.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
@@ -9,10 +10,9 @@ use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use wrenn_api::{ErrorBody, ErrorInfo};
-use wrenn_control::{Call, request as of_request};
+use wrenn_control::{Call, Caller, request as of_request};
 use wrenn_model::{ErrorKind, Fault, RequestId, SandboxId};
 
-use crate::auth::Caller;
 use crate::metrics::Metrics;
 use crate::router::App;
 
@@ -26,7 +26,7 @@ pub(crate) async fn envelope(State(app): State<App>, request: Request, next: Nex
     let route = request.extensions().get::<MatchedPath>().cloned();
     let upload = is_form(&request);
     let mut response = of_request::within(Some(id.clone()), next.run(request)).await;
-    let caller = response.extensions_mut().remove::<Caller>();
+    let caller = response.extensions_mut().remove::<Arc<Caller>>();
     if response.status().is_client_error() || response.status().is_server_error() {
         response = refused(response, &id, &app.metrics);
         if upload {
@@ -49,7 +49,7 @@ pub(crate) async fn envelope(State(app): State<App>, request: Request, next: Nex
     answer.log();
     app.metrics.answered(route, &method, status, took);
     if let Some(caller) = caller.filter(|_| answer.counts()) {
-        app.control.audit().record(answer.call(&caller)).await;
+        app.control.audit().record(answer.call(caller)).await;
     }
     if let Ok(id) = HeaderValue::from_str(id.as_str()) {
         response.headers_mut().insert(REQUEST_ID, id);
@@ -75,11 +75,10 @@ impl Answered<'_> {
     }
 
     /// What the record of calls has of it.
-    fn call(&self, caller: &Caller) -> Call {
+    fn call(&self, caller: Arc<Caller>) -> Call {
         Call {
             request_id: self.id.to_string(),
-            key_name: caller.0.as_ref().to_owned(),
-            owner_id: caller.0.as_ref().to_owned(),
+            caller,
             action: format!("{} {}", self.method, self.route.unwrap_or("none")),
             sandbox: self.sandbox.clone(),
             status: self.status,

@@ -1,5 +1,7 @@
 //! Parts of a request as our types, with refusals in our form.
 
+use std::str::FromStr;
+
 use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::HeaderMap;
@@ -9,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use futures::StreamExt as _;
 use serde::de::DeserializeOwned;
 use wrenn_api::limits;
-use wrenn_model::{ErrorKind, Fault, SandboxId, TemplateName};
+use wrenn_model::{ErrorKind, Fault, InvalidName, SandboxId, TemplateName};
 
 use crate::refusal::{Answer, Refusal};
 
@@ -119,6 +121,30 @@ impl<S: Send + Sync> FromRequestParts<S> for Name {
                 ErrorKind::NotFound,
                 message,
                 "list the templates with GET /v1/snapshots",
+            )
+            .into()
+        })
+    }
+}
+
+/// The key or the team that the path names. What is no name of one names none.
+#[derive(Debug)]
+pub(crate) struct Named<T>(pub(crate) T);
+
+impl<T, S> FromRequestParts<S> for Named<T>
+where
+    T: FromStr<Err = InvalidName>,
+    S: Send + Sync,
+{
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Answer<Self> {
+        let text = segment(parts, state).await?;
+        text.parse().map(Self).map_err(|error: InvalidName| {
+            Fault::new(
+                ErrorKind::NotFound,
+                error.to_string(),
+                "list what there is: GET /v1/keys, GET /v1/teams",
             )
             .into()
         })

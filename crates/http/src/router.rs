@@ -8,7 +8,8 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::OpenApiRouter;
-use wrenn_control::{ControlPlane, Sandboxes};
+use wrenn_control::{ControlPlane, Need};
+use wrenn_model::Scope;
 
 use crate::metrics::{self, Metrics};
 use crate::refusal::Refusal;
@@ -32,12 +33,6 @@ pub(crate) struct App {
     pub(crate) metrics: Arc<Metrics>,
 }
 
-impl App {
-    pub(crate) fn sandboxes(&self) -> Sandboxes {
-        self.control.sandboxes()
-    }
-}
-
 /// The routes that the document describes, before and after the key is asked for.
 pub(crate) fn described() -> (OpenApiRouter<App>, OpenApiRouter<App>) {
     (
@@ -58,7 +53,10 @@ pub fn router(control: ControlPlane, closing: CancellationToken) -> Router {
     let outermost = app.clone();
     let (open, guarded) = described();
     let guarded = Router::from(guarded)
-        .merge(metrics::routes())
+        .merge(metrics::routes().route_layer(from_fn_with_state(
+            Need::of_operator(Scope::Read),
+            auth::require,
+        )))
         .route_layer(from_fn_with_state(app.clone(), auth::require_key));
     Router::from(open)
         .merge(guarded)

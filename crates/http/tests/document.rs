@@ -42,3 +42,35 @@ fn it_is_openapi_3_1_and_says_how_every_operation_refuses() {
         }
     }
 }
+
+/// The scopes that a key may have, and what is said of each route.
+#[test]
+fn every_operation_says_which_scope_it_needs() {
+    let json: serde_json::Value = serde_json::from_str(wrenn_http::document::json()).unwrap();
+    for (path, item) in json["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let security = &operation["security"];
+            if *security == serde_json::json!([{}]) {
+                continue;
+            }
+            let mut roles: Vec<&str> = security[0]["api_key"]
+                .as_array()
+                .unwrap_or_else(|| panic!("{method} {path} needs no scope"))
+                .iter()
+                .filter_map(|role| role.as_str())
+                .collect();
+            if roles.len() > 1 {
+                assert_eq!(roles.pop(), Some("operator"), "{method} {path}");
+            }
+            let looks = method == "get" && !path.ends_with("/exec/stream");
+            let scope = match path.split('/').nth(2) {
+                Some("sandboxes" | "snapshots" | "events") if looks => "read",
+                Some("sandboxes") => "sandboxes",
+                Some("snapshots") => "templates",
+                Some("keys" | "teams" | "hosts" | "audit") => "admin",
+                _ => panic!("{method} {path} is of no kind that is known here"),
+            };
+            assert_eq!(roles, [scope], "{method} {path}");
+        }
+    }
+}

@@ -1,47 +1,77 @@
-//! Whose a sandbox is: the key's that it was made with. That decides about turns to start, and about nothing else.
+//! Whose a sandbox is: the team's of the key that it was made with. To other teams it is not there.
 
 mod common;
 
-use common::Bench;
+use common::{Bench, Made};
 use http::{Method, StatusCode};
-use wrenn_control::ApiKey;
+use serde_json::Value;
 use wrenn_hostagent_api as rpc;
 
+/// Every route that names a sandbox, from the document that the routes themselves make.
 #[tokio::test]
-async fn a_sandbox_is_its_key_s_and_every_key_may_use_it() {
+async fn another_team_s_sandbox_is_404_for_every_route() {
     let bench = Bench::new().await;
-    let other = ApiKey::random();
-    let keys = bench.control.keys();
-    keys.register("second", &other).await.unwrap();
-    let with_other = |method: Method, path: &str| {
-        let mut request = bench.request(method, path);
-        let headers = request.headers_mut().unwrap();
-        headers.insert("x-api-key", other.reveal().parse().unwrap());
-        request
-    };
-    let owner = |id: &str| bench.agent.sandbox(id).unwrap().owner_id;
-
-    let mine = bench.sandbox().await;
-    assert_eq!(owner(&mine), "first");
+    let (red, blue) = (
+        bench.key("red", "admin").await,
+        bench.key("blue", "admin").await,
+    );
     let made = bench
-        .send(with_other(Method::POST, "/v1/sandboxes"), "{}")
+        .send(red.request(&bench, Method::POST, "/v1/sandboxes"), "{}")
         .await;
     assert_eq!(made.status, StatusCode::CREATED);
-    let theirs = made.json()["id"].as_str().unwrap().to_owned();
-    assert_eq!(owner(&theirs), "second");
-    // And as before whoever has a key.
-    let path = format!("/v1/sandboxes/{mine}");
-    let paused = bench
-        .send(with_other(Method::POST, &format!("{path}/pause")), "")
-        .await;
-    assert_eq!(paused.status, StatusCode::OK);
-    let listed = bench.get("/v1/sandboxes").await.json();
-    assert_eq!(listed.as_array().unwrap().len(), 2);
-    let gone = bench.send(with_other(Method::DELETE, &path), "").await;
-    assert_eq!(gone.status, StatusCode::NO_CONTENT);
+    let id = made.json()["id"].as_str().unwrap().to_owned();
+    assert_eq!(bench.agent.sandbox(&id).unwrap().owner_id, "red");
+
+    let document: Value = serde_json::from_str(wrenn_http::document::json()).unwrap();
+    let paths = document["paths"].as_object().unwrap();
+    let mut probed = 0;
+    for (path, item) in paths
+        .iter()
+        .filter(|(path, _)| path.starts_with("/v1/sandboxes/{id}"))
+    {
+        for method in item.as_object().unwrap().keys() {
+            let method: Method = method.to_uppercase().parse().unwrap();
+            let answer = probe(&bench, &blue, method.clone(), &path.replace("{id}", &id)).await;
+            let absent = path.replace("{id}", "sb-aaaaaaaaaaaaaaaaaaaa");
+            let absent = probe(&bench, &blue, method.clone(), &absent).await;
+            assert_eq!((answer, absent), (404, 404), "{method} {path}");
+            probed += 1;
+        }
+    }
+    assert!(probed > 12, "{probed}");
+    let seen = async |key: &Made| {
+        let listed = bench
+            .send(key.request(&bench, Method::GET, "/v1/sandboxes"), "")
+            .await;
+        listed.json().as_array().unwrap().len()
+    };
+    assert_eq!((seen(&red).await, seen(&blue).await), (1, 0));
+    // And for who runs the installation it is there.
+    let path = format!("/v1/sandboxes/{id}");
+    assert_eq!(bench.get(&path).await.json()["status"], "running");
+    assert_eq!(bench.delete(&path).await.status, StatusCode::NO_CONTENT);
 }
 
-/// As of a former release, whose databases name no owners.
+/// The status of a request that would be in order of a sandbox that is there.
+async fn probe(bench: &Bench, key: &Made, method: Method, path: &str) -> u16 {
+    let request = key.request(bench, method, path);
+    let answer = if path.ends_with("write") {
+        let form = common::form(&[("path", b"/f"), ("file", b"x")]);
+        let request = request.header("content-type", "multipart/form-data; boundary=frontier");
+        bench.send(request, form).await
+    } else {
+        let body = match path.rsplit('/').next() {
+            Some("exec") => r#"{"cmd":"true"}"#,
+            Some("read") => r#"{"path":"/f"}"#,
+            _ => "{}",
+        };
+        bench.send(request, body).await
+    };
+    assert_eq!(answer.code(), "not_found");
+    answer.status.as_u16()
+}
+
+/// As of a former release, whose sandboxes name no team. Whoever runs the installation sees it, and nobody else.
 #[tokio::test]
 async fn a_sandbox_that_nobody_owns_goes_on() {
     let bench = Bench::new().await;
@@ -56,6 +86,14 @@ async fn a_sandbox_that_nobody_owns_goes_on() {
         ..Default::default()
     });
     bench.control.reconcile().await.unwrap();
+    let other = bench.key("red", "admin").await;
+    let seen = bench
+        .send(
+            other.request(&bench, Method::GET, &format!("/v1/sandboxes/{id}")),
+            "",
+        )
+        .await;
+    seen.refused(404, "not_found");
     let path = format!("/v1/sandboxes/{id}");
     for act in ["pause", "resume"] {
         let done = bench.post(&format!("{path}/{act}"), "").await;

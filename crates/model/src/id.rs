@@ -123,41 +123,78 @@ id!(
     /// A machine that runs an agent.
     HostId, "host id", "host-", 8, "it is \"host-\" and 8 lowercase letters or digits"
 );
+id!(
+    /// What names an API key without opening anything.
+    KeyId, "key id", "key-", 8, "it is \"key-\" and 8 lowercase letters or digits"
+);
 
-/// The name of a template: it becomes a folder.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct TemplateName(String);
+macro_rules! name {
+    ($(#[$doc:meta])* $name:ident, $what:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
 
-impl TemplateName {
-    /// The name as text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for TemplateName {
-    type Err = InvalidName;
-
-    fn from_str(text: &str) -> Result<Self, InvalidName> {
-        let valid = (1..=63).contains(&text.len())
-            && text.bytes().all(|b| {
-                b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_' | b'.')
-            })
-            && text.starts_with(|c: char| c.is_ascii_alphanumeric());
-        if valid {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(InvalidName {
-                what: "template name",
-                given: shortened(text),
-                rule: "it has 1 to 63 of a-z, 0-9, '-', '_' and '.', and begins with a letter or digit",
-            })
+        impl $name {
+            /// The name as text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
         }
+
+        impl FromStr for $name {
+            type Err = InvalidName;
+
+            fn from_str(text: &str) -> Result<Self, InvalidName> {
+                if is_name(text) {
+                    Ok(Self(text.to_owned()))
+                } else {
+                    Err(InvalidName { what: $what, given: shortened(text), rule: NAME_RULE })
+                }
+            }
+        }
+        text_traits!($name);
+    };
+}
+
+const NAME_RULE: &str =
+    "it has 1 to 63 of a-z, 0-9, '-', '_' and '.', and begins with a letter or digit";
+
+/// Whether it is fit for a path, a URL and a label.
+fn is_name(text: &str) -> bool {
+    let fits =
+        |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_' | b'.');
+    (1..=63).contains(&text.len())
+        && text.bytes().all(fits)
+        && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+}
+
+name!(
+    /// The name of a template: it becomes a folder.
+    TemplateName, "template name"
+);
+name!(
+    /// The name of a team: callers who share their sandboxes, and no others.
+    TeamName, "team name"
+);
+
+impl TeamName {
+    /// The name of the team that there always is: who runs the installation.
+    pub const OPERATOR: &str = "default";
+
+    /// The team that there always is.
+    #[must_use]
+    pub fn operator() -> Self {
+        Self(Self::OPERATOR.to_owned())
+    }
+
+    /// Whether it is that one.
+    #[must_use]
+    pub fn is_operator(&self) -> bool {
+        self.0 == Self::OPERATOR
     }
 }
-text_traits!(TemplateName);
 
 /// What tells one request from another in the logs of all who have a part in it. Callers may choose their own.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -225,6 +262,7 @@ mod tests {
         for bad in ["", "a b", "a\nb", "a\u{1b}[31m", "ä", &"x".repeat(129)] {
             assert!(bad.parse::<RequestId>().is_err(), "{bad:?}");
         }
+        assert!(TeamName::operator().as_str().parse::<TeamName>().is_ok());
         let own = RequestId::random();
         assert_eq!(own.as_str().parse(), Ok(own.clone()));
         assert!("x".repeat(128).parse::<RequestId>().is_ok());

@@ -1,6 +1,7 @@
 //! The words that every part of Wrenn shares: ids, the sandbox spec, the pure state machine of a sandbox, error kinds.
 //! No I/O here.
 
+mod access;
 mod chain;
 mod error;
 mod id;
@@ -11,10 +12,12 @@ mod policy;
 mod spec;
 mod subnet;
 
+pub use access::{InvalidScope, Scope, Scopes};
 pub use chain::chain;
 pub use error::{ErrorKind, Fault};
 pub use id::{
-    HostId, InstanceId, InvalidName, RequestId, SandboxId, TemplateName, VmId, random_text,
+    HostId, InstanceId, InvalidName, KeyId, RequestId, SandboxId, TeamName, TemplateName, VmId,
+    random_text,
 };
 pub use leftover::Leftover;
 pub use lifecycle::{Status, Transition};

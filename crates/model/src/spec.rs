@@ -51,8 +51,8 @@ pub struct SandboxSpec {
     pub metadata: BTreeMap<String, String>,
     /// Variables for every process in the guest.
     pub envs: BTreeMap<String, String>,
-    /// Whose it is: the name of the key that it was made with. Empty where nobody said, as of what was made before keys were
-    /// owners. It decides about turns to start, not about who may do what.
+    /// Whose it is: the name of the team of the key that it was made with. Empty where nobody said. The agent takes turns by
+    /// it; who may do what, the control plane decides.
     pub owner_id: String,
     /// Where its packets may go.
     #[serde(default)]

@@ -33,7 +33,8 @@ CREATE TABLE audit (
     id TEXT PRIMARY KEY NOT NULL,
     at BIGINT NOT NULL,
     request_id TEXT NOT NULL,
-    -- The key's name and its owner.
+    -- The caller's key, and whose it is.
+    key_id TEXT NOT NULL,
     key_name TEXT NOT NULL,
     owner_id TEXT NOT NULL,
     -- A method and a route, such as 'POST /v1/sandboxes/{id}/exec'.

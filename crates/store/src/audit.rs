@@ -1,6 +1,7 @@
 //! Who did what: calls that may have changed something.
 
 use sqlx::{Database, Encode, QueryBuilder, Type, query};
+use wrenn_model::TeamName;
 
 use crate::db::{Begin as _, Columns, on};
 use crate::{Store, StoreError};
@@ -14,7 +15,9 @@ pub struct AuditEntry {
     pub at_ms: i64,
     /// The request; a caller may use an id twice.
     pub request_id: String,
-    /// The name of the caller's key.
+    /// The id of the caller's key.
+    pub key_id: String,
+    /// Its name.
     pub key_name: String,
     /// Whose key it is.
     pub owner_id: String,
@@ -33,6 +36,8 @@ pub struct AuditFilter {
     pub before: Option<(i64, String)>,
     /// About this sandbox.
     pub sandbox_id: Option<String>,
+    /// Of this team's keys.
+    pub owner: Option<TeamName>,
     /// At most so many.
     pub limit: u32,
 }
@@ -47,12 +52,13 @@ impl Store {
             let mut tx = db.transaction().await?;
             for entry in entries {
                 query(
-                    "INSERT INTO audit (id, at, request_id, key_name, owner_id, action, sandbox_id, status) \
-                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (id) DO NOTHING",
+                    "INSERT INTO audit (id, at, request_id, key_id, key_name, owner_id, action, sandbox_id, status) \
+                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (id) DO NOTHING",
                 )
                 .bind(&entry.id)
                 .bind(entry.at_ms)
                 .bind(&entry.request_id)
+                .bind(&entry.key_id)
                 .bind(&entry.key_name)
                 .bind(&entry.owner_id)
                 .bind(&entry.action)
@@ -100,7 +106,7 @@ where
     for<'q> &'q str: Encode<'q, DB> + Type<DB>,
 {
     let mut query = QueryBuilder::new(
-        "SELECT id, at, request_id, key_name, owner_id, action, sandbox_id, status FROM audit WHERE 1 = 1",
+        "SELECT id, at, request_id, key_id, key_name, owner_id, action, sandbox_id, status FROM audit WHERE 1 = 1",
     );
     if let Some((at_ms, id)) = &filter.before {
         query.push(" AND (at, id) < (").push_bind(*at_ms);
@@ -108,6 +114,9 @@ where
     }
     if let Some(id) = &filter.sandbox_id {
         query.push(" AND sandbox_id = ").push_bind(id.as_str());
+    }
+    if let Some(owner) = &filter.owner {
+        query.push(" AND owner_id = ").push_bind(owner.as_str());
     }
     query
         .push(" ORDER BY at DESC, id DESC LIMIT ")
@@ -124,6 +133,7 @@ fn read(row: &impl Columns) -> Result<AuditEntry, StoreError> {
     Ok(AuditEntry {
         at_ms: row.number("at")?,
         request_id: row.text("request_id")?,
+        key_id: row.text("key_id")?,
         key_name: row.text("key_name")?,
         owner_id: row.text("owner_id")?,
         action: row.text("action")?,

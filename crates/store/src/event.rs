@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use sqlx::{Database, Encode, QueryBuilder, Type, query, query_scalar};
 use tokio::sync::Notify;
-use wrenn_model::{RequestId, SandboxId, Status, Transition};
+use wrenn_model::{RequestId, SandboxId, Status, TeamName, Transition};
 
 use crate::db::{Columns, on};
 use crate::{Store, StoreError};
@@ -56,8 +56,8 @@ pub struct EventFilter {
     pub up_to: i64,
     /// Of this sandbox.
     pub sandbox: Option<SandboxId>,
-    /// Of sandboxes of this owner.
-    pub owner_id: Option<String>,
+    /// Of this team's sandboxes.
+    pub owner: Option<TeamName>,
     /// At most so many.
     pub limit: u32,
 }
@@ -188,7 +188,7 @@ where
     if let Some(id) = &filter.sandbox {
         query.push(" AND sandbox_id = ").push_bind(id.as_str());
     }
-    if let Some(owner) = &filter.owner_id {
+    if let Some(owner) = &filter.owner {
         query.push(" AND owner_id = ").push_bind(owner.as_str());
     }
     query

@@ -15,6 +15,7 @@ mod list;
 mod postgres;
 mod sandbox;
 mod sqlite;
+mod team;
 mod url;
 mod wal;
 
@@ -24,6 +25,8 @@ pub use db::Store;
 pub use error::StoreError;
 pub use event::{Event, EventFilter, EventKind};
 pub use host::{Invitation, StoredAuthority};
+pub use key::StoredKey;
 pub use list::{Cursor, Filter};
 pub use sandbox::Sandbox;
+pub use team::{Team, TeamLimits};
 pub use url::{DatabaseUrl, InvalidUrl};

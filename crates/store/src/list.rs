@@ -1,7 +1,7 @@
 //! Finding sandboxes.
 
 use sqlx::{Database, Encode, QueryBuilder, Type, query};
-use wrenn_model::{SandboxId, Status, TemplateName};
+use wrenn_model::{SandboxId, Status, TeamName, TemplateName};
 
 use crate::db::on;
 use crate::sandbox::{read, sandboxes};
@@ -10,6 +10,8 @@ use crate::{Sandbox, Store, StoreError};
 /// Which sandboxes to list. Everything that is set has to hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
+    /// This team's.
+    pub owner: Option<TeamName>,
     /// With this status.
     pub status: Option<Status>,
     /// Made from this template.
@@ -66,6 +68,9 @@ where
     for<'q> &'q str: Encode<'q, DB> + Type<DB>,
 {
     let mut query = QueryBuilder::new(sandboxes!("WHERE 1 = 1"));
+    if let Some(owner) = &filter.owner {
+        query.push(" AND owner_id = ").push_bind(owner.as_str());
+    }
     if let Some(status) = filter.status {
         query.push(" AND status = ").push_bind(status.as_str());
     }

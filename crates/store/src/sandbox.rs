@@ -28,8 +28,8 @@ pub(crate) use sandboxes;
 pub struct Sandbox {
     /// Its id.
     pub id: SandboxId,
-    /// Whose it is: the name of the key that it was made with. Empty where nobody said, as of what was made before keys were
-    /// owners. It decides about turns to start, not about who may do what.
+    /// Whose it is: the name of the team of the key that it was made with. Where the store knows no such team, as of what
+    /// was adopted into a new database, or it is empty, it is the operator's to see alone.
     pub owner_id: String,
     /// What it was made from.
     pub template: TemplateName,

@@ -2,27 +2,22 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so")]
 
+mod common;
+
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use common::key;
 use wrenn_store::{DatabaseUrl, Store, StoreError, copy};
 
 /// The keys that a database has of those that were written one after the other.
 async fn keys(store: &Store) -> u32 {
     let mut count = 0;
-    while store
-        .key_name(&format!("hash-{count}"))
-        .await
-        .unwrap()
-        .is_some()
-    {
+    while store.key(&format!("hash-{count}")).await.unwrap().is_some() {
         count += 1;
     }
     // What comes after one that is missing would be a hole.
     for later in count..count + 20 {
-        assert_eq!(
-            store.key_name(&format!("hash-{later}")).await.unwrap(),
-            None
-        );
+        assert_eq!(store.key(&format!("hash-{later}")).await.unwrap(), None);
     }
     count
 }
@@ -36,7 +31,8 @@ async fn a_copy_is_of_one_moment_whatever_is_written_meanwhile() {
     let write = async {
         for number in 0..300 {
             let hash = format!("hash-{number}");
-            store.insert_key(&hash, &hash, 1).await.unwrap();
+            let id = format!("key-{number:08}");
+            store.insert_key(&hash, &key(&id, "red", 1)).await.unwrap();
             written.store(number + 1, Ordering::SeqCst);
         }
     };

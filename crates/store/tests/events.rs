@@ -13,7 +13,7 @@ fn after(seq: i64) -> EventFilter {
         after: seq,
         up_to: i64::MAX,
         sandbox: None,
-        owner_id: None,
+        owner: None,
         limit: 10_000,
     }
 }
@@ -131,7 +131,7 @@ async fn events_are_found_by_whose_they_are_and_forgotten_by_age() {
         }
     };
     let red = EventFilter {
-        owner_id: Some("red".into()),
+        owner: Some("red".parse().unwrap()),
         ..after(0)
     };
     assert_eq!(of(red.clone()).await, [1, 3]);
@@ -169,6 +169,7 @@ async fn calls_are_recorded_once_and_read_page_by_page() {
             id: format!("{number:016x}"),
             at_ms: 10 + number / 2,
             request_id: "req-1".into(),
+            key_id: "key-0".into(),
             key_name: "first".into(),
             owner_id: "red".into(),
             action: "POST /v1/sandboxes".into(),
@@ -199,6 +200,7 @@ async fn calls_are_recorded_once_and_read_page_by_page() {
     let about = AuditFilter {
         before: None,
         sandbox_id: Some("sb-a".into()),
+        owner: Some("red".parse().unwrap()),
         limit: 9,
     };
     assert_eq!(store.audit(&about).await.unwrap(), [calls[3].clone()]);

@@ -9,7 +9,7 @@ use std::path::Path;
 use common::{Place, sandbox};
 use sqlx::migrate::Migrator;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _, SqliteConnection};
-use wrenn_model::{NetworkPolicy, OnTimeout, SandboxId};
+use wrenn_model::{NetworkPolicy, OnTimeout, SandboxId, Scope, TeamName};
 use wrenn_store::{Store, StoreError};
 
 /// As `sqlite.rs` of the store marks a file.
@@ -108,6 +108,31 @@ async fn a_founding_database_keeps_its_rows() {
     row.network.deny.push("192.0.2.0/24".parse().unwrap());
     assert!(store.update(&mut row).await.unwrap());
     assert_eq!(store.get(&id).await.unwrap(), Some(row));
+}
+
+/// A key and a sandbox of the time when keys had names alone.
+#[tokio::test]
+async fn what_was_before_teams_is_the_operator_s() {
+    let place = Place::new();
+    bring_to(&place, 4).await;
+    place
+        .execute(&[
+            "INSERT INTO api_keys (hash, name, created_at) VALUES ('0a1b2c3d4e5f', 'first', 3), ('0a1b2c4d', 'second', 4)",
+            "INSERT INTO sandboxes (id, owner_id, created_at, last_updated) VALUES ('sb-aaaaaaaaaaaaaaaaaaaa', 'first', 3, 4)",
+        ])
+        .await;
+    let store = place.open().await;
+    let key = store.key("0a1b2c3d4e5f").await.unwrap().unwrap();
+    assert_eq!(
+        (key.id.as_str(), key.name.as_str()),
+        ("key-0a1b2c3d", "first")
+    );
+    assert!(key.team.is_operator() && key.scopes.allow(Scope::Admin));
+    assert_eq!((key.expires_at_ms, key.revoked_at_ms), (None, None));
+    assert_eq!(store.keys(None).await.unwrap().len(), 2);
+    let id: SandboxId = "sb-aaaaaaaaaaaaaaaaaaaa".parse().unwrap();
+    let row = store.get(&id).await.unwrap().unwrap();
+    assert_eq!(row.owner_id, TeamName::OPERATOR);
 }
 
 #[tokio::test]

@@ -150,26 +150,6 @@ async fn only_old_stopped_rows_are_forgotten_with_their_labels() {
 }
 
 #[tokio::test]
-async fn keys_are_found_by_hash_alone() {
-    let place = Place::new();
-    let store = place.open().await;
-    store.insert_key("abc", "first", 1).await.unwrap();
-    store.insert_key("abc", "second", 2).await.unwrap();
-    assert_eq!(
-        store.key_name("abc").await.unwrap().as_deref(),
-        Some("first")
-    );
-    assert_eq!(store.key_name("abd").await.unwrap(), None);
-    // As after the loss of the file that has it.
-    store.insert_key("abd", "first", 3).await.unwrap();
-    assert_eq!(store.key_name("abc").await.unwrap(), None);
-    assert_eq!(
-        store.key_name("abd").await.unwrap().as_deref(),
-        Some("first")
-    );
-}
-
-#[tokio::test]
 async fn of_servers_that_start_at_once_each_opens_the_empty_database() {
     for _ in 0..20 {
         let place = Place::new();

@@ -173,3 +173,65 @@ async fn a_command_with_a_wrong_key_is_told_how_to_give_another() {
     let right = list.env("WRENN_API_KEY", key.trim()).output().unwrap();
     assert!(right.status.success(), "{right:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_is_made_listed_and_revoked_by_commands() {
+    let folder = tempfile::tempdir().unwrap();
+    let _agent = FakeAgent::start(&folder.path().join("agent.sock")).unwrap();
+    let server = Server::start(folder.path());
+    let first = std::fs::read_to_string(folder.path().join("state/api-key")).unwrap();
+    let wrenn = |key: &str, args: &[&str]| {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the program under test is run as a user runs it"
+        )]
+        let mut command = Command::new(env!("CARGO_BIN_EXE_wrenn"));
+        command
+            .args(args)
+            .args(["--url", &server.url])
+            .env_clear()
+            .env("WRENN_CONFIG", "/dev/null")
+            .env("WRENN_API_KEY", key.trim())
+            .stdin(Stdio::null());
+        let output = command.output().unwrap();
+        let [said, told] =
+            [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+        (output.status.code(), said, told)
+    };
+    let (code, _, told) = wrenn(&first, &["team", "set", "red", "--vcpus", "4"]);
+    assert_eq!(code, Some(0), "{told}");
+    let create = [
+        "key", "create", "ci", "--team", "red", "--scope", "read", "--ttl", "600",
+    ];
+    let (code, made, told) = wrenn(&first, &create);
+    assert_eq!(code, Some(0), "{told}");
+    let id = told.split(' ').next().unwrap();
+    assert!(
+        made.starts_with("wrn_") && made.trim().len() == 36,
+        "{made}"
+    );
+    assert!(told.contains("of team red, for read, until "), "{told}");
+
+    assert_eq!(wrenn(&made, &["sandbox", "ls"]).0, Some(0));
+    let (code, _, told) = wrenn(&made, &["sandbox", "create"]);
+    assert_eq!(code, Some(1));
+    assert!(told.contains("has not the scope `sandboxes`"), "{told}");
+
+    let (_, listed, _) = wrenn(&first, &["key", "ls"]);
+    assert!(
+        listed.contains(id) && listed.contains("first of "),
+        "{listed}"
+    );
+    let (_, teams, _) = wrenn(&first, &["team", "ls"]);
+    let red = teams.lines().find(|line| line.starts_with("red")).unwrap();
+    assert_eq!(
+        red.split_whitespace().collect::<Vec<_>>(),
+        ["red", "-", "4", "-", "-"]
+    );
+
+    let (code, revoked, told) = wrenn(&first, &["key", "revoke", id]);
+    assert_eq!((code, revoked.trim()), (Some(0), id), "{told}");
+    let (code, _, told) = wrenn(&made, &["sandbox", "ls"]);
+    assert_eq!(code, Some(1));
+    assert!(told.contains("was revoked"), "{told}");
+}

@@ -23,8 +23,6 @@ use crate::request::carried;
 /// What a caller asks for. What is `None` has a default in [`crate::Limits`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NewSandbox {
-    /// Whose it is: the name of the caller's key. It waits for its turn to start beside those of other owners.
-    pub owner: String,
     /// What it is made from.
     pub template: Option<TemplateName>,
     /// Virtual CPUs.
@@ -136,7 +134,8 @@ impl Sandboxes {
         let now = now_ms();
         Ok(Sandbox {
             id: SandboxId::random(),
-            owner_id: new.owner,
+            // It waits for its turn to start beside those of other teams.
+            owner_id: self.maker.to_string(),
             template,
             vcpus,
             memory,

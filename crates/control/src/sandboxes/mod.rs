@@ -10,9 +10,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use wrenn_model::{ErrorKind, Fault, SandboxId, Status, Transition};
+use wrenn_model::{ErrorKind, Fault, SandboxId, Status, TeamName, Transition};
 use wrenn_store::{Filter, Sandbox, StoreError};
 
+use crate::Caller;
 use crate::agent::{Command, CommandStream, ExecOutcome, FileStream, Input, Upload, Usage, moving};
 use crate::clock::now_ms;
 use crate::plane::Core;
@@ -26,10 +27,15 @@ pub use pause::{Paused, Resumed, StepTime};
 /// How old what is told of a sandbox may be that the agent pauses and resumes by itself.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// The sandboxes of this installation. Clones are the same.
+/// The sandboxes of this installation, or those of them that one caller sees: the others are to them as if they were not.
+/// Clones are the same.
 #[derive(Debug, Clone)]
 pub struct Sandboxes {
     core: Arc<Core>,
+    /// Whose those are that are made.
+    maker: TeamName,
+    /// The only team whose sandboxes are seen, unless all are.
+    only: Option<TeamName>,
 }
 
 /// A database that did not do what it should: the log learns why, the caller only that.
@@ -76,7 +82,19 @@ fn unwritten(done: &str, fault: Fault) -> Fault {
 
 impl Sandboxes {
     pub(crate) fn new(core: Arc<Core>) -> Self {
-        Self { core }
+        Self {
+            core,
+            maker: TeamName::operator(),
+            only: None,
+        }
+    }
+
+    pub(crate) fn of(core: Arc<Core>, caller: &Caller) -> Self {
+        Self {
+            core,
+            maker: caller.team.clone(),
+            only: caller.bound_to().cloned(),
+        }
     }
 
     /// The sandboxes that pass the filter, newest first, as they are stored.
@@ -84,11 +102,12 @@ impl Sandboxes {
     /// # Errors
     /// `db_error`.
     pub async fn list(&self, filter: &Filter) -> Result<Vec<Sandbox>, Fault> {
-        self.core
-            .store()
-            .list(filter)
-            .await
-            .map_err(|error| store_fault(&error))
+        let seen = Filter {
+            owner: self.only.clone(),
+            ..filter.clone()
+        };
+        let listed = self.core.store.list(&seen).await;
+        listed.map_err(|error| store_fault(&error))
     }
 
     /// One sandbox. What is told of a running or paused one is at most a second old, as long as the agent answers.
@@ -294,7 +313,14 @@ impl Sandboxes {
             .get(id)
             .await
             .map_err(|error| store_fault(&error))?;
-        row.ok_or_else(|| Fault::no_sandbox(id.as_str()))
+        row.filter(|row| self.sees(row))
+            .ok_or_else(|| Fault::no_sandbox(id.as_str()))
+    }
+
+    /// Whether it is there for this caller. Every call looks its sandbox up in [`Self::row`], and so passes here.
+    fn sees(&self, row: &Sandbox) -> bool {
+        let only = self.only.as_ref();
+        only.is_none_or(|team| team.as_str() == row.owner_id)
     }
 
     /// What a call into the sandbox gave. The agent says "not found" of a file, and of a sandbox that has just ended: the

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use wrenn_control::{
-    AgentAddress, Command, ControlPlane, DatabaseUrl, Limits, NewSandbox, Sandbox, Wait,
+    AgentAddress, Caller, Command, ControlPlane, DatabaseUrl, Limits, NewSandbox, Sandbox, Wait,
 };
-use wrenn_model::SandboxId;
+use wrenn_model::{KeyId, SandboxId};
 use wrenn_testkit::agent::FakeAgent;
 use wrenn_testkit::postgres::Cluster;
 
@@ -142,6 +142,16 @@ pub(crate) async fn open(database: &DatabaseUrl, socket: &Path) -> ControlPlane 
     };
     let agent = AgentAddress::Unix(socket.to_owned());
     ControlPlane::open(database, agent, limits).await.unwrap()
+}
+
+/// Somebody with a key of this team, for these scopes.
+pub(crate) fn caller(team: &str, scopes: &str) -> Caller {
+    Caller {
+        key: KeyId::random(),
+        name: "somebody".into(),
+        team: team.parse().unwrap(),
+        scopes: scopes.parse().unwrap(),
+    }
 }
 
 pub(crate) fn command(cmd: &str, args: &[&str]) -> Command {

@@ -7,13 +7,14 @@ use axum::response::{IntoResponse, Response};
 use wrenn_api::{AuditEntry, Timestamp, limits};
 use wrenn_control::AuditFilter;
 
+use crate::auth::Who;
 use crate::extract::Pairs;
 use crate::refusal::{Answer, Refusal};
 use crate::router::App;
 
 /// Calls that may have changed something, the newest first: who asked for what, when, and how it was answered.
 ///
-/// A call is on the record within moments of its answer, also one that was refused, as long as its key is known. When there are
+/// A team's admin sees the calls with that team's keys, the operator all. A call is on the record within moments of its answer, also one that was refused, as long as its key is known. When there are
 /// more, the header `Link` has the address of the next page.
 #[utoipa::path(
     get, path = "/v1/audit", tag = "events",
@@ -24,14 +25,18 @@ use crate::router::App;
     ),
     responses((status = 200, body = Vec<AuditEntry>, headers(("Link" = String, description = "The next page, if there is one"))))
 )]
-pub(super) async fn audit(State(app): State<App>, Pairs(pairs): Pairs) -> Answer<Response> {
+pub(super) async fn audit(
+    State(app): State<App>,
+    Who(caller): Who,
+    Pairs(pairs): Pairs,
+) -> Answer<Response> {
     let asked = parse(pairs)?;
     // One more than is asked for, to know whether there are more.
     let filter = AuditFilter {
         limit: asked.limit + 1,
         ..asked.clone()
     };
-    let mut calls = app.control.audit().list(&filter).await?;
+    let mut calls = app.control.audit().list(&caller, filter).await?;
     let more = calls.len() > asked.limit as usize;
     calls.truncate(asked.limit as usize);
     let next = calls.last().filter(|_| more).map(|last| {
@@ -91,6 +96,7 @@ fn view(call: wrenn_control::AuditEntry) -> AuditEntry {
     AuditEntry {
         at: Timestamp::from_unix_ms(call.at_ms),
         request_id: call.request_id,
+        key_id: call.key_id,
         key: call.key_name,
         action: call.action,
         sandbox_id: (!call.sandbox_id.is_empty()).then_some(call.sandbox_id),

@@ -13,9 +13,10 @@ use axum::response::{IntoResponse, Response};
 use futures::Stream;
 use tokio::sync::OwnedSemaphorePermit;
 use wrenn_api::{Event, Timestamp, limits};
-use wrenn_control::{EventScope, Follower};
+use wrenn_control::{Caller, Events, Follower};
 use wrenn_model::{ErrorKind, Fault, SandboxId};
 
+use crate::auth::{Mine, Who};
 use crate::extract::{Id, Pairs};
 use crate::refusal::{Answer, Refusal};
 use crate::router::App;
@@ -48,11 +49,12 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 )]
 pub(super) async fn events(
     State(app): State<App>,
+    Who(caller): Who,
     headers: HeaderMap,
     Pairs(pairs): Pairs,
 ) -> Answer<Response> {
     let asked = Asked::parse(pairs, &headers)?;
-    answer(app, asked, "/v1/events", &headers).await
+    answer(app, &caller, asked, "/v1/events", &headers).await
 }
 
 /// What becomes of one sandbox, as it happens: as `/v1/events`.
@@ -71,6 +73,8 @@ pub(super) async fn events(
 )]
 pub(super) async fn sandbox_events(
     State(app): State<App>,
+    Mine(sandboxes): Mine,
+    Who(caller): Who,
     Id(id): Id,
     headers: HeaderMap,
     Pairs(pairs): Pairs,
@@ -79,10 +83,10 @@ pub(super) async fn sandbox_events(
     if asked.sandbox.is_some() {
         return Err(invalid("the path names the sandbox"));
     }
-    app.sandboxes().get(&id).await?;
+    sandboxes.get(&id).await?;
     let path = format!("/v1/sandboxes/{id}/events");
     asked.sandbox = Some(id);
-    answer(app, asked, &path, &headers).await
+    answer(app, &caller, asked, &path, &headers).await
 }
 
 /// The query, and the header that wins over it.
@@ -136,13 +140,16 @@ fn invalid(rule: impl std::fmt::Display) -> Refusal {
     )
 }
 
-async fn answer(app: App, asked: Asked, path: &str, headers: &HeaderMap) -> Answer<Response> {
-    let scope = EventScope {
-        sandbox: asked.sandbox.clone(),
-        owner_id: None,
-    };
+async fn answer(
+    app: App,
+    caller: &Caller,
+    asked: Asked,
+    path: &str,
+    headers: &HeaderMap,
+) -> Answer<Response> {
+    let events = app.control.events_of(caller);
     if wants_page(headers) {
-        return page(&app, scope, &asked, path).await;
+        return page(&events, &asked, path).await;
     }
     let place = app.streams.clone().try_acquire_owned().map_err(|_| {
         Fault::new(
@@ -151,9 +158,8 @@ async fn answer(app: App, asked: Asked, path: &str, headers: &HeaderMap) -> Answ
             "close some, or ask again later",
         )
     })?;
-    let follower = app.control.events().follow(scope, asked.after).await?;
-    let events = follow(app, follower, place);
-    Ok(Sse::new(events)
+    let follower = events.follow(asked.sandbox, asked.after).await?;
+    Ok(Sse::new(follow(app, follower, place))
         .keep_alive(KeepAlive::new().interval(KEEP_ALIVE))
         .into_response())
 }
@@ -165,10 +171,10 @@ fn wants_page(headers: &HeaderMap) -> bool {
     accepted.any(|value| value.contains("application/json"))
 }
 
-async fn page(app: &App, scope: EventScope, asked: &Asked, path: &str) -> Answer<Response> {
+async fn page(events: &Events, asked: &Asked, path: &str) -> Answer<Response> {
     let limit = asked.limit.unwrap_or(limits::PAGE);
     let after = asked.after.unwrap_or_default();
-    let events = app.control.events().history(scope, after, limit).await?;
+    let events = events.history(asked.sandbox.clone(), after, limit).await?;
     let next = events
         .last()
         .filter(|_| u32::try_from(events.len()) == Ok(limit))

@@ -1,15 +1,14 @@
 //! Running a command to its end.
 
 use axum::Json as Body;
-use axum::extract::State;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use wrenn_api::{Encoding, ExecRequest, ExecResponse};
 use wrenn_control::Command;
 
+use crate::auth::Mine;
 use crate::extract::{Id, Json};
 use crate::refusal::Answer;
-use crate::router::App;
 
 /// Runs a command to its end and answers with what it printed.
 ///
@@ -20,7 +19,7 @@ use crate::router::App;
     request_body = ExecRequest, responses((status = 200, body = ExecResponse))
 )]
 pub(super) async fn exec(
-    State(app): State<App>,
+    Mine(sandboxes): Mine,
     Id(id): Id,
     Json(request): Json<ExecRequest>,
 ) -> Answer<Body<ExecResponse>> {
@@ -33,8 +32,7 @@ pub(super) async fn exec(
         envs: request.envs,
         user: request.user,
     };
-    let outcome = app
-        .sandboxes()
+    let outcome = sandboxes
         .exec(&id, command, request.stdin.map(String::into_bytes))
         .await?;
     let (stdout, stderr, encoding) = texts(outcome.stdout, outcome.stderr);

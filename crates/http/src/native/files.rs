@@ -9,10 +9,11 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures::{StreamExt as _, stream};
 use wrenn_api::{ReadFileRequest, WriteFileForm, limits};
-use wrenn_control::FileStream;
+use wrenn_control::{FileStream, Sandboxes};
 use wrenn_model::Fault;
 
 use super::upload::{self, Order};
+use crate::auth::Mine;
 use crate::extract::{Id, Json};
 use crate::refusal::{Answer, Refusal};
 use crate::router::App;
@@ -27,10 +28,11 @@ use crate::router::App;
 )]
 pub(super) async fn write(
     State(app): State<App>,
+    Mine(sandboxes): Mine,
     Id(id): Id,
     form: Result<Multipart, MultipartRejection>,
 ) -> Answer<StatusCode> {
-    upload::receive(&app, &id, form?, Order::Any).await?;
+    upload::receive(&app, &sandboxes, &id, form?, Order::Any).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -44,10 +46,11 @@ pub(super) async fn write(
 )]
 pub(super) async fn write_stream(
     State(app): State<App>,
+    Mine(sandboxes): Mine,
     Id(id): Id,
     form: Result<Multipart, MultipartRejection>,
 ) -> Answer<StatusCode> {
-    upload::receive(&app, &id, form?, Order::PathFirst).await?;
+    upload::receive(&app, &sandboxes, &id, form?, Order::PathFirst).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -59,10 +62,11 @@ pub(super) async fn write_stream(
 )]
 pub(super) async fn read(
     State(app): State<App>,
+    Mine(sandboxes): Mine,
     Id(id): Id,
     Json(request): Json<ReadFileRequest>,
 ) -> Answer<Response> {
-    let mut file = open(&app, &id, &request).await?;
+    let mut file = open(&sandboxes, &id, &request).await?;
     let (mut chunks, mut length, mut permit) = (Vec::new(), 0, None);
     while let Some(chunk) = file.next().await? {
         length += chunk.len();
@@ -91,22 +95,21 @@ pub(super) async fn read(
     responses((status = 200, body = Vec<u8>, content_type = "application/octet-stream"))
 )]
 pub(super) async fn read_stream(
-    State(app): State<App>,
+    Mine(sandboxes): Mine,
     Id(id): Id,
     Json(request): Json<ReadFileRequest>,
 ) -> Answer<Response> {
-    let file = open(&app, &id, &request).await?;
+    let file = open(&sandboxes, &id, &request).await?;
     Ok(octets(Body::from_stream(file.into_stream())))
 }
 
 async fn open(
-    app: &App,
+    sandboxes: &Sandboxes,
     id: &wrenn_model::SandboxId,
     request: &ReadFileRequest,
 ) -> Answer<FileStream> {
     request.check()?;
-    Ok(app
-        .sandboxes()
+    Ok(sandboxes
         .read_file(id, &request.path, request.user.as_deref())
         .await?)
 }

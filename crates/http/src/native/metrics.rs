@@ -1,13 +1,12 @@
 //! What a sandbox uses.
 
 use axum::Json;
-use axum::extract::State;
 use wrenn_api::{MachineMetrics, SandboxMetrics, Timestamp};
 use wrenn_control::{MachineUsage, Usage};
 
+use crate::auth::Mine;
 use crate::extract::Id;
 use crate::refusal::Answer;
-use crate::router::App;
 
 /// What a sandbox uses now: CPU, memory, disk and network, as its host counts them. It is no use of the sandbox: its
 /// time until `on_timeout` goes on.
@@ -15,8 +14,8 @@ use crate::router::App;
     get, path = "/v1/sandboxes/{id}/metrics", tag = "sandboxes", params(("id" = String, Path)),
     responses((status = 200, body = SandboxMetrics))
 )]
-pub(super) async fn metrics(State(app): State<App>, Id(id): Id) -> Answer<Json<SandboxMetrics>> {
-    Ok(Json(view(app.sandboxes().usage(&id).await?)))
+pub(super) async fn metrics(Mine(sandboxes): Mine, Id(id): Id) -> Answer<Json<SandboxMetrics>> {
+    Ok(Json(view(sandboxes.usage(&id).await?)))
 }
 
 fn view(usage: Usage) -> SandboxMetrics {

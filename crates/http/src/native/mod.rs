@@ -5,19 +5,26 @@ mod events;
 mod exec;
 mod files;
 mod hosts;
+mod keys;
 mod listing;
 mod metrics;
 mod pause;
 mod sandboxes;
 mod stream;
+mod teams;
 mod templates;
 mod upload;
 
 use axum::extract::DefaultBodyLimit;
+use axum::middleware::from_fn_with_state;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use wrenn_api::limits;
+use wrenn_control::Need;
+use wrenn_model::Scope;
 
+use crate::auth;
+use crate::document::describe_need;
 use crate::router::App;
 
 /// The one route that wants no key: whoever joins proves a token instead.
@@ -25,27 +32,49 @@ pub(crate) fn open_routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(hosts::join))
 }
 
-/// Every other route of the native API, each with what it takes and answers.
+/// Every other route of the native API, each with what its caller needs, what it takes and what it answers.
 pub(crate) fn routes() -> OpenApiRouter<App> {
-    let small = OpenApiRouter::new()
-        .routes(routes!(sandboxes::create, sandboxes::list))
-        .routes(routes!(sandboxes::get, sandboxes::delete))
-        .routes(routes!(pause::pause))
-        .routes(routes!(pause::resume))
-        .routes(routes!(sandboxes::network))
-        .routes(routes!(sandboxes::ping))
+    let read = OpenApiRouter::new()
+        .routes(routes!(sandboxes::list))
+        .routes(routes!(sandboxes::get))
         .routes(routes!(sandboxes::console))
         .routes(routes!(metrics::metrics))
         .routes(routes!(events::events))
         .routes(routes!(events::sandbox_events))
+        .routes(routes!(templates::list));
+    let change_templates = OpenApiRouter::new().routes(routes!(templates::delete));
+    let administer = OpenApiRouter::new()
+        .routes(routes!(keys::create, keys::list))
+        .routes(routes!(keys::revoke))
         .routes(routes!(audit::audit))
+        .routes(routes!(teams::list))
+        .routes(routes!(teams::get));
+    let run = OpenApiRouter::new()
+        .routes(routes!(hosts::invite))
+        .routes(routes!(teams::put));
+    guarded(Need::of(Scope::Read), read)
+        .merge(guarded(Need::of(Scope::Sandboxes), use_sandboxes()))
+        // The templates that there are all teams share.
+        .merge(guarded(
+            Need::of_operator(Scope::Templates),
+            change_templates,
+        ))
+        .merge(guarded(Need::of(Scope::Admin), administer))
+        .merge(guarded(Need::of_operator(Scope::Admin), run))
+}
+
+fn use_sandboxes() -> OpenApiRouter<App> {
+    let small = OpenApiRouter::new()
+        .routes(routes!(sandboxes::create))
+        .routes(routes!(sandboxes::delete))
+        .routes(routes!(pause::pause))
+        .routes(routes!(pause::resume))
+        .routes(routes!(sandboxes::network))
+        .routes(routes!(sandboxes::ping))
         .routes(routes!(exec::exec))
         .routes(routes!(stream::exec_stream))
         .routes(routes!(files::read))
-        .routes(routes!(files::read_stream))
-        .routes(routes!(hosts::invite))
-        .routes(routes!(templates::list))
-        .routes(routes!(templates::delete));
+        .routes(routes!(files::read_stream));
     let bounded = OpenApiRouter::new()
         .routes(routes!(files::write))
         .layer(DefaultBodyLimit::max(limits::FILE_BODY_BYTES));
@@ -53,4 +82,10 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(files::write_stream))
         .layer(DefaultBodyLimit::disable());
     small.merge(bounded).merge(unbounded)
+}
+
+/// Routes for callers who have what is needed, which their document says too.
+fn guarded(need: Need, mut routes: OpenApiRouter<App>) -> OpenApiRouter<App> {
+    describe_need(routes.get_openapi_mut(), need);
+    routes.route_layer(from_fn_with_state(need, auth::require))
 }

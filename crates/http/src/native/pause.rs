@@ -1,14 +1,13 @@
 //! Pause and resume.
 
 use axum::Json as Body;
-use axum::extract::State;
 use wrenn_api::{Paused, ResumeRequest, Resumed, Timing};
 use wrenn_control::StepTime;
 
 use super::sandboxes::view;
+use crate::auth::Mine;
 use crate::extract::{Id, MaybeJson};
 use crate::refusal::Answer;
-use crate::router::App;
 
 /// Pauses a running sandbox: memory, processes and disk stand on the host's disk, and nothing runs any more.
 ///
@@ -19,8 +18,8 @@ use crate::router::App;
     post, path = "/v1/sandboxes/{id}/pause", tag = "sandboxes", params(("id" = String, Path)),
     responses((status = 200, description = "It is paused.", body = Paused))
 )]
-pub(super) async fn pause(State(app): State<App>, Id(id): Id) -> Answer<Body<Paused>> {
-    let paused = app.sandboxes().pause(&id).await?;
+pub(super) async fn pause(Mine(sandboxes): Mine, Id(id): Id) -> Answer<Body<Paused>> {
+    let paused = sandboxes.pause(&id).await?;
     Ok(Body(Paused {
         sandbox: view(paused.sandbox),
         timings: timings(paused.steps),
@@ -39,11 +38,11 @@ pub(super) async fn pause(State(app): State<App>, Id(id): Id) -> Answer<Body<Pau
     responses((status = 200, description = "It runs.", body = Resumed))
 )]
 pub(super) async fn resume(
-    State(app): State<App>,
+    Mine(sandboxes): Mine,
     Id(id): Id,
     MaybeJson(request): MaybeJson<ResumeRequest>,
 ) -> Answer<Body<Resumed>> {
-    let resumed = app.sandboxes().resume(&id, request.cold).await?;
+    let resumed = sandboxes.resume(&id, request.cold).await?;
     Ok(Body(Resumed {
         sandbox: view(resumed.sandbox),
         timings: timings(resumed.steps),

@@ -1,7 +1,6 @@
 //! Sandboxes, from create to delete.
 
 use axum::Json as Body;
-use axum::extract::{Extension, State};
 use axum::http::header::{CONTENT_TYPE, LOCATION};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -10,17 +9,16 @@ use wrenn_control::{Created, Deleted, NewSandbox, StepTime, Wait};
 use wrenn_model::{MiB, OnTimeout, Status};
 
 use super::listing::Listing;
-use crate::auth::Caller;
+use crate::auth::Mine;
 use crate::extract::{Id, Json, Pairs};
 use crate::refusal::Answer;
-use crate::router::App;
 
 /// A header of the W3C's Server Timing.
 const SERVER_TIMING: &str = "server-timing";
 
 /// Makes a sandbox, and answers when it runs.
 ///
-/// The host starts so many at a time; the others wait for their turn, fair between owners. When it has no place, or too
+/// The host starts so many at a time; the others wait for their turn, fair between teams. When it has no place, or too
 /// many wait, the answer is 429, with the seconds after which to try again in `Retry-After`.
 ///
 /// A caller that hangs up before that has it unwound, unless it sent `Prefer: respond-async`: then the answer comes at
@@ -36,14 +34,12 @@ const SERVER_TIMING: &str = "server-timing";
     )
 )]
 pub(super) async fn create(
-    State(app): State<App>,
-    Extension(Caller(owner)): Extension<Caller>,
+    Mine(sandboxes): Mine,
     headers: HeaderMap,
     Json(request): Json<CreateSandbox>,
 ) -> Answer<Response> {
     let asked = request.check()?;
     let new = NewSandbox {
-        owner: owner.as_ref().to_owned(),
         template: asked.template,
         vcpus: asked.vcpus,
         memory: asked.memory_mb.map(MiB),
@@ -63,7 +59,7 @@ pub(super) async fn create(
     let Created {
         sandbox: made,
         steps,
-    } = app.sandboxes().create(new, wait).await?;
+    } = sandboxes.create(new, wait).await?;
     let place = [(LOCATION, format!("/v1/sandboxes/{}", made.id))];
     Ok(match wait {
         Wait::Running => {
@@ -112,12 +108,12 @@ fn prefers_async(headers: &HeaderMap) -> bool {
     responses((status = 200, body = Vec<Sandbox>))
 )]
 pub(super) async fn list(
-    State(app): State<App>,
+    Mine(sandboxes): Mine,
     Pairs(pairs): Pairs,
     uri: axum::http::Uri,
 ) -> Answer<Response> {
     let listing = Listing::parse(pairs)?;
-    let mut found = app.sandboxes().list(&listing.filter()).await?;
+    let mut found = sandboxes.list(&listing.filter()).await?;
     let next = listing.cut(&mut found, uri.query().unwrap_or_default());
     let body = Body(found.into_iter().map(view).collect::<Vec<_>>());
     Ok(match next {
@@ -131,8 +127,8 @@ pub(super) async fn list(
     get, path = "/v1/sandboxes/{id}", tag = "sandboxes", params(("id" = String, Path)),
     responses((status = 200, body = Sandbox))
 )]
-pub(super) async fn get(State(app): State<App>, Id(id): Id) -> Answer<Body<Sandbox>> {
-    Ok(Body(view(app.sandboxes().get(&id).await?)))
+pub(super) async fn get(Mine(sandboxes): Mine, Id(id): Id) -> Answer<Body<Sandbox>> {
+    Ok(Body(view(sandboxes.get(&id).await?)))
 }
 
 /// Destroys a sandbox, whatever it is doing. Asked again, it answers the same.
@@ -143,8 +139,8 @@ pub(super) async fn get(State(app): State<App>, Id(id): Id) -> Answer<Body<Sandb
         (status = 202, description = "Its host cannot be reached; it is destroyed when that is back."),
     )
 )]
-pub(super) async fn delete(State(app): State<App>, Id(id): Id) -> Answer<StatusCode> {
-    Ok(match app.sandboxes().delete(&id).await? {
+pub(super) async fn delete(Mine(sandboxes): Mine, Id(id): Id) -> Answer<StatusCode> {
+    Ok(match sandboxes.delete(&id).await? {
         Deleted::Gone => StatusCode::NO_CONTENT,
         Deleted::Accepted => StatusCode::ACCEPTED,
     })
@@ -160,12 +156,12 @@ pub(super) async fn delete(State(app): State<App>, Id(id): Id) -> Answer<StatusC
     responses((status = 200, description = "It is under this policy.", body = Sandbox))
 )]
 pub(super) async fn network(
-    State(app): State<App>,
+    Mine(sandboxes): Mine,
     Id(id): Id,
     Json(request): Json<Network>,
 ) -> Answer<Body<Sandbox>> {
     let policy = request.check()?;
-    Ok(Body(view(app.sandboxes().set_network(&id, policy).await?)))
+    Ok(Body(view(sandboxes.set_network(&id, policy).await?)))
 }
 
 /// Counts as use: the time until `on_timeout` happens begins anew. A paused sandbox with `auto_resume` is resumed.
@@ -173,8 +169,8 @@ pub(super) async fn network(
     post, path = "/v1/sandboxes/{id}/ping", tag = "sandboxes", params(("id" = String, Path)),
     responses((status = 204))
 )]
-pub(super) async fn ping(State(app): State<App>, Id(id): Id) -> Answer<StatusCode> {
-    app.sandboxes().ping(&id).await?;
+pub(super) async fn ping(Mine(sandboxes): Mine, Id(id): Id) -> Answer<StatusCode> {
+    sandboxes.ping(&id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -183,8 +179,8 @@ pub(super) async fn ping(State(app): State<App>, Id(id): Id) -> Answer<StatusCod
     get, path = "/v1/sandboxes/{id}/console", tag = "sandboxes", params(("id" = String, Path)),
     responses((status = 200, body = String, content_type = "text/plain"))
 )]
-pub(super) async fn console(State(app): State<App>, Id(id): Id) -> Answer<Response> {
-    let content = app.sandboxes().console(&id).await?;
+pub(super) async fn console(Mine(sandboxes): Mine, Id(id): Id) -> Answer<Response> {
+    let content = sandboxes.console(&id).await?;
     let text = String::from_utf8_lossy(&content).into_owned();
     Ok(([(CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response())
 }

@@ -11,7 +11,7 @@ use axum::http::StatusCode;
 use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 use wrenn_api::limits;
-use wrenn_control::Upload;
+use wrenn_control::{Sandboxes, Upload};
 use wrenn_model::{ErrorKind, Fault, SandboxId};
 
 use crate::refusal::{Answer, Refusal};
@@ -63,11 +63,12 @@ pub(super) async fn large(app: &App) -> Answer<OwnedSemaphorePermit> {
 /// Reads the form and writes its file.
 pub(super) async fn receive(
     app: &App,
+    sandboxes: &Sandboxes,
     id: &SandboxId,
     mut form: Multipart,
     order: Order,
 ) -> Answer<()> {
-    app.sandboxes().callable(id).await?;
+    sandboxes.callable(id).await?;
     let mut target = Target::default();
     let mut received = Received::Nothing;
     while let Some(field) = form.next_field().await? {
@@ -78,9 +79,9 @@ pub(super) async fn receive(
             ("user", _) => target.set_user(text(field).await?)?,
             ("file", Received::Nothing) => {
                 received = match (&target.path, order) {
-                    (Some(path), _) => {
-                        Received::Sent(send(app, id, path, target.user.as_deref(), field).await?)
-                    }
+                    (Some(path), _) => Received::Sent(
+                        send(sandboxes, id, path, target.user.as_deref(), field).await?,
+                    ),
                     (None, Order::Any) => keep(app, field).await?,
                     (None, Order::PathFirst) => return Err(misplaced("path")),
                 }
@@ -105,8 +106,7 @@ pub(super) async fn receive(
             "send it in a part named path",
         )),
         (Received::Kept(chunks, _permit), Some(path)) => {
-            let mut upload = app
-                .sandboxes()
+            let mut upload = sandboxes
                 .write_file(id, path, target.user.as_deref())
                 .await?;
             for chunk in chunks {
@@ -147,13 +147,13 @@ fn misplaced(name: &str) -> Refusal {
 }
 
 async fn send(
-    app: &App,
+    sandboxes: &Sandboxes,
     id: &SandboxId,
     path: &str,
     user: Option<&str>,
     mut field: Field<'_>,
 ) -> Answer<Upload> {
-    let mut upload = app.sandboxes().write_file(id, path, user).await?;
+    let mut upload = sandboxes.write_file(id, path, user).await?;
     while let Some(chunk) = field.chunk().await? {
         pass_on(&mut upload, &chunk).await?;
     }

@@ -16,7 +16,7 @@ use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use wrenn_control::{AgentAddress, ApiKey, ControlPlane, DatabaseUrl, Limits};
+use wrenn_control::{AgentAddress, ApiKey, ControlPlane, DatabaseUrl, Limits, NewKey, TeamLimits};
 use wrenn_testkit::agent::FakeAgent;
 
 pub(crate) struct Bench {
@@ -28,6 +28,12 @@ pub(crate) struct Bench {
     pub(crate) key: String,
     pub(crate) closing: CancellationToken,
     pub(crate) client: Client<HttpConnector, Full<Bytes>>,
+}
+
+/// A key beside the bench's own.
+pub(crate) struct Made {
+    pub(crate) id: String,
+    pub(crate) key: String,
 }
 
 pub(crate) struct Answered {
@@ -72,6 +78,27 @@ impl Bench {
             key: key.reveal().to_owned(),
             closing,
             client,
+        }
+    }
+
+    /// A key of this team, which is made where there is none, for these scopes.
+    pub(crate) async fn key(&self, team: &str, scopes: &str) -> Made {
+        let team = team.parse().unwrap();
+        let admin = self.control.keys().check(&self.key).await.unwrap();
+        let teams = self.control.teams();
+        if teams.get(&admin, &team).await.is_err() {
+            teams.put(&team, &TeamLimits::default()).await.unwrap();
+        }
+        let new = NewKey {
+            name: "test".to_owned(),
+            team: Some(team),
+            scopes: scopes.parse().unwrap(),
+            good_for: None,
+        };
+        let made = self.control.keys().create(&admin, new).await.unwrap();
+        Made {
+            id: made.stored.id.to_string(),
+            key: made.key.reveal().to_owned(),
         }
     }
 
@@ -126,6 +153,20 @@ impl Bench {
             .request(Method::POST, path)
             .header("content-type", "multipart/form-data; boundary=frontier");
         self.send(request, form(parts)).await
+    }
+}
+
+impl Made {
+    pub(crate) fn request(
+        &self,
+        bench: &Bench,
+        method: Method,
+        path: &str,
+    ) -> http::request::Builder {
+        let mut request = bench.request(method, path);
+        let headers = request.headers_mut().unwrap();
+        headers.insert("x-api-key", self.key.parse().unwrap());
+        request
     }
 }
 

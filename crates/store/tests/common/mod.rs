@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, SqliteConnection};
 use wrenn_model::{MiB, NetworkPolicy, OnTimeout, SandboxId, Status, Transition};
-use wrenn_store::{DatabaseUrl, Sandbox, Store};
+use wrenn_store::{DatabaseUrl, Sandbox, Store, StoredKey};
 
 /// A new database, and the folder of its file if it is one.
 pub(crate) struct Place {
@@ -82,5 +82,18 @@ pub(crate) fn sandbox(created_at_ms: i64, metadata: &[(&str, &str)]) -> Sandbox 
         lost_since_ms: None,
         last_updated_ms: created_at_ms,
         version: 1,
+    }
+}
+
+pub(crate) fn key(id: &str, team: &str, created_at_ms: i64) -> StoredKey {
+    StoredKey {
+        id: id.parse().unwrap(),
+        name: "a name".into(),
+        team: team.parse().unwrap(),
+        scopes: "read,templates".parse().unwrap(),
+        created_at_ms,
+        expires_at_ms: Some(99),
+        last_used_at_ms: None,
+        revoked_at_ms: None,
     }
 }

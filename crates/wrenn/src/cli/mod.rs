@@ -3,6 +3,7 @@
 mod bench;
 mod events;
 mod host;
+mod key;
 mod manual;
 mod programs;
 mod sandbox;
@@ -17,6 +18,7 @@ use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 pub(crate) use bench::{BenchArgs, Measured};
 pub(crate) use events::EventsArgs;
 pub(crate) use host::{HostCommand, InviteArgs};
+pub(crate) use key::{CreateKeyArgs, KeyCommand, SetTeamArgs, TeamCommand};
 pub(crate) use manual::{CompletionsArgs, ManArgs, Shell};
 pub(crate) use programs::{
     AgentArgs, AgentCommand, DatabaseArgs, GuestArgs, JoinArgs, ListenArgs, STATE, ServerArgs,
@@ -164,6 +166,12 @@ pub(crate) enum Command {
     /// Let agents on other machines join this control plane.
     #[command(subcommand)]
     Host(HostCommand),
+    /// Make, list and revoke API keys.
+    #[command(subcommand)]
+    Key(KeyCommand),
+    /// List teams, whose keys and sandboxes are, and say what each may have.
+    #[command(subcommand)]
+    Team(TeamCommand),
     /// Make, use and end sandboxes.
     #[command(subcommand, visible_alias = "sb")]
     Sandbox(SandboxCommand),

@@ -9,12 +9,14 @@ mod events;
 mod gc;
 mod host;
 mod join;
+mod key;
 mod manual;
 mod restore;
 mod sandbox;
 pub(crate) mod server;
 mod signals;
 mod snapshot;
+mod team;
 mod template;
 mod up;
 
@@ -44,6 +46,8 @@ pub(crate) async fn run(cli: Cli, prepared: Option<server::Prepared>) -> Result<
         Command::Backup(args) => backup::run(globals, &args).await?,
         Command::Restore(args) => restore::run(globals, &args).await?,
         Command::Host(command) => host::run(globals, command).await?,
+        Command::Key(command) => key::run(globals, command).await?,
+        Command::Team(command) => team::run(globals, command).await?,
         Command::Sandbox(command) => return sandbox::run(globals, command).await,
         Command::Snapshot(command) => return snapshot::run(globals, command).await,
         Command::Template(command) => template::run(globals, command).await?,

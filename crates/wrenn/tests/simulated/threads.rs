@@ -7,16 +7,31 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 
 const TASKS: &str = "/proc/self/task";
 
+/// `clock_nanosleep` as the kernel numbers it here, which is how SQLite waits for another connection's lock: it will go on, and
+/// soon.
+const PAUSES: &[u8] = if cfg!(target_arch = "x86_64") {
+    b"230 "
+} else {
+    b"115 "
+};
+
 /// The threads of this process, this one left out.
 #[derive(Debug, Default)]
 pub(crate) struct Threads {
-    open: BTreeMap<u32, File>,
+    open: BTreeMap<u32, Thread>,
     /// As many links as threads, and two.
     links: u64,
 }
 
+/// What the kernel says of one of them.
+#[derive(Debug)]
+struct Thread {
+    stat: File,
+    syscall: File,
+}
+
 impl Threads {
-    /// Whether each of them sleeps.
+    /// Whether each of them sleeps until something happens.
     pub(crate) fn sleep(&mut self) -> bool {
         let links = fs::metadata(TASKS).unwrap().nlink();
         if links != self.links {
@@ -26,10 +41,15 @@ impl Threads {
         // The name has at most 15 characters.
         let mut buffer = [0; 48];
         let mut gone = false;
-        for stat in self.open.values() {
-            match stat.read_at(&mut buffer, 0) {
+        for thread in self.open.values() {
+            match thread.stat.read_at(&mut buffer, 0) {
                 Ok(length) if sleeps(&buffer[..length]) => {}
                 Ok(_) => return false,
+                Err(_) => gone = true,
+            }
+            match thread.syscall.read_at(&mut buffer, 0) {
+                Ok(length) if buffer[..length].starts_with(PAUSES) => return false,
+                Ok(_) => {}
                 Err(_) => gone = true,
             }
         }
@@ -52,11 +72,18 @@ impl Threads {
             if id == own {
                 continue;
             }
-            let stat = before
-                .remove(&id)
-                .map_or_else(|| File::open(entry.path().join("stat")), Ok);
-            if let Ok(stat) = stat {
-                self.open.insert(id, stat);
+            let thread = before.remove(&id).map_or_else(
+                || {
+                    let open = |name| File::open(entry.path().join(name));
+                    Ok::<_, std::io::Error>(Thread {
+                        stat: open("stat")?,
+                        syscall: open("syscall")?,
+                    })
+                },
+                Ok,
+            );
+            if let Ok(thread) = thread {
+                self.open.insert(id, thread);
             }
         }
     }

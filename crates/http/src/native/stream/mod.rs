@@ -11,6 +11,7 @@ use axum::response::Response;
 use wrenn_api::limits;
 use wrenn_control::request;
 
+use crate::auth::Mine;
 use crate::extract::Id;
 use crate::refusal::{Answer, Refusal};
 use crate::router::App;
@@ -30,10 +31,11 @@ use crate::router::App;
 )]
 pub(super) async fn exec_stream(
     State(app): State<App>,
+    Mine(sandboxes): Mine,
     Id(id): Id,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Answer<Response> {
-    app.sandboxes().callable(&id).await?;
+    sandboxes.callable(&id).await?;
     let upgrade = upgrade
         .map_err(|_| {
             Refusal::invalid(
@@ -45,5 +47,6 @@ pub(super) async fn exec_stream(
         .max_frame_size(limits::MESSAGE_BYTES);
     // The conversation goes on in a task of its own, and is of this request all the same.
     let request = request::current();
-    Ok(upgrade.on_upgrade(move |socket| request::within(request, session::run(socket, app, id))))
+    let conversation = move |socket| session::run(socket, sandboxes, id, app.closing);
+    Ok(upgrade.on_upgrade(move |socket| request::within(request, conversation(socket))))
 }

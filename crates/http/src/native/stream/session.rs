@@ -11,13 +11,13 @@ use axum::extract::ws::{Message, WebSocket};
 use bytes::Bytes;
 use futures::{SinkExt as _, StreamExt as _};
 use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
 use wrenn_api::{ClientMessage, ServerMessage, StartCommand};
-use wrenn_control::{Command, CommandEvent, CommandInput, CommandStream, Input};
+use wrenn_control::{Command, CommandEvent, CommandInput, CommandStream, Input, Sandboxes};
 use wrenn_model::{ErrorKind, Fault, SandboxId};
 
 use super::text::Pieces;
 use super::words::{Ending, Sink, Source, bytes, err, farewell, lost, out, parse, tell, wrong};
-use crate::router::App;
 
 /// How long a client may take to say what to run.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -43,19 +43,29 @@ enum Word {
 }
 
 /// Has the conversation.
-pub(super) async fn run(socket: WebSocket, app: App, id: SandboxId) {
+pub(super) async fn run(
+    socket: WebSocket,
+    sandboxes: Sandboxes,
+    id: SandboxId,
+    closing: CancellationToken,
+) {
     let (mut sink, mut source) = socket.split();
     let ending = tokio::select! {
-        ending = converse(&mut sink, &mut source, &app, &id) => ending,
-        () = app.closing.cancelled() => {
+        ending = converse(&mut sink, &mut source, &sandboxes, &id) => ending,
+        () = closing.cancelled() => {
             Ending::Refused(Fault::new(ErrorKind::Unavailable, "the server is stopping", "connect again shortly"))
         }
     };
-    let going_away = app.closing.is_cancelled();
+    let going_away = closing.is_cancelled();
     farewell(sink, source, ending, going_away).await;
 }
 
-async fn converse(sink: &mut Sink, source: &mut Source, app: &App, id: &SandboxId) -> Ending {
+async fn converse(
+    sink: &mut Sink,
+    source: &mut Source,
+    sandboxes: &Sandboxes,
+    id: &SandboxId,
+) -> Ending {
     let first = match tokio::time::timeout(PATIENCE, first(source)).await {
         Ok(Ok(first)) => first,
         Ok(Err(ending)) => return ending,
@@ -64,10 +74,10 @@ async fn converse(sink: &mut Sink, source: &mut Source, app: &App, id: &SandboxI
     let (opened, takes_input) = match first {
         First::Start(start) => {
             let takes_input = start.stdin;
-            (begin(start, app, id).await, takes_input)
+            (begin(start, sandboxes, id).await, takes_input)
         }
         // Whether its input is open, the guest knows.
-        First::Connect { pid } => (app.sandboxes().exec_attach(id, pid).await, true),
+        First::Connect { pid } => (sandboxes.exec_attach(id, pid).await, true),
     };
     let mut command = match opened {
         Ok(command) => command,
@@ -85,7 +95,7 @@ async fn converse(sink: &mut Sink, source: &mut Source, app: &App, id: &SandboxI
     match (ending, speaker) {
         (Ending::Stop, Some(speaker)) => stop(&mut command, &speaker).await,
         (Ending::Lost(fault), Some(speaker)) => {
-            Ending::Refused(app.sandboxes().broke_off(id, speaker.pid(), fault).await)
+            Ending::Refused(sandboxes.broke_off(id, speaker.pid(), fault).await)
         }
         // Dropping the stream ends a command that is tied to it.
         (ending, _) => ending,
@@ -93,7 +103,11 @@ async fn converse(sink: &mut Sink, source: &mut Source, app: &App, id: &SandboxI
 }
 
 /// Starts a command.
-async fn begin(start: StartCommand, app: &App, id: &SandboxId) -> Result<CommandStream, Fault> {
+async fn begin(
+    start: StartCommand,
+    sandboxes: &Sandboxes,
+    id: &SandboxId,
+) -> Result<CommandStream, Fault> {
     let timeout_sec = start.check()?;
     let input = Input {
         stdin: start.stdin,
@@ -107,7 +121,7 @@ async fn begin(start: StartCommand, app: &App, id: &SandboxId) -> Result<Command
         envs: start.envs,
         user: start.user,
     };
-    app.sandboxes().exec_stream(id, command, input).await
+    sandboxes.exec_stream(id, command, input).await
 }
 
 /// Kills a command with all its children, detached or not. What it still says is not passed on; its end is.

@@ -36,6 +36,8 @@ const PAUSE: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub(crate) struct Prepared {
     key: ApiKey,
+    /// This machine's name, by which the key is told from those of other servers on the same database.
+    machine: String,
     database: DatabaseUrl,
     _lock: File,
 }
@@ -46,11 +48,14 @@ pub(crate) fn prepare(globals: &Globals, args: &ServerArgs) -> Result<Prepared> 
     // What the address leaves out, the environment and files in the home say: none of them is seen later.
     let database = database::named(&args.database)?
         .unwrap_or_else(|| DatabaseUrl::file(args.state.join(plane::DATABASE)));
+    let machine = rustix::system::uname();
+    let machine = machine.nodename().to_string_lossy().into_owned();
     let Some(uid) = args.confine else {
         let lock = take_folder(&args.state)?;
         let key = plane::key(&args.state.join(plane::API_KEY))?;
         return Ok(Prepared {
             key,
+            machine,
             database,
             _lock: lock,
         });
@@ -74,6 +79,7 @@ pub(crate) fn prepare(globals: &Globals, args: &ServerArgs) -> Result<Prepared> 
     let lock = take_folder(&args.state)?;
     Ok(Prepared {
         key,
+        machine,
         database,
         _lock: lock,
     })
@@ -92,7 +98,13 @@ pub(crate) async fn run(globals: &Globals, args: &ServerArgs, prepared: &Prepare
         None => address::bind(args.listen.addr, address::ADDR).await?,
     };
     let address = listener.local_addr()?;
-    let plane = plane::open(&prepared.database, args.agent.clone(), &prepared.key).await?;
+    let plane = plane::open(
+        &prepared.database,
+        args.agent.clone(),
+        &prepared.key,
+        &prepared.machine,
+    )
+    .await?;
     let shutdown = CancellationToken::new();
     let serving = tokio::spawn(plane::serve(plane, listener, shutdown.clone()));
     announce(globals, args, address)?;

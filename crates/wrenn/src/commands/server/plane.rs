@@ -16,11 +16,12 @@ pub(crate) const DATABASE: &str = "wrenn.db";
 /// The first API key, as text.
 pub(crate) const API_KEY: &str = "api-key";
 
-/// Opens the database, over this agent, and lets callers with this key in.
+/// Opens the database, over this agent, and lets callers with this key in, beside those of other servers' keys.
 pub(super) async fn open(
     database: &DatabaseUrl,
     agent: AgentAddress,
     first: &ApiKey,
+    machine: &str,
 ) -> Result<ControlPlane> {
     let plane = ControlPlane::open(database, agent, Limits::default())
         .await
@@ -33,7 +34,7 @@ pub(super) async fn open(
         })?;
     plane
         .keys()
-        .register("first", first)
+        .register(&format!("first of {machine}"), first)
         .await
         .map_err(|error| {
             Advised::new(
