@@ -34,10 +34,15 @@ pub const EXEC_DEFAULT_TIMEOUT_SEC: u32 = 30;
 
 /// Bytes of a JSON body.
 pub const JSON_BODY_BYTES: usize = 2 * 1024 * 1024;
+/// Seconds that a JSON body may take to come.
+pub const JSON_BODY_SEC: u64 = 30;
 /// Bytes of a message from a WebSocket's client.
 pub const MESSAGE_BYTES: usize = 1024 * 1024;
 /// Bytes of the body of `files/write`, and of a file that `files/read` answers with.
 pub const FILE_BODY_BYTES: usize = 100 * 1024 * 1024;
+/// Seconds that the body of `files/write` may take to come, and its file to be written: of such bodies a few at a time are in
+/// memory, and one that does not end keeps others out.
+pub const FILE_BODY_SEC: u64 = 600;
 /// Bytes that the streaming routes pass on at a time.
 pub const CHUNK_BYTES: usize = 64 * 1024;
 

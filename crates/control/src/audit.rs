@@ -19,6 +19,8 @@ const WAITING: usize = 4096;
 const BATCH: usize = 256;
 /// How long a call waits for a place among those that wait.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// Between two writes, so that one is of many calls.
+const PACE: Duration = Duration::from_millis(100);
 /// Between two tries to write.
 const AGAIN: Duration = Duration::from_secs(1);
 /// How often it is tried when everything ends.
@@ -118,6 +120,10 @@ impl Clerk {
             }
             self.write(&batch, &closing).await;
             batch.clear();
+            tokio::select! {
+                () = tokio::time::sleep(PACE) => {}
+                () = closing.cancelled() => {}
+            }
         }
     }
 

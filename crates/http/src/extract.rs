@@ -1,6 +1,7 @@
 //! Parts of a request as our types, with refusals in our form.
 
 use std::str::FromStr;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
@@ -74,8 +75,14 @@ fn object<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> Answer<T> {
     })
 }
 
-/// A body in memory, up to a limit.
+/// A body in memory, up to a limit, and within the time for it.
 async fn collect(body: Body, limit: usize) -> Answer<Bytes> {
+    let time = Duration::from_secs(limits::JSON_BODY_SEC);
+    let collected = tokio::time::timeout(time, gather(body, limit)).await;
+    collected.unwrap_or_else(|_| Err(Refusal::too_slow(time, "send it in one go")))
+}
+
+async fn gather(body: Body, limit: usize) -> Answer<Bytes> {
     let mut chunks = body.into_data_stream();
     let mut collected = BytesMut::new();
     while let Some(chunk) = chunks.next().await {
@@ -181,5 +188,28 @@ impl<S: Send + Sync> FromRequestParts<S> for Pairs {
                 "write it as key=value&key=value",
             )),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::stream;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_does_not_end_is_not_waited_for() {
+        let trickle = stream::unfold((), |()| async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            Some((Ok::<_, std::io::Error>(Bytes::from_static(b" ")), ()))
+        });
+        let begun = tokio::time::Instant::now();
+        let refused = collect(Body::from_stream(trickle), 1000).await.unwrap_err();
+        assert!(
+            refused.0.message.contains("within 30 seconds"),
+            "{refused:?}"
+        );
+        assert_eq!(begun.elapsed(), Duration::from_secs(30));
+        let whole = collect(Body::from("{}"), 2).await.unwrap();
+        assert_eq!(&whole[..], b"{}");
     }
 }

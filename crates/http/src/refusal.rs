@@ -1,5 +1,7 @@
 //! Errors on their way out of a handler.
 
+use std::time::Duration;
+
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use wrenn_model::{ErrorKind, Fault};
@@ -24,6 +26,15 @@ impl Refusal {
             format!("more than {limit} bytes"),
             remedy,
         ))
+    }
+
+    /// The body did not come in the time for it.
+    pub(crate) fn too_slow(time: Duration, remedy: &str) -> Self {
+        let seconds = time.as_secs();
+        Self::invalid(
+            format!("the body did not come within {seconds} seconds"),
+            remedy,
+        )
     }
 
     /// A handler panicked; the panic itself is in the log.

@@ -198,3 +198,55 @@ async fn a_team_s_limits_are_the_operator_s_to_say() {
     put(&operator, "{}").await;
     assert_eq!(bench.get("/v1/teams/red").await.json()["limits"], json!({}));
 }
+
+#[tokio::test]
+async fn beyond_a_limit_a_create_is_429_and_leaves_no_trace() {
+    let bench = Bench::new().await;
+    let red = bench.key("red", "read,sandboxes").await;
+    let limits = async |limits: Value| {
+        let request = bench.request(Method::PUT, "/v1/teams/red");
+        let put = bench.send(request, limits.to_string()).await;
+        assert_eq!(put.status, StatusCode::OK);
+    };
+    limits(json!({"max_sandboxes": 1})).await;
+    let create = async || call(&bench, &red, Method::POST, "/v1/sandboxes", "{}").await;
+    let made = create().await;
+    assert_eq!(made.status, StatusCode::CREATED);
+    let full = create().await;
+    full.refused(429, "resource_exhausted");
+    assert!(full.headers.get("retry-after").is_none());
+    let message = full.json()["error"]["message"].clone();
+    assert!(
+        message
+            .as_str()
+            .unwrap()
+            .contains("team red has 1 sandboxes"),
+        "{message}"
+    );
+    let listed = call(&bench, &red, Method::GET, "/v1/sandboxes", "")
+        .await
+        .json();
+    assert_eq!(
+        (listed.as_array().unwrap().len(), bench.agent.count()),
+        (1, 1)
+    );
+
+    limits(json!({"creates_per_min": 1})).await;
+    let soon = create().await;
+    soon.refused(429, "resource_exhausted");
+    let seconds: u32 = soon.headers["retry-after"]
+        .to_str()
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert!((1..=60).contains(&seconds), "{seconds}");
+    // Others are not held up by it, and what was taken is given back.
+    assert_eq!(
+        bench.post("/v1/sandboxes", "{}").await.status,
+        StatusCode::CREATED
+    );
+    limits(json!({"max_sandboxes": 1})).await;
+    let path = format!("/v1/sandboxes/{}", made.json()["id"].as_str().unwrap());
+    call(&bench, &red, Method::DELETE, &path, "").await;
+    assert_eq!(create().await.status, StatusCode::CREATED);
+}

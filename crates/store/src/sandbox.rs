@@ -7,7 +7,8 @@ use wrenn_model::{MiB, NetworkPolicy, OnTimeout, SandboxId, Status, TemplateName
 
 use crate::db::{Begin as _, Columns, on};
 use crate::event::{EventKind, append_event};
-use crate::{Store, StoreError};
+use crate::quota::Quota as _;
+use crate::{Admitted, Store, StoreError};
 
 /// The text that finds sandboxes, with these words about which. The columns have names, so that a server goes on beside a
 /// newer one that has added a column: PostgreSQL refuses a prepared query whose columns have changed.
@@ -80,13 +81,29 @@ pub struct Sandbox {
 }
 
 impl Store {
-    /// Writes a new sandbox. `false` when there is one with this id already; that one is left as it is.
+    /// Writes a new sandbox, whatever its team may have. `false` when there is one with this id already; that one is left as
+    /// it is.
     ///
     /// # Errors
     /// When the database refuses.
     pub async fn insert(&self, row: &Sandbox) -> Result<bool, StoreError> {
+        Ok(self.put(row, false).await? == Admitted::Written)
+    }
+
+    /// Writes a new sandbox, unless its team would go beyond one of its limits.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn admit(&self, row: &Sandbox) -> Result<Admitted, StoreError> {
+        self.put(row, true).await
+    }
+
+    async fn put(&self, row: &Sandbox, limited: bool) -> Result<Admitted, StoreError> {
         on!(&self.writer, db => {
             let mut tx = db.transaction().await?;
+            if limited && let Some(exceeded) = tx.exceeded(row).await? {
+                return Ok(Admitted::Refused(exceeded));
+            }
             let inserted = query(
                 "INSERT INTO sandboxes (id, owner_id, template, vcpus, memory_mb, timeout_sec, hostname, metadata, status, \
                  transition, status_reason, guest_ip, host_ip, isolation, vmm, created_at, started_at, last_active_at, \
@@ -123,7 +140,7 @@ impl Store {
             .execute(&mut *tx)
             .await?;
             if inserted.rows_affected() == 0 {
-                return Ok(false);
+                return Ok(Admitted::Taken);
             }
             for (key, value) in &row.metadata {
                 query("INSERT INTO sandbox_metadata (sandbox_id, key, value) VALUES ($1, $2, $3)")
@@ -136,7 +153,7 @@ impl Store {
             append_event!(tx, EventKind::Created, row, self.by.as_ref());
             tx.commit().await?;
             self.wrote.notify_one();
-            Ok(true)
+            Ok(Admitted::Written)
         })
     }
 

@@ -15,6 +15,7 @@ macro_rules! teams {
         )
     };
 }
+pub(crate) use teams;
 
 /// What a team may have. What is `None` has no limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -116,9 +116,12 @@ pub(crate) async fn sweep(core: &Core) -> Result<Swept, Fault> {
     Ok(swept)
 }
 
-/// Whether there is something to do about a row, given what was seen.
+/// Whether what was seen of a sandbox is not what its row says: there is something to do about it, or it was in transition
+/// then, perhaps in one that has ended before the row was written.
 pub(crate) fn is_news(row: &Sandbox, seen: &Observation) -> bool {
-    rules::decide(row, seen.sandboxes.get(&row.id), now_ms()) != Action::Nothing
+    let sandbox = seen.sandboxes.get(&row.id);
+    sandbox.is_some_and(|sandbox| !sandbox.transition.is_empty())
+        || rules::decide(row, sandbox, now_ms()) != Action::Nothing
 }
 
 /// Brings one row up to what was seen after it was read. Answers with what it is then.

@@ -10,7 +10,7 @@ use wrenn_hostagent_api as rpc;
 use wrenn_model::{
     ErrorKind, Fault, MiB, NetworkPolicy, OnTimeout, SandboxId, Status, TemplateName, Transition,
 };
-use wrenn_store::Sandbox;
+use wrenn_store::{Admitted, Exceeded, Limited, Sandbox};
 
 use super::pause::{StepTime, steps};
 use super::{Sandboxes, overtaken, store_fault};
@@ -68,18 +68,17 @@ impl Sandboxes {
     ///
     /// # Errors
     /// `invalid_request` beyond the host's size, `not_found` without the template, both without a trace; `unavailable`
-    /// without the agent, likewise; `host_busy`, without a trace where the caller waits for it; else what became of it is
+    /// without the agent, `resource_exhausted` beyond a limit of its team, likewise; `host_busy`, without a trace where the caller waits for it; else what became of it is
     /// in its row.
     pub async fn create(&self, new: NewSandbox, wait: Wait) -> Result<Created, Fault> {
         self.core.open_for_work()?;
         let envs = new.envs.clone();
         let row = self.plan(new).await?;
         let flight = self.core.flights.begin(&row.id);
-        self.core
-            .store()
-            .insert(&row)
-            .await
-            .map_err(|error| store_fault(&error))?;
+        let admitted = self.core.store().admit(&row).await;
+        if let Admitted::Refused(exceeded) = admitted.map_err(|error| store_fault(&error))? {
+            return Err(beyond(&row, exceeded));
+        }
 
         let gone = CancellationToken::new();
         let request = request(&row, envs, wait);
@@ -258,6 +257,38 @@ impl Sandboxes {
             "create another",
         ))
     }
+}
+
+/// Its team may not have it.
+fn beyond(row: &Sandbox, exceeded: Exceeded) -> Fault {
+    let Exceeded { limit, used, .. } = exceeded;
+    let (there, asked) = match exceeded.what {
+        Limited::Sandboxes => (format!("has {used} sandboxes"), "one more".to_owned()),
+        Limited::Vcpus => (format!("uses {used} vCPUs"), format!("{} more", row.vcpus)),
+        Limited::Memory => (
+            format!("uses {used} MiB of memory"),
+            format!("{} MiB more", row.memory.0),
+        ),
+        Limited::Creates => (
+            format!("has made {used} sandboxes within a minute"),
+            "one more".to_owned(),
+        ),
+    };
+    let message = format!(
+        "the team {} {there} and may not have {asked}: its limit is {limit}",
+        row.owner_id
+    );
+    let remedy = match exceeded.what {
+        Limited::Creates => "try again after as many seconds as Retry-After says",
+        Limited::Sandboxes => "destroy sandboxes, or have the limit raised with `wrenn team set`",
+        Limited::Vcpus | Limited::Memory => {
+            "pause or destroy sandboxes, or have the limit raised with `wrenn team set`"
+        }
+    };
+    // Whole seconds, the last one begun.
+    let seconds = exceeded.room_after_ms.map(|ms| (ms + 999) / 1000);
+    let seconds = seconds.map(|seconds| u32::try_from(seconds).unwrap_or(1).max(1));
+    Fault::new(ErrorKind::QuotaExhausted, message, remedy).retry_after(seconds)
 }
 
 fn within(field: &str, given: u32, min: u32, max: u32) -> Result<(), Fault> {

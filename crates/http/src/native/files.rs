@@ -1,5 +1,7 @@
 //! Files of a guest: whole ones up to 100 MiB, and streams of any length.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::extract::multipart::MultipartRejection;
 use axum::extract::{Multipart, State};
@@ -32,7 +34,10 @@ pub(super) async fn write(
     Id(id): Id,
     form: Result<Multipart, MultipartRejection>,
 ) -> Answer<StatusCode> {
-    upload::receive(&app, &sandboxes, &id, form?, Order::Any).await?;
+    let time = Duration::from_secs(limits::FILE_BODY_SEC);
+    let received = upload::receive(&app, &sandboxes, &id, form?, Order::Any);
+    let received = tokio::time::timeout(time, received).await;
+    received.unwrap_or_else(|_| Err(Refusal::too_slow(time, "use the streaming route")))?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -12,6 +12,45 @@ fn sandbox(server: &Server, args: &[&str]) -> Output {
     server.cli().arg("sandbox").args(args).output().unwrap()
 }
 
+/// From its creation to its end.
+fn its_events_are_told(server: &Server, id: &str) {
+    let told = server
+        .cli()
+        .args(["events", id, "--json"])
+        .output()
+        .unwrap();
+    assert!(told.status.success(), "{told:?}");
+    let events: Vec<Value> = String::from_utf8(told.stdout)
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let (first, last) = (&events[0], &events[events.len() - 1]);
+    assert_eq!(
+        (&first["type"], &first["status"]),
+        (&"created".into(), &"pending".into())
+    );
+    assert_eq!(
+        (&last["type"], &last["status"]),
+        (&"changed".into(), &"stopped".into())
+    );
+    assert!(events.iter().any(|event| event["status"] == "paused"));
+
+    let mut follower = server
+        .cli()
+        .args(["events", "--follow", "--after", &first["id"].to_string()])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    let mut told = BufReader::new(follower.stdout.take().unwrap());
+    told.read_line(&mut line).unwrap();
+    follower.kill().unwrap();
+    follower.wait().unwrap();
+    let next = first["id"].as_i64().unwrap() + 1;
+    assert!(line.starts_with(&format!("{next} ")), "{line}");
+}
+
 /// What it prints when it ends well.
 fn said(server: &Server, args: &[&str]) -> String {
     let output = sandbox(server, args);
@@ -78,6 +117,7 @@ fn a_tour_by_hand() {
     let console = said(&server, &["console", id, "--json"]);
     assert!(serde_json::from_str::<Value>(&console).unwrap()["console"].is_string());
     assert_eq!(said(&server, &["rm", id]).trim(), id);
+    its_events_are_told(&server, id);
     assert!(!said(&server, &["ls"]).contains(id));
     assert!(said(&server, &["ls", "--all"]).contains(id));
 }

@@ -115,7 +115,7 @@ pub(crate) async fn run(globals: &Globals, args: &ServerArgs, prepared: &Prepare
         tracing::warn!("asked a second time: calls under way are cut off");
     };
     tokio::select! {
-        ended = serving => ended?.context("the API is not served any more"),
+        ended = serving => ended.context("the API is not served any more"),
         () = asked => Ok(()),
     }
 }

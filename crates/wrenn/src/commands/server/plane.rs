@@ -47,19 +47,14 @@ pub(super) async fn open(
 }
 
 /// Serves the API until `shutdown`, then ends what is under way.
-pub(super) async fn serve(
-    plane: ControlPlane,
-    listener: TcpListener,
-    shutdown: CancellationToken,
-) -> Result<()> {
+pub(super) async fn serve(plane: ControlPlane, listener: TcpListener, shutdown: CancellationToken) {
     wrenn_http::serve(
         listener,
         wrenn_http::router(plane.clone(), shutdown.clone()),
         shutdown,
     )
-    .await?;
+    .await;
     plane.close().await;
-    Ok(())
 }
 
 /// The key in the file, which is made once.
