@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use wrenn_agent::{Outcome, Swept, TakenDown};
 use wrenn_hostagent_api as rpc;
 use wrenn_hostagent_api::__buffa::oneof::import_snapshot_request::Part;
-use wrenn_model::SandboxId;
+use wrenn_model::{SandboxId, TeamName};
 
 /// Why nothing was imported.
 #[derive(Debug, thiserror::Error)]
@@ -144,6 +144,8 @@ impl AgentRpc {
         let send = async move {
             let meta = rpc::import_snapshot_request::Meta {
                 sandbox_id: id.to_string(),
+                // Root runs the installation.
+                owner_id: TeamName::OPERATOR.to_owned(),
                 ..Default::default()
             };
             // Where the agent takes no more, it says why.
