@@ -137,7 +137,7 @@ impl Stage {
                 Ok(control) => *opened.lock().unwrap() = Some(control),
                 Err(error) => world
                     .lock()
-                    .never(format!("the control plane ended by itself: {error}")),
+                    .never(format!("the control plane ended by itself: {error:?}")),
             }
         });
         self.control = Some((half, plane));
