@@ -98,14 +98,14 @@ fn a_file_that_is_not_understood_stops_every_command() {
 fn a_founding_variable_that_would_be_ignored_is_refused_by_who_would_ignore_it() {
     let folder = tempfile::tempdir().unwrap();
     let config = file(folder.path(), "");
-    let envs = [("DATABASE_URL", "postgres://wrenn@localhost/wrenn")];
+    let envs = [("CP_HOST_AGENT_ADDR", "http://localhost:50051")];
     let told = refusal(&wrenn(&config, &["server"], &envs));
     assert!(
-        told.contains("DATABASE_URL") && told.contains("what to do: unset it"),
+        told.contains("CP_HOST_AGENT_ADDR") && told.contains("what to do: unset it"),
         "{told}"
     );
     let told = refusal(&wrenn(&config, &["sandbox", "ls"], &envs));
-    assert!(!told.contains("DATABASE_URL"), "{told}");
+    assert!(!told.contains("CP_HOST_AGENT_ADDR"), "{told}");
 }
 
 #[test]
