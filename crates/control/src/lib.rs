@@ -13,6 +13,7 @@ mod flight;
 mod hosts;
 mod keys;
 mod limits;
+mod once;
 mod plane;
 mod reconcile;
 pub mod request;
@@ -31,6 +32,7 @@ pub use events::{Events, Follower};
 pub use hosts::{Hosts, Invited, OpenError};
 pub use keys::{ApiKey, Keys, MadeKey, NewKey};
 pub use limits::Limits;
+pub use once::{AskedOnce, Calls, InHand, Turn};
 pub use plane::{AgentState, ControlPlane};
 pub use sandboxes::{Created, Deleted, NewSandbox, Paused, Resumed, Sandboxes, StepTime, Wait};
 pub use teams::Teams;
@@ -38,5 +40,5 @@ pub use templates::{Template, Templates};
 pub use wrenn_pki::{JoinAnswer, JoinRequest};
 pub use wrenn_store::{
     AuditEntry, AuditFilter, Cursor, DatabaseUrl, Event, EventKind, Filter, InvalidUrl, Sandbox,
-    StoreError, StoredKey, Team, TeamLimits, copy as copy_database,
+    StoreError, StoredAnswer, StoredKey, Team, TeamLimits, copy as copy_database,
 };

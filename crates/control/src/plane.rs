@@ -16,7 +16,7 @@ use crate::reconcile::{self, Observer, Waits};
 use crate::request;
 use crate::sandboxes::store_fault;
 use crate::tail::{self, Tail};
-use crate::{Caller, Events, Keys, Limits, Sandboxes, Teams, Templates};
+use crate::{Caller, Calls, Events, Keys, Limits, Sandboxes, Teams, Templates};
 
 /// How long [`ControlPlane::close`] waits for operations that are under way.
 const GRACE: Duration = Duration::from_secs(10);
@@ -45,6 +45,7 @@ pub struct ControlPlane {
     keys: Keys,
     hosts: Hosts,
     audit: Audit,
+    calls: Calls,
 }
 
 /// How the host's agent is.
@@ -91,6 +92,7 @@ impl ControlPlane {
             store: store.clone(),
         });
         let (audit, clerk) = Audit::new(store.clone());
+        let calls = Calls::new(store.clone(), core.tasks.clone());
         core.tasks.spawn(reconcile::run(Arc::clone(&core)));
         core.tasks.spawn(tail::run(Arc::clone(&core)));
         core.tasks.spawn(clerk.run(core.closing.clone()));
@@ -99,6 +101,7 @@ impl ControlPlane {
             core,
             hosts: Hosts::new(store, authority),
             audit,
+            calls,
         })
     }
 
@@ -130,6 +133,12 @@ impl ControlPlane {
     #[must_use]
     pub fn audit(&self) -> &Audit {
         &self.audit
+    }
+
+    /// Calls that are done once, however often they are sent.
+    #[must_use]
+    pub fn calls(&self) -> &Calls {
+        &self.calls
     }
 
     /// Who may call.

@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 use axum::Router;
+use axum::http::Method;
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
 use utoipa::openapi::path::Operation;
@@ -14,9 +15,12 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 use wrenn_api::{ClientMessage, ErrorBody, ErrorInfo, ServerMessage};
 use wrenn_control::Need;
 
+use crate::once::describe_key;
 use crate::router::{App, described};
 
 const SCHEME: &str = "api_key";
+/// Has a token that is good once, and takes no key for that.
+const JOIN: &str = "/v1/hosts/join";
 /// A role beside the scopes.
 const OPERATOR: &str = "operator";
 
@@ -50,8 +54,13 @@ pub fn openapi() -> OpenApi {
         .get_or_insert_default()
         .add_security_scheme(SCHEME, SecurityScheme::ApiKey(key));
     document.security = Some(vec![SecurityRequirement::new(SCHEME, Vec::<String>::new())]);
-    for item in document.paths.paths.values_mut() {
-        operations(item).for_each(describe_refusals);
+    for (path, item) in &mut document.paths.paths {
+        operations(item).for_each(|(method, operation)| {
+            describe_refusals(operation);
+            if path != JOIN {
+                describe_key(&method, path, operation);
+            }
+        });
     }
     document
 }
@@ -71,16 +80,16 @@ pub fn json() -> &'static str {
     &TEXT
 }
 
-fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+fn operations(item: &mut PathItem) -> impl Iterator<Item = (Method, &mut Operation)> {
     [
-        &mut item.get,
-        &mut item.post,
-        &mut item.put,
-        &mut item.delete,
-        &mut item.patch,
+        (Method::GET, &mut item.get),
+        (Method::POST, &mut item.post),
+        (Method::PUT, &mut item.put),
+        (Method::DELETE, &mut item.delete),
+        (Method::PATCH, &mut item.patch),
     ]
     .into_iter()
-    .flatten()
+    .filter_map(|(method, operation)| Some((method, operation.as_mut()?)))
 }
 
 /// Says of these operations what a caller's key needs for them.
@@ -88,7 +97,7 @@ pub(crate) fn describe_need(document: &mut OpenApi, need: Need) {
     let operator = need.operator.then_some(OPERATOR);
     let roles: Vec<&str> = [need.scope.as_str()].into_iter().chain(operator).collect();
     for item in document.paths.paths.values_mut() {
-        operations(item).for_each(|operation| {
+        operations(item).for_each(|(_, operation)| {
             operation.security = Some(vec![SecurityRequirement::new(SCHEME, roles.clone())]);
         });
     }

@@ -11,6 +11,7 @@ mod extract;
 mod health;
 mod metrics;
 mod native;
+mod once;
 mod refusal;
 mod router;
 mod serve;

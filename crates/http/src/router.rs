@@ -13,7 +13,7 @@ use wrenn_model::Scope;
 
 use crate::metrics::{self, Metrics};
 use crate::refusal::Refusal;
-use crate::{auth, console, document, envelope, health, native};
+use crate::{auth, console, document, envelope, health, native, once};
 
 /// Bodies of up to 100 MiB that may be in memory at a time.
 const LARGE_BODIES: usize = 4;
@@ -57,6 +57,7 @@ pub fn router(control: ControlPlane, closing: CancellationToken) -> Router {
             Need::of_operator(Scope::Read),
             auth::require,
         )))
+        .route_layer(from_fn_with_state(app.clone(), once::once))
         .route_layer(from_fn_with_state(app.clone(), auth::require_key));
     Router::from(open)
         .merge(guarded)

@@ -23,10 +23,10 @@ use wrenn_hostagent_api as rpc;
 use wrenn_model::{Fault, SandboxId, Status, Transition};
 use wrenn_store::{Sandbox, StoreError};
 
-use crate::Limits;
 use crate::clock::now_ms;
 use crate::plane::Core;
 use crate::sandboxes::store_fault;
+use crate::{Limits, once};
 use rules::Action;
 
 pub(crate) use observe::{Observation, Observer};
@@ -215,6 +215,7 @@ async fn forget(core: &Core) {
         let stopped = core.store.forget_stopped(before(keep_stopped)).await?;
         let events = core.store.forget_events(before(keep_events)).await?;
         let calls = core.store.forget_audit(before(keep_audit)).await?;
+        core.store.forget_once(before(once::KEPT)).await?;
         Ok::<_, StoreError>((stopped, events, calls))
     };
     match forgot.await {

@@ -23,6 +23,8 @@ use crate::request::carried;
 /// What a caller asks for. What is `None` has a default in [`crate::Limits`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NewSandbox {
+    /// Its id, where that was chosen before.
+    pub id: Option<SandboxId>,
     /// What it is made from.
     pub template: Option<TemplateName>,
     /// Virtual CPUs.
@@ -132,7 +134,7 @@ impl Sandboxes {
         within("timeout_sec", timeout_sec, 1, limits.max_timeout_sec)?;
         let now = now_ms();
         Ok(Sandbox {
-            id: SandboxId::random(),
+            id: new.id.unwrap_or_else(SandboxId::random),
             // It waits for its turn to start beside those of other teams.
             owner_id: self.maker.to_string(),
             template,

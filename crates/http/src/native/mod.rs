@@ -27,6 +27,8 @@ use crate::auth;
 use crate::document::describe_need;
 use crate::router::App;
 
+pub(crate) use sandboxes::view;
+
 /// The one route that wants no key: whoever joins proves a token instead.
 pub(crate) fn open_routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(hosts::join))

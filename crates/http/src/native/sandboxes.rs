@@ -1,6 +1,7 @@
 //! Sandboxes, from create to delete.
 
 use axum::Json as Body;
+use axum::extract::Extension;
 use axum::http::header::{CONTENT_TYPE, LOCATION};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -11,6 +12,7 @@ use wrenn_model::{MiB, OnTimeout, Status};
 use super::listing::Listing;
 use crate::auth::Mine;
 use crate::extract::{Id, Json, Pairs};
+use crate::once::Planned;
 use crate::refusal::Answer;
 
 /// A header of the W3C's Server Timing.
@@ -35,11 +37,13 @@ const SERVER_TIMING: &str = "server-timing";
 )]
 pub(super) async fn create(
     Mine(sandboxes): Mine,
+    planned: Option<Extension<Planned>>,
     headers: HeaderMap,
     Json(request): Json<CreateSandbox>,
 ) -> Answer<Response> {
     let asked = request.check()?;
     let new = NewSandbox {
+        id: planned.map(|Extension(Planned(id))| id),
         template: asked.template,
         vcpus: asked.vcpus,
         memory: asked.memory_mb.map(MiB),
@@ -186,7 +190,7 @@ pub(super) async fn console(Mine(sandboxes): Mine, Id(id): Id) -> Answer<Respons
 }
 
 /// A sandbox as a caller sees it.
-pub(super) fn view(row: wrenn_control::Sandbox) -> Sandbox {
+pub(crate) fn view(row: wrenn_control::Sandbox) -> Sandbox {
     let text = |text: String| (!text.is_empty()).then_some(text);
     let time = |ms: Option<i64>| ms.map(Timestamp::from_unix_ms);
     let last_used = row

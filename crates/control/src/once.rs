@@ -1,0 +1,194 @@
+//! Calls that are done once, however often they are sent: `Idempotency-Key`.
+//!
+//! A call is taken in hand in the store before it is done, and what came of it written there before its caller hears it. Who sends it
+//! again gets that answer. What a server had in hand when it died is taken over by the next one that is asked: done again
+//! where twice is as once, and otherwise told as unknown.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
+use wrenn_model::{ErrorKind, Fault, SandboxId, TeamName};
+use wrenn_store::{Once, Store, StoredAnswer};
+
+use crate::clock::now_ms;
+use crate::request::carried;
+use crate::sandboxes::store_fault;
+
+/// How long an answer is known.
+pub(crate) const KEPT: Duration = Duration::from_secs(24 * 3600);
+/// How often a server says that it is still at work on a call.
+const HELD_EVERY: Duration = Duration::from_secs(5);
+/// Who has said nothing for so long works on it no more.
+const DEAD_AFTER: Duration = Duration::from_secs(30);
+/// How long who sends a call again waits for the first one's answer.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// Between two looks for it.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// The calls that are done once. Clones are the same.
+#[derive(Debug, Clone)]
+pub struct Calls {
+    store: Store,
+    /// This server, from its start to its end.
+    holder: Arc<str>,
+    tasks: TaskTracker,
+}
+
+/// A call that is to be done once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AskedOnce {
+    /// Whose it is.
+    pub team: TeamName,
+    /// The caller's key for it.
+    pub key: String,
+    /// A digest of what is asked.
+    pub asked: String,
+}
+
+/// What to do about a call.
+#[derive(Debug)]
+pub enum Turn {
+    /// It is this caller's: do it, and say what came of it.
+    Do(InHand),
+    /// It was begun by a server that died: whether it was done, nobody knows. A create would have made this sandbox.
+    Unknown(InHand, SandboxId),
+    /// It was done.
+    Done(StoredAnswer),
+}
+
+/// A call that this server does. Others are kept from it as long as this lives.
+#[derive(Debug)]
+pub struct InHand {
+    store: Store,
+    call: Once,
+    _held: AbortOnDropHandle<()>,
+}
+
+impl Calls {
+    pub(crate) fn new(store: Store, tasks: TaskTracker) -> Self {
+        let holder = SandboxId::random().to_string().into();
+        Self {
+            store,
+            holder,
+            tasks,
+        }
+    }
+
+    /// Does a call to its end, whether or not its caller still waits.
+    pub fn spawn<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> JoinHandle<T> {
+        self.tasks.spawn(carried(work))
+    }
+
+    /// Takes a call in hand, or waits for what comes of it where somebody has.
+    ///
+    /// # Errors
+    /// `conflict` where the key was used for something else, or the first call takes too long; `unavailable` or `db_error`.
+    pub async fn begin(&self, asked: AskedOnce) -> Result<Turn, Fault> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let now = now_ms();
+            let call = Once {
+                team: asked.team.to_string(),
+                key: asked.key.clone(),
+                asked: asked.asked.clone(),
+                holder: self.holder.to_string(),
+                held_at_ms: now,
+                sandbox_id: SandboxId::random().to_string(),
+                answer: None,
+                created_at_ms: now,
+            };
+            let forgotten = now.saturating_sub(millis(KEPT));
+            let begun = self.store.begin_once(&call, forgotten).await;
+            let Some(first) = begun.map_err(|error| store_fault(&error))? else {
+                return Ok(Turn::Do(self.in_hand(call)));
+            };
+            if first.asked != asked.asked {
+                return Err(Fault::new(
+                    ErrorKind::AlreadyExists,
+                    "this Idempotency-Key was given to another call",
+                    "use a new key for each call, and the same one only to send that call again",
+                ));
+            }
+            if let Some(answer) = first.answer {
+                return Ok(Turn::Done(answer));
+            }
+            if self.is_dead(&first, now) {
+                let taken = self.store.take_over(&first, &call).await;
+                if taken.map_err(|error| store_fault(&error))? {
+                    let sandbox = first
+                        .sandbox_id
+                        .parse()
+                        .unwrap_or_else(|_| SandboxId::random());
+                    return Ok(Turn::Unknown(self.in_hand(call), sandbox));
+                }
+            }
+            if Instant::now() >= deadline {
+                return Err(Fault::new(
+                    ErrorKind::Conflict,
+                    "the first call with this Idempotency-Key is still under way",
+                    "ask again with the same key",
+                ));
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Whether nobody works on a call any more. A server that has a database for itself is the only one that lives.
+    fn is_dead(&self, call: &Once, now_ms: i64) -> bool {
+        let silent = now_ms.saturating_sub(call.held_at_ms) > millis(DEAD_AFTER);
+        silent || (*call.holder != *self.holder && !self.store.is_shared())
+    }
+
+    fn in_hand(&self, call: Once) -> InHand {
+        let (store, held) = (self.store.clone(), call.clone());
+        let hold = tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(HELD_EVERY).await;
+                if let Err(error) = store.hold_once(&held, now_ms()).await {
+                    tracing::debug!(%error, "a call is not said to be held");
+                }
+            }
+        });
+        InHand {
+            store: self.store.clone(),
+            call,
+            _held: AbortOnDropHandle::new(hold),
+        }
+    }
+}
+
+impl InHand {
+    /// The sandbox that this makes, if it makes one.
+    #[must_use]
+    pub fn sandbox(&self) -> Option<SandboxId> {
+        self.call.sandbox_id.parse().ok()
+    }
+
+    /// Writes what came of it: from now on that is what who sends it again is told.
+    ///
+    /// # Errors
+    /// `unavailable` or `db_error`: it was done, and who sends it again may not hear of that.
+    pub async fn done(self, answer: &StoredAnswer) -> Result<(), Fault> {
+        let written = self.store.finish_once(&self.call, answer).await;
+        written.map_err(|error| store_fault(&error))
+    }
+
+    /// Nothing was done, and it may be sent again.
+    ///
+    /// # Errors
+    /// `unavailable` or `db_error`.
+    pub async fn not_done(self) -> Result<(), Fault> {
+        let written = self.store.release_once(&self.call).await;
+        written.map_err(|error| store_fault(&error))
+    }
+}
+
+fn millis(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,200 @@
+//! Calls that are done once, however often they are sent.
+
+use sqlx::query;
+
+use crate::db::{Begin as _, Columns, on};
+use crate::{Store, StoreError};
+
+/// A call, by the key that its caller gave it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Once {
+    /// Whose key: two teams may choose the same.
+    pub team: String,
+    /// The caller's key.
+    pub key: String,
+    /// A digest of what is asked.
+    pub asked: String,
+    /// The server that does it.
+    pub holder: String,
+    /// When that server last said so, in milliseconds since the epoch.
+    pub held_at_ms: i64,
+    /// The sandbox that a create makes.
+    pub sandbox_id: String,
+    /// What came of it; `None` until that is known.
+    pub answer: Option<StoredAnswer>,
+    /// When it was first asked, in milliseconds since the epoch.
+    pub created_at_ms: i64,
+}
+
+/// An answer, to be given again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredAnswer {
+    /// The HTTP status.
+    pub status: u16,
+    /// Headers, as a JSON object.
+    pub headers: String,
+    /// The body.
+    pub body: String,
+}
+
+impl Store {
+    /// Takes a call in hand. `None` when nobody has it; else what there is, and nothing has changed. One from before
+    /// `forgotten_ms` is as none.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn begin_once(
+        &self,
+        call: &Once,
+        forgotten_ms: i64,
+    ) -> Result<Option<Once>, StoreError> {
+        on!(&self.writer, db => {
+            let mut tx = db.transaction().await?;
+            query("DELETE FROM once WHERE team = $1 AND key = $2 AND created_at < $3")
+                .bind(&call.team)
+                .bind(&call.key)
+                .bind(forgotten_ms)
+                .execute(&mut *tx)
+                .await?;
+            let begun = query(
+                "INSERT INTO once (team, key, asked, holder, held_at, sandbox_id, created_at) \
+                 VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (team, key) DO NOTHING",
+            )
+            .bind(&call.team)
+            .bind(&call.key)
+            .bind(&call.asked)
+            .bind(&call.holder)
+            .bind(call.held_at_ms)
+            .bind(&call.sandbox_id)
+            .bind(call.created_at_ms)
+            .execute(&mut *tx)
+            .await?;
+            if begun.rows_affected() == 1 {
+                tx.commit().await?;
+                return Ok(None);
+            }
+            let row = query(
+                "SELECT team, key, asked, holder, held_at, sandbox_id, status, headers, body, created_at FROM once \
+                 WHERE team = $1 AND key = $2",
+            )
+            .bind(&call.team)
+            .bind(&call.key)
+            .fetch_one(&mut *tx)
+            .await?;
+            read(&row).map(Some)
+        })
+    }
+
+    /// Takes a call over from a server that is held for dead, unless somebody else has or it has said something since.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn take_over(&self, from: &Once, to: &Once) -> Result<bool, StoreError> {
+        on!(&self.writer, db => {
+            let taken = query(
+                "UPDATE once SET holder = $5, held_at = $6, sandbox_id = $7 \
+                 WHERE team = $1 AND key = $2 AND holder = $3 AND held_at = $4 AND status IS NULL",
+            )
+            .bind(&from.team)
+            .bind(&from.key)
+            .bind(&from.holder)
+            .bind(from.held_at_ms)
+            .bind(&to.holder)
+            .bind(to.held_at_ms)
+            .bind(&to.sandbox_id)
+            .execute(db)
+            .await?;
+            Ok(taken.rows_affected() == 1)
+        })
+    }
+
+    /// Says that a call is still worked on. `false` when somebody else has taken it over.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn hold_once(&self, call: &Once, now_ms: i64) -> Result<bool, StoreError> {
+        on!(&self.writer, db => {
+            let held = query("UPDATE once SET held_at = $4 WHERE team = $1 AND key = $2 AND holder = $3 AND status IS NULL")
+                .bind(&call.team)
+                .bind(&call.key)
+                .bind(&call.holder)
+                .bind(now_ms)
+                .execute(db)
+                .await?;
+            Ok(held.rows_affected() == 1)
+        })
+    }
+
+    /// Writes what came of a call that this server has in hand.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn finish_once(&self, call: &Once, answer: &StoredAnswer) -> Result<(), StoreError> {
+        on!(&self.writer, db => {
+            query("UPDATE once SET status = $4, headers = $5, body = $6 WHERE team = $1 AND key = $2 AND holder = $3")
+                .bind(&call.team)
+                .bind(&call.key)
+                .bind(&call.holder)
+                .bind(i64::from(answer.status))
+                .bind(&answer.headers)
+                .bind(&answer.body)
+                .execute(db)
+                .await?;
+            Ok(())
+        })
+    }
+
+    /// Gives a call out of hand, as if it had not been asked.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn release_once(&self, call: &Once) -> Result<(), StoreError> {
+        on!(&self.writer, db => {
+            query("DELETE FROM once WHERE team = $1 AND key = $2 AND holder = $3")
+                .bind(&call.team)
+                .bind(&call.key)
+                .bind(&call.holder)
+                .execute(db)
+                .await?;
+            Ok(())
+        })
+    }
+
+    /// Forgets the calls that were first asked before this time. Answers how many.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn forget_once(&self, before_ms: i64) -> Result<u64, StoreError> {
+        on!(&self.writer, db => {
+            let removed = query("DELETE FROM once WHERE created_at < $1")
+                .bind(before_ms)
+                .execute(db)
+                .await?;
+            Ok(removed.rows_affected())
+        })
+    }
+}
+
+fn read(row: &impl Columns) -> Result<Once, StoreError> {
+    let key = row.text("key")?;
+    let status = row.time("status")?.map(u16::try_from).transpose();
+    let status = status.map_err(|_| StoreError::Row {
+        id: key.clone(),
+        what: "status",
+    })?;
+    let (headers, body) = (row.text("headers")?, row.text("body")?);
+    Ok(Once {
+        team: row.text("team")?,
+        asked: row.text("asked")?,
+        holder: row.text("holder")?,
+        held_at_ms: row.number("held_at")?,
+        sandbox_id: row.text("sandbox_id")?,
+        answer: status.map(|status| StoredAnswer {
+            status,
+            headers,
+            body,
+        }),
+        created_at_ms: row.number("created_at")?,
+        key,
+    })
+}

@@ -1,0 +1,89 @@
+//! Calls that are done once, on either database.
+
+mod common;
+
+use common::Place;
+use wrenn_store::{Once, StoredAnswer};
+
+fn call(holder: &str) -> Once {
+    Once {
+        team: "red".into(),
+        key: "k".into(),
+        asked: "digest".into(),
+        holder: holder.into(),
+        held_at_ms: 10,
+        sandbox_id: format!("sb-of-{holder}"),
+        answer: None,
+        created_at_ms: 10,
+    }
+}
+
+#[tokio::test]
+async fn one_begins_and_the_others_see_it() {
+    let place = Place::new();
+    let stores = [place.open().await, place.open().await];
+    let mut tries = tokio::task::JoinSet::new();
+    for number in 0..10 {
+        let store = stores[number % 2].clone();
+        tries.spawn(async move {
+            store
+                .begin_once(&call(&number.to_string()), 0)
+                .await
+                .unwrap()
+        });
+    }
+    let seen = tries.join_all().await;
+    let others: Vec<_> = seen.into_iter().flatten().collect();
+    assert_eq!(others.len(), 9);
+    assert!(others.iter().all(|other| *other == others[0]));
+    // Another team's is another call.
+    let theirs = Once {
+        team: "blue".into(),
+        ..call("x")
+    };
+    assert_eq!(stores[0].begin_once(&theirs, 0).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn it_is_taken_over_once_and_from_the_dead_alone() {
+    let place = Place::new();
+    let store = place.open().await;
+    let dead = call("dead");
+    assert_eq!(store.begin_once(&dead, 0).await.unwrap(), None);
+    // It has said something since somebody looked.
+    assert!(store.hold_once(&dead, 20).await.unwrap());
+    assert!(!store.take_over(&dead, &call("next")).await.unwrap());
+    let seen = store.begin_once(&call("next"), 0).await.unwrap().unwrap();
+    assert_eq!((seen.held_at_ms, seen.answer.clone()), (20, None));
+    assert!(store.take_over(&seen, &call("next")).await.unwrap());
+    assert!(!store.take_over(&seen, &call("late")).await.unwrap());
+    // Who was held for dead says nothing about it any more.
+    assert!(!store.hold_once(&dead, 30).await.unwrap());
+    store.release_once(&dead).await.unwrap();
+    let answer = StoredAnswer {
+        status: 201,
+        headers: "{}".into(),
+        body: "x".into(),
+    };
+    store.finish_once(&dead, &answer).await.unwrap();
+    let seen = store.begin_once(&call("later"), 0).await.unwrap().unwrap();
+    assert_eq!((seen.holder.as_str(), seen.answer), ("next", None));
+
+    store.finish_once(&call("next"), &answer).await.unwrap();
+    let seen = store.begin_once(&call("later"), 0).await.unwrap().unwrap();
+    assert_eq!(seen.answer, Some(answer));
+    assert!(!store.take_over(&seen, &call("later")).await.unwrap());
+}
+
+#[tokio::test]
+async fn it_is_forgotten_by_age_or_when_it_is_given_back() {
+    let place = Place::new();
+    let store = place.open().await;
+    assert_eq!(store.begin_once(&call("a"), 0).await.unwrap(), None);
+    store.release_once(&call("a")).await.unwrap();
+    assert_eq!(store.begin_once(&call("b"), 0).await.unwrap(), None);
+    assert!(store.begin_once(&call("c"), 10).await.unwrap().is_some());
+    assert_eq!(store.begin_once(&call("c"), 11).await.unwrap(), None);
+    assert_eq!(store.forget_once(10).await.unwrap(), 0);
+    assert_eq!(store.forget_once(11).await.unwrap(), 1);
+}
