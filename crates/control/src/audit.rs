@@ -23,8 +23,6 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const PACE: Duration = Duration::from_millis(100);
 /// Between two tries to write.
 const AGAIN: Duration = Duration::from_secs(1);
-/// How often it is tried when everything ends.
-const LAST_TRIES: u32 = 3;
 
 /// A call, as it was answered just now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +51,8 @@ pub struct Audit {
 pub(crate) struct Clerk {
     store: Store,
     waiting: mpsc::Receiver<AuditEntry>,
+    /// The database was away when everything ended: what is left goes into the log.
+    gave_up: bool,
 }
 
 impl Audit {
@@ -61,6 +61,7 @@ impl Audit {
         let clerk = Clerk {
             store: store.clone(),
             waiting,
+            gave_up: false,
         };
         let audit = Self {
             store,
@@ -71,23 +72,24 @@ impl Audit {
 
     /// Adds a call. It is on the record a moment later; where it can't be, the log says which.
     pub async fn record(&self, call: Call) {
-        let entry = AuditEntry {
-            id: random_id(),
-            at_ms: now_ms(),
-            request_id: call.request_id,
-            key_id: call.caller.key.to_string(),
-            key_name: call.caller.name.to_string(),
-            owner_id: call.caller.team.to_string(),
-            action: call.action,
-            sandbox_id: call.sandbox.map_or_else(String::new, Into::into),
-            status: call.status,
-        };
-        let lost = match self.waiting.send_timeout(entry, PATIENCE).await {
-            Ok(()) => return,
-            Err(mpsc::error::SendTimeoutError::Timeout(entry))
-            | Err(mpsc::error::SendTimeoutError::Closed(entry)) => entry,
-        };
-        unrecorded(&[lost]);
+        let sent = self.waiting.send_timeout(entry(call), PATIENCE).await;
+        if let Err(
+            mpsc::error::SendTimeoutError::Timeout(entry)
+            | mpsc::error::SendTimeoutError::Closed(entry),
+        ) = sent
+        {
+            unrecorded(&[entry]);
+        }
+    }
+
+    /// The same for who cannot wait.
+    pub fn note(&self, call: Call) {
+        if let Err(
+            mpsc::error::TrySendError::Full(entry) | mpsc::error::TrySendError::Closed(entry),
+        ) = self.waiting.try_send(entry(call))
+        {
+            unrecorded(&[entry]);
+        }
     }
 
     /// The calls that pass the filter, as far as this caller may know of them, the newest first.
@@ -127,21 +129,38 @@ impl Clerk {
         }
     }
 
-    async fn write(&self, batch: &[AuditEntry], closing: &CancellationToken) {
-        let mut last_tries = 0;
-        while let Err(error) = self.store.append_audit(batch).await {
+    /// Writes these, as often as it takes; when everything ends, once.
+    async fn write(&mut self, batch: &[AuditEntry], closing: &CancellationToken) {
+        while !self.gave_up {
+            let Err(error) = self.store.append_audit(batch).await else {
+                return;
+            };
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 "calls are recorded later"
             );
-            if closing.is_cancelled() {
-                last_tries += 1;
-                if last_tries == LAST_TRIES {
-                    return unrecorded(batch);
-                }
+            self.gave_up = closing.is_cancelled();
+            tokio::select! {
+                () = tokio::time::sleep(AGAIN) => {}
+                () = closing.cancelled() => {}
             }
-            tokio::time::sleep(AGAIN).await;
         }
+        unrecorded(batch);
+    }
+}
+
+/// A call as it is written.
+fn entry(call: Call) -> AuditEntry {
+    AuditEntry {
+        id: random_id(),
+        at_ms: now_ms(),
+        request_id: call.request_id,
+        key_id: call.caller.key.to_string(),
+        key_name: call.caller.name.to_string(),
+        owner_id: call.caller.team.to_string(),
+        action: call.action,
+        sandbox_id: call.sandbox.map_or_else(String::new, Into::into),
+        status: call.status,
     }
 }
 

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
@@ -25,8 +26,9 @@ const HELD_EVERY: Duration = Duration::from_secs(5);
 const DEAD_AFTER: Duration = Duration::from_secs(30);
 /// How long who sends a call again waits for the first one's answer.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// Between two looks for it.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// Between two looks for it, at first and at the most.
+const LOOK_EVERY: Duration = Duration::from_millis(25);
+const LOOK_LONGEST: Duration = Duration::from_millis(400);
 
 /// The calls that are done once. Clones are the same.
 #[derive(Debug, Clone)]
@@ -53,8 +55,8 @@ pub struct AskedOnce {
 pub enum Turn {
     /// It is this caller's: do it, and say what came of it.
     Do(InHand),
-    /// It was begun by a server that died: whether it was done, nobody knows. A create would have made this sandbox.
-    Unknown(InHand, SandboxId),
+    /// It was begun by a server that died: whether it was done, nobody knows. A create would have made the sandbox that it names.
+    Unknown(InHand),
     /// It was done.
     Done(StoredAnswer),
 }
@@ -88,7 +90,8 @@ impl Calls {
     /// Takes a call in hand, or waits for what comes of it where somebody has.
     ///
     /// # Errors
-    /// `conflict` where the key was used for something else, or the first call takes too long; `unavailable` or `db_error`.
+    /// `already_exists` where the key was used for something else; `conflict` where the first call takes too long;
+    /// `unavailable` or `db_error`.
     pub async fn begin(&self, asked: AskedOnce) -> Result<Turn, Fault> {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -103,9 +106,7 @@ impl Calls {
                 answer: None,
                 created_at_ms: now,
             };
-            let forgotten = now.saturating_sub(millis(KEPT));
-            let begun = self.store.begin_once(&call, forgotten).await;
-            let Some(first) = begun.map_err(|error| store_fault(&error))? else {
+            let Some(first) = self.take(call.clone()).await? else {
                 return Ok(Turn::Do(self.in_hand(call)));
             };
             if first.asked != asked.asked {
@@ -115,18 +116,53 @@ impl Calls {
                     "use a new key for each call, and the same one only to send that call again",
                 ));
             }
-            if let Some(answer) = first.answer {
+            let Some(last) = self.outcome(first, deadline).await? else {
+                continue;
+            };
+            if let Some(answer) = last.answer {
                 return Ok(Turn::Done(answer));
             }
-            if self.is_dead(&first, now) {
-                let taken = self.store.take_over(&first, &call).await;
-                if taken.map_err(|error| store_fault(&error))? {
-                    let sandbox = first
-                        .sandbox_id
-                        .parse()
-                        .unwrap_or_else(|_| SandboxId::random());
-                    return Ok(Turn::Unknown(self.in_hand(call), sandbox));
-                }
+            let taken = self.store.take_over(&last, &call).await;
+            if taken.map_err(|error| store_fault(&error))? {
+                let call = Once {
+                    sandbox_id: last.sandbox_id,
+                    ..call
+                };
+                return Ok(Turn::Unknown(self.in_hand(call)));
+            }
+        }
+    }
+
+    /// Takes a call, or says who has it. A caller that hangs up in between has begun nothing.
+    async fn take(&self, call: Once) -> Result<Option<Once>, Fault> {
+        let (give, taken) = oneshot::channel();
+        let store = self.store.clone();
+        self.tasks.spawn(async move {
+            let forgotten = call.created_at_ms.saturating_sub(millis(KEPT));
+            let begun = store.begin_once(&call, forgotten).await;
+            let is_ours = matches!(begun, Ok(None));
+            if give.send(begun).is_err()
+                && is_ours
+                && let Err(error) = store.release_once(&call).await
+            {
+                tracing::warn!(%error, "a call that nobody waits for stays in hand");
+            }
+        });
+        let begun = taken.await.map_err(|_| stopping())?;
+        begun.map_err(|error| store_fault(&error))
+    }
+
+    /// Waits until a call that somebody has is done, or who has it is dead; `None` when it was given out of hand.
+    ///
+    /// Clocks of servers are not compared: who does not say for a while by this server's clock that it is at work on it, is not.
+    async fn outcome(&self, first: Once, deadline: Instant) -> Result<Option<Once>, Fault> {
+        let mut since = Instant::now();
+        let mut last = first;
+        let mut pause = LOOK_EVERY;
+        loop {
+            let alone = *last.holder != *self.holder && !self.store.is_shared();
+            if last.answer.is_some() || alone || since.elapsed() > DEAD_AFTER {
+                return Ok(Some(last));
             }
             if Instant::now() >= deadline {
                 return Err(Fault::new(
@@ -135,14 +171,17 @@ impl Calls {
                     "ask again with the same key",
                 ));
             }
-            tokio::time::sleep(LOOK_EVERY).await;
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LOOK_LONGEST);
+            let seen = self.store.once(&last.team, &last.key).await;
+            let Some(seen) = seen.map_err(|error| store_fault(&error))? else {
+                return Ok(None);
+            };
+            if (&seen.holder, seen.held_at_ms) != (&last.holder, last.held_at_ms) {
+                since = Instant::now();
+            }
+            last = seen;
         }
-    }
-
-    /// Whether nobody works on a call any more. A server that has a database for itself is the only one that lives.
-    fn is_dead(&self, call: &Once, now_ms: i64) -> bool {
-        let silent = now_ms.saturating_sub(call.held_at_ms) > millis(DEAD_AFTER);
-        silent || (*call.holder != *self.holder && !self.store.is_shared())
     }
 
     fn in_hand(&self, call: Once) -> InHand {
@@ -170,11 +209,28 @@ impl InHand {
         self.call.sandbox_id.parse().ok()
     }
 
-    /// Writes what came of it: from now on that is what who sends it again is told.
+    /// Has it make another sandbox: the one that it named is over.
+    ///
+    /// # Errors
+    /// `unavailable` or `db_error`; `conflict` when another server has taken it over.
+    pub async fn renew(&mut self) -> Result<(), Fault> {
+        self.call.sandbox_id = SandboxId::random().to_string();
+        let renewed = self.store.renew_once(&self.call).await;
+        if renewed.map_err(|error| store_fault(&error))? {
+            return Ok(());
+        }
+        Err(Fault::new(
+            ErrorKind::Conflict,
+            "another server has taken this call over",
+            "ask again with the same key",
+        ))
+    }
+
+    /// Writes what came of it: from now on that is what who sends it again is told. `false` when another server has taken it over.
     ///
     /// # Errors
     /// `unavailable` or `db_error`: it was done, and who sends it again may not hear of that.
-    pub async fn done(self, answer: &StoredAnswer) -> Result<(), Fault> {
+    pub async fn done(self, answer: &StoredAnswer) -> Result<bool, Fault> {
         let written = self.store.finish_once(&self.call, answer).await;
         written.map_err(|error| store_fault(&error))
     }
@@ -187,6 +243,14 @@ impl InHand {
         let written = self.store.release_once(&self.call).await;
         written.map_err(|error| store_fault(&error))
     }
+}
+
+fn stopping() -> Fault {
+    Fault::new(
+        ErrorKind::Unavailable,
+        "the server is stopping",
+        "ask again shortly",
+    )
 }
 
 fn millis(time: Duration) -> i64 {

@@ -1,6 +1,7 @@
 //! Who is calling, by an API key in the header `X-API-Key`, and whether they may.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use axum::extract::{Extension, FromRequestParts, Request, State};
 use axum::http::request::Parts;
@@ -13,6 +14,8 @@ use crate::refusal::{Answer, Refusal};
 use crate::router::App;
 
 const API_KEY: &str = "x-api-key";
+/// Between two looks whether the key of a conversation is still good.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// Lets in who has a key; before anything of the body is read, and before a WebSocket begins.
 pub(crate) async fn require_key(
@@ -33,11 +36,45 @@ pub(crate) async fn require_key(
         .into());
     };
     let caller = app.control.keys().check(given).await?;
-    request.extensions_mut().insert(Arc::clone(&caller));
-    let mut response = next.run(request).await;
-    // For the record of who did what.
-    response.extensions_mut().insert(caller);
-    Ok(response)
+    let shown = Shown(given.into());
+    let extensions = request.extensions_mut();
+    if let Some(asking) = extensions.get::<Asking>() {
+        // Nobody else fills it.
+        drop(asking.0.set(Arc::clone(&caller)));
+    }
+    extensions.insert(caller);
+    extensions.insert(shown);
+    Ok(next.run(request).await)
+}
+
+/// Where the layers around this one find who asks, also when the caller hangs up.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Asking(pub(crate) Arc<OnceLock<Arc<Caller>>>);
+
+/// The key that was shown, for what goes on for as long as it is good.
+#[derive(Clone)]
+pub(crate) struct Shown(Arc<str>);
+
+impl Shown {
+    /// Returns when the key opens nothing any more: a conversation is to end then.
+    pub(crate) async fn revoked(self, app: App) {
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            let checked = app.control.keys().check(&self.0).await;
+            if checked.is_err_and(|fault| fault.kind == ErrorKind::Unauthorized) {
+                return;
+            }
+        }
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Shown {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Answer<Self> {
+        let shown = parts.extensions.get::<Self>();
+        shown.cloned().ok_or_else(unasked)
+    }
 }
 
 /// Lets on who has what is needed.
@@ -73,12 +110,14 @@ impl<S: Send + Sync> FromRequestParts<S> for Who {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Answer<Self> {
         let caller = parts.extensions.get::<Arc<Caller>>();
-        caller.cloned().map(Self).ok_or_else(|| {
-            Refusal(Fault::new(
-                ErrorKind::Internal,
-                "the server asks nobody here who they are",
-                "report it, with the request id",
-            ))
-        })
+        caller.cloned().map(Self).ok_or_else(unasked)
     }
+}
+
+fn unasked() -> Refusal {
+    Refusal(Fault::new(
+        ErrorKind::Internal,
+        "the server asks nobody here who they are",
+        "report it, with the request id",
+    ))
 }

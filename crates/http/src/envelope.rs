@@ -13,20 +13,34 @@ use wrenn_api::{ErrorBody, ErrorInfo};
 use wrenn_control::{Call, Caller, request as of_request};
 use wrenn_model::{ErrorKind, Fault, RequestId, SandboxId};
 
+use crate::auth::Asking;
 use crate::metrics::Metrics;
 use crate::router::App;
 
+/// The status of a request whose caller did not wait for one, as some servers write it into their logs. Nobody is answered it.
+const HUNG_UP: u16 = 499;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The outermost layer.
-pub(crate) async fn envelope(State(app): State<App>, request: Request, next: Next) -> Response {
+pub(crate) async fn envelope(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let begun = Instant::now();
     let id = request_id(&request);
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let route = request.extensions().get::<MatchedPath>().cloned();
     let upload = is_form(&request);
+    let asking = Asking::default();
+    request.extensions_mut().insert(asking.clone());
+    let hung_up = HungUp {
+        app: &app,
+        asking: &asking,
+        id: &id,
+        method: &method,
+        route: route.as_ref().map(MatchedPath::as_str),
+        path: &path,
+        begun,
+    };
     let mut response = of_request::within(Some(id.clone()), next.run(request)).await;
-    let caller = response.extensions_mut().remove::<Arc<Caller>>();
+    std::mem::forget(hung_up);
     if response.status().is_client_error() || response.status().is_server_error() {
         response = refused(response, &id, &app.metrics);
         if upload {
@@ -48,13 +62,41 @@ pub(crate) async fn envelope(State(app): State<App>, request: Request, next: Nex
     };
     answer.log();
     app.metrics.answered(route, &method, status, took);
-    if let Some(caller) = caller.filter(|_| answer.counts()) {
+    if let Some(caller) = asking.0.get().filter(|_| answer.counts()) {
         app.control.audit().record(answer.call(caller)).await;
     }
     if let Ok(id) = HeaderValue::from_str(id.as_str()) {
         response.headers_mut().insert(REQUEST_ID, id);
     }
     response
+}
+
+/// What is said of a request whose caller hung up before it was answered: what it began may go on.
+struct HungUp<'a> {
+    app: &'a App,
+    asking: &'a Asking,
+    id: &'a RequestId,
+    method: &'a Method,
+    route: Option<&'a str>,
+    path: &'a str,
+    begun: Instant,
+}
+
+impl Drop for HungUp<'_> {
+    fn drop(&mut self) {
+        let answer = Answered {
+            id: self.id,
+            sandbox: named(self.path),
+            method: self.method,
+            route: self.route,
+            status: HUNG_UP,
+            took: self.begun.elapsed(),
+        };
+        answer.log();
+        if let Some(caller) = self.asking.0.get().filter(|_| answer.counts()) {
+            self.app.control.audit().note(answer.call(caller));
+        }
+    }
 }
 
 /// What the log has of a request. Its path is a caller's word and stays out of it, but for the sandbox.
@@ -75,10 +117,10 @@ impl Answered<'_> {
     }
 
     /// What the record of calls has of it.
-    fn call(&self, caller: Arc<Caller>) -> Call {
+    fn call(&self, caller: &Arc<Caller>) -> Call {
         Call {
             request_id: self.id.to_string(),
-            caller,
+            caller: Arc::clone(caller),
             action: format!("{} {}", self.method, self.route.unwrap_or("none")),
             sandbox: self.sandbox.clone(),
             status: self.status,

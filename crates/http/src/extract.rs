@@ -76,7 +76,7 @@ fn object<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> Answer<T> {
 }
 
 /// A body in memory, up to a limit, and within the time for it.
-async fn collect(body: Body, limit: usize) -> Answer<Bytes> {
+pub(crate) async fn collect(body: Body, limit: usize) -> Answer<Bytes> {
     let time = Duration::from_secs(limits::JSON_BODY_SEC);
     let collected = tokio::time::timeout(time, gather(body, limit)).await;
     collected.unwrap_or_else(|_| Err(Refusal::too_slow(time, "send it in one go")))

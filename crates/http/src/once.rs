@@ -17,6 +17,7 @@ use wrenn_control::{AskedOnce, Calls, InHand, StoredAnswer, Turn};
 use wrenn_model::{ErrorKind, Fault, SandboxId, Status};
 
 use crate::auth::{Mine, Who};
+use crate::extract::collect;
 use crate::native::view;
 use crate::refusal::{Answer, Refusal};
 use crate::router::App;
@@ -26,8 +27,8 @@ const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 /// The longest key.
 const KEY_LENGTH: usize = 255;
-/// The largest body that is kept to be given again.
-const KEPT_BODY: usize = 1 << 20;
+/// The largest body that is kept to be given again, in bytes.
+const KEPT_BODY: usize = 64 << 10;
 /// What a caller needs of an answer's headers.
 const KEPT_HEADERS: [HeaderName; 3] = [
     header::CONTENT_TYPE,
@@ -48,6 +49,8 @@ enum Kind {
     Upload,
     /// It makes a sandbox, whose id is known before.
     Create,
+    /// Twice is told another thing than once, and does no harm.
+    State,
     /// Twice is not as once.
     Once,
     /// Nor is it, and its answer has a secret in it, which is kept nowhere.
@@ -55,6 +58,15 @@ enum Kind {
 }
 
 impl Kind {
+    /// Whether a call that failed so may have been done.
+    fn may_be_done(self, fault: ErrorKind) -> bool {
+        matches!(self, Self::Once | Self::Secret)
+            && matches!(
+                fault,
+                ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::DbError
+            )
+    }
+
     /// `None` for a call that changes nothing.
     fn of(method: &Method, route: &str) -> Option<Self> {
         if method.is_safe() || route.ends_with("/read") {
@@ -63,6 +75,7 @@ impl Kind {
         Some(match route {
             "/v1/sandboxes" => Self::Create,
             "/v1/keys" | "/v1/hosts/invitations" => Self::Secret,
+            _ if route.ends_with("/pause") || route.ends_with("/resume") => Self::State,
             _ if is_upload(route) => Self::Upload,
             _ if *method != Method::POST || route.ends_with("/ping") => Self::Repeatable,
             _ => Self::Once,
@@ -124,13 +137,18 @@ pub(crate) async fn once(
     let in_hand = match app.control.calls().begin(asked).await? {
         Turn::Done(answer) => return again(&answer),
         Turn::Do(in_hand) => in_hand,
-        Turn::Unknown(in_hand, sandbox) => match kind {
+        Turn::Unknown(mut in_hand) => match kind {
             Kind::Repeatable | Kind::Upload => in_hand,
-            Kind::Create => match made(&mine, &sandbox).await? {
+            Kind::Create => match made(&mine, &in_hand).await? {
+                // What becomes of it is not known yet: who sends it again looks again.
+                Some(response) if response.status() == StatusCode::ACCEPTED => return Ok(response),
                 Some(response) => return keep(in_hand, kind, response).await,
-                None => in_hand,
+                None => {
+                    in_hand.renew().await?;
+                    in_hand
+                }
             },
-            Kind::Once | Kind::Secret => {
+            Kind::Once | Kind::State | Kind::Secret => {
                 return keep(in_hand, kind, unknown().into_response()).await;
             }
         },
@@ -168,12 +186,7 @@ async fn digest(request: Request, route: &str, caller: &str) -> Answer<(String, 
     let (bytes, body) = if is_upload(route) {
         (Bytes::new(), body)
     } else {
-        let read = to_bytes(body, limits::JSON_BODY_BYTES).await.map_err(|_| {
-            Refusal::too_large(
-                limits::JSON_BODY_BYTES,
-                "send less; files have routes of their own",
-            )
-        })?;
+        let read = collect(body, limits::JSON_BODY_BYTES).await?;
         (read.clone(), Body::from(read))
     };
     let mut digest = Sha256::new();
@@ -215,18 +228,28 @@ async fn work(
     done.await.unwrap_or_else(|_| Ok(Refusal::panicked()))
 }
 
-/// Writes an answer before it is given. What may succeed later is as if it had not been asked.
+/// Writes an answer before it is given. What may succeed later is as if it had not been asked, but where it may have been done all
+/// the same: an agent that breaks off in a command does not say how far that came.
 async fn keep(in_hand: InHand, kind: Kind, response: Response) -> Answer<Response> {
     let (answer, response) = match response.extensions().get::<Fault>() {
-        Some(fault) if fault.kind.retryable() || kind == Kind::Upload => {
+        Some(fault) if kind.may_be_done(fault.kind) => (of_fault(&unknown().0), response),
+        Some(fault)
+            if fault.kind.retryable()
+                || kind == Kind::Upload
+                || fault.kind == ErrorKind::Forbidden =>
+        {
             in_hand.not_done().await?;
             return Ok(response);
         }
         Some(fault) => (of_fault(fault), response),
         None => of_success(kind, response).await?,
     };
-    if let Err(fault) = in_hand.done(&answer).await {
-        tracing::warn!(%fault, "what came of a call is not kept");
+    match in_hand.done(&answer).await {
+        Ok(true) => {}
+        Ok(false) => {
+            tracing::warn!("a call was taken over by another server before it was done here");
+        }
+        Err(fault) => tracing::warn!(%fault, "what came of a call is not kept"),
     }
     Ok(response)
 }
@@ -314,8 +337,11 @@ fn again(answer: &StoredAnswer) -> Answer<Response> {
 }
 
 /// The sandbox that a create made before its server died; `None` when it came to nothing.
-async fn made(Mine(sandboxes): &Mine, id: &SandboxId) -> Answer<Option<Response>> {
-    let row = match sandboxes.get(id).await {
+async fn made(Mine(sandboxes): &Mine, in_hand: &InHand) -> Answer<Option<Response>> {
+    let Some(id) = in_hand.sandbox() else {
+        return Ok(None);
+    };
+    let row = match sandboxes.get(&id).await {
         Ok(row) => row,
         Err(fault) if fault.kind == ErrorKind::NotFound => return Ok(None),
         Err(fault) => return Err(fault.into()),
@@ -332,7 +358,7 @@ async fn made(Mine(sandboxes): &Mine, id: &SandboxId) -> Answer<Option<Response>
 fn unknown() -> Refusal {
     Refusal(Fault::new(
         ErrorKind::AlreadyExists,
-        "the server ended while it did this: whether it was done, nobody knows",
+        "this broke off while it was done: whether it was done, nobody knows",
         "look at what there is, and use another key to do it again",
     ))
 }
@@ -377,9 +403,9 @@ mod tests {
                 ("POST /v1/sandboxes/{id}/exec", Kind::Once),
                 ("POST /v1/sandboxes/{id}/files/stream/write", Kind::Upload),
                 ("POST /v1/sandboxes/{id}/files/write", Kind::Upload),
-                ("POST /v1/sandboxes/{id}/pause", Kind::Once),
+                ("POST /v1/sandboxes/{id}/pause", Kind::State),
                 ("POST /v1/sandboxes/{id}/ping", Kind::Repeatable),
-                ("POST /v1/sandboxes/{id}/resume", Kind::Once),
+                ("POST /v1/sandboxes/{id}/resume", Kind::State),
                 ("PUT /v1/sandboxes/{id}/network", Kind::Repeatable),
                 ("PUT /v1/teams/{name}", Kind::Repeatable),
             ]

@@ -243,3 +243,49 @@ async fn calls_that_may_change_something_are_on_the_record() {
             .starts_with("</v1/audit?limit=2")
     );
 }
+
+#[tokio::test]
+async fn a_caller_that_hangs_up_is_on_the_record() {
+    let bench = Bench::new().await;
+    bench
+        .agent
+        .set(|knobs| knobs.create_takes = Duration::from_secs(60));
+    let call = bench.post("/v1/sandboxes", "{}");
+    tokio::time::timeout(Duration::from_millis(300), call)
+        .await
+        .unwrap_err();
+    let recorded = async {
+        loop {
+            let calls = bench.get("/v1/audit").await.json();
+            if let Some(call) = calls.get(0) {
+                return call.clone();
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let call = tokio::time::timeout(SOON, recorded).await.unwrap();
+    assert_eq!(
+        (&call["action"], &call["status"]),
+        (&json!("POST /v1/sandboxes"), &json!(499))
+    );
+}
+
+#[tokio::test]
+async fn a_stream_ends_with_its_key() {
+    let bench = Bench::new().await;
+    let made = bench.key("red", "read").await;
+    let mut request = bench.request(Method::GET, "/v1/events");
+    let headers = request.headers_mut().unwrap();
+    headers.insert("x-api-key", made.key.parse().unwrap());
+    let answer = bench
+        .client
+        .request(request.body(Full::default()).unwrap())
+        .await
+        .unwrap();
+    let mut events = BodyDataStream::new(answer.into_body()).eventsource();
+    assert_eq!(events.next().await.unwrap().unwrap().event, "ready");
+    let gone = bench.delete(&format!("/v1/keys/{}", made.id)).await;
+    assert_eq!(gone.status, StatusCode::NO_CONTENT);
+    let ended = tokio::time::timeout(SOON, events.next()).await.unwrap();
+    assert!(ended.is_none(), "{ended:?}");
+}

@@ -300,3 +300,25 @@ async fn a_secret_is_given_once_and_kept_nowhere() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_command_that_breaks_off_is_not_run_again() {
+    let mut bench = Bench::new().await;
+    let exec = format!("{CREATE}/{}/exec", bench.sandbox().await);
+    let sleep = r#"{"cmd":"sleep","args":["60"]}"#;
+    let socket = bench.folder.path().join("agent.sock");
+    let stop = async {
+        while bench.agent.commands() == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        bench.agent.stop();
+    };
+    let (broke_off, ()) = tokio::join!(keyed(&bench, "k", &exec, sleep), stop);
+    broke_off.refused(503, "unavailable");
+    bench.agent.restart(&socket).unwrap();
+    let again = keyed(&bench, "k", &exec, sleep).await;
+    again.refused(409, "already_exists");
+    assert!(is_replayed(&again));
+    let message = again.json()["error"]["message"].to_string();
+    assert!(message.contains("nobody knows"), "{message}");
+}

@@ -5,6 +5,13 @@ use sqlx::query;
 use crate::db::{Begin as _, Columns, on};
 use crate::{Store, StoreError};
 
+macro_rules! once {
+    () => {
+        "SELECT team, key, asked, holder, held_at, sandbox_id, status, headers, body, created_at FROM once \
+         WHERE team = $1 AND key = $2"
+    };
+}
+
 /// A call, by the key that its caller gave it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Once {
@@ -56,43 +63,57 @@ impl Store {
                 .bind(forgotten_ms)
                 .execute(&mut *tx)
                 .await?;
-            let begun = query(
-                "INSERT INTO once (team, key, asked, holder, held_at, sandbox_id, created_at) \
-                 VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (team, key) DO NOTHING",
-            )
-            .bind(&call.team)
-            .bind(&call.key)
-            .bind(&call.asked)
-            .bind(&call.holder)
-            .bind(call.held_at_ms)
-            .bind(&call.sandbox_id)
-            .bind(call.created_at_ms)
-            .execute(&mut *tx)
-            .await?;
-            if begun.rows_affected() == 1 {
-                tx.commit().await?;
-                return Ok(None);
+            loop {
+                let begun = query(
+                    "INSERT INTO once (team, key, asked, holder, held_at, sandbox_id, created_at) \
+                     VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (team, key) DO NOTHING",
+                )
+                .bind(&call.team)
+                .bind(&call.key)
+                .bind(&call.asked)
+                .bind(&call.holder)
+                .bind(call.held_at_ms)
+                .bind(&call.sandbox_id)
+                .bind(call.created_at_ms)
+                .execute(&mut *tx)
+                .await?;
+                if begun.rows_affected() == 1 {
+                    tx.commit().await?;
+                    return Ok(None);
+                }
+                let row = query(once!())
+                    .bind(&call.team)
+                    .bind(&call.key)
+                    .fetch_optional(&mut *tx)
+                    .await?;
+                // Where there is none, it was given out of hand in between.
+                if let Some(row) = row {
+                    return read(&row).map(Some);
+                }
             }
-            let row = query(
-                "SELECT team, key, asked, holder, held_at, sandbox_id, status, headers, body, created_at FROM once \
-                 WHERE team = $1 AND key = $2",
-            )
-            .bind(&call.team)
-            .bind(&call.key)
-            .fetch_one(&mut *tx)
-            .await?;
-            read(&row).map(Some)
         })
     }
 
-    /// Takes a call over from a server that is held for dead, unless somebody else has or it has said something since.
+    /// A call as it is in the store.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn once(&self, team: &str, key: &str) -> Result<Option<Once>, StoreError> {
+        on!(&self.readers, db => {
+            let row = query(once!()).bind(team).bind(key).fetch_optional(db).await?;
+            row.as_ref().map(read).transpose()
+        })
+    }
+
+    /// Takes a call over from a server that is held for dead, unless somebody else has or it has said something since. The
+    /// sandbox of a create stays the same.
     ///
     /// # Errors
     /// When the database refuses.
     pub async fn take_over(&self, from: &Once, to: &Once) -> Result<bool, StoreError> {
         on!(&self.writer, db => {
             let taken = query(
-                "UPDATE once SET holder = $5, held_at = $6, sandbox_id = $7 \
+                "UPDATE once SET holder = $5, held_at = $6 \
                  WHERE team = $1 AND key = $2 AND holder = $3 AND held_at = $4 AND status IS NULL",
             )
             .bind(&from.team)
@@ -101,7 +122,6 @@ impl Store {
             .bind(from.held_at_ms)
             .bind(&to.holder)
             .bind(to.held_at_ms)
-            .bind(&to.sandbox_id)
             .execute(db)
             .await?;
             Ok(taken.rows_affected() == 1)
@@ -125,22 +145,47 @@ impl Store {
         })
     }
 
-    /// Writes what came of a call that this server has in hand.
+    /// Has a create that this server has in hand make another sandbox. `false` when somebody else has taken it over.
     ///
     /// # Errors
     /// When the database refuses.
-    pub async fn finish_once(&self, call: &Once, answer: &StoredAnswer) -> Result<(), StoreError> {
+    pub async fn renew_once(&self, call: &Once) -> Result<bool, StoreError> {
         on!(&self.writer, db => {
-            query("UPDATE once SET status = $4, headers = $5, body = $6 WHERE team = $1 AND key = $2 AND holder = $3")
-                .bind(&call.team)
-                .bind(&call.key)
-                .bind(&call.holder)
-                .bind(i64::from(answer.status))
-                .bind(&answer.headers)
-                .bind(&answer.body)
-                .execute(db)
-                .await?;
-            Ok(())
+            let renewed = query(
+                "UPDATE once SET sandbox_id = $4 WHERE team = $1 AND key = $2 AND holder = $3 AND status IS NULL",
+            )
+            .bind(&call.team)
+            .bind(&call.key)
+            .bind(&call.holder)
+            .bind(&call.sandbox_id)
+            .execute(db)
+            .await?;
+            Ok(renewed.rows_affected() == 1)
+        })
+    }
+
+    /// Writes what came of a call that this server has in hand. `false` when somebody else has taken it over.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn finish_once(
+        &self,
+        call: &Once,
+        answer: &StoredAnswer,
+    ) -> Result<bool, StoreError> {
+        on!(&self.writer, db => {
+            let finished = query(
+                "UPDATE once SET status = $4, headers = $5, body = $6 WHERE team = $1 AND key = $2 AND holder = $3",
+            )
+            .bind(&call.team)
+            .bind(&call.key)
+            .bind(&call.holder)
+            .bind(i64::from(answer.status))
+            .bind(&answer.headers)
+            .bind(&answer.body)
+            .execute(db)
+            .await?;
+            Ok(finished.rows_affected() == 1)
         })
     }
 

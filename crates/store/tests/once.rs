@@ -65,13 +65,22 @@ async fn it_is_taken_over_once_and_from_the_dead_alone() {
         headers: "{}".into(),
         body: "x".into(),
     };
-    store.finish_once(&dead, &answer).await.unwrap();
+    assert!(!store.finish_once(&dead, &answer).await.unwrap());
     let seen = store.begin_once(&call("later"), 0).await.unwrap().unwrap();
     assert_eq!((seen.holder.as_str(), seen.answer), ("next", None));
 
-    store.finish_once(&call("next"), &answer).await.unwrap();
+    // A create goes on with the sandbox that was chosen, until its new holder chooses another.
+    assert_eq!(seen.sandbox_id, "sb-of-dead");
+    assert!(store.renew_once(&call("next")).await.unwrap());
+    assert!(!store.renew_once(&dead).await.unwrap());
+    assert!(store.finish_once(&call("next"), &answer).await.unwrap());
     let seen = store.begin_once(&call("later"), 0).await.unwrap().unwrap();
-    assert_eq!(seen.answer, Some(answer));
+    assert_eq!(
+        (seen.sandbox_id.as_str(), &seen.answer),
+        ("sb-of-next", &Some(answer))
+    );
+    assert_eq!(store.once("red", "k").await.unwrap(), Some(seen.clone()));
+    assert_eq!(store.once("blue", "k").await.unwrap(), None);
     assert!(!store.take_over(&seen, &call("later")).await.unwrap());
 }
 

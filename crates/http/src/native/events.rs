@@ -10,13 +10,13 @@ use axum::http::header::{ACCEPT, LINK};
 use axum::http::{HeaderMap, HeaderName};
 use axum::response::sse::{self, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use futures::Stream;
+use futures::{Stream, StreamExt as _};
 use tokio::sync::OwnedSemaphorePermit;
 use wrenn_api::{Event, Timestamp, limits};
 use wrenn_control::{Caller, Events, Follower};
 use wrenn_model::{ErrorKind, Fault, SandboxId};
 
-use crate::auth::{Mine, Who};
+use crate::auth::{Mine, Shown, Who};
 use crate::extract::{Id, Pairs};
 use crate::refusal::{Answer, Refusal};
 use crate::router::App;
@@ -50,11 +50,12 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 pub(super) async fn events(
     State(app): State<App>,
     Who(caller): Who,
+    shown: Shown,
     headers: HeaderMap,
     Pairs(pairs): Pairs,
 ) -> Answer<Response> {
     let asked = Asked::parse(pairs, &headers)?;
-    answer(app, &caller, asked, "/v1/events", &headers).await
+    answer(app, &caller, shown, asked, "/v1/events", &headers).await
 }
 
 /// What becomes of one sandbox, as it happens: as `/v1/events`.
@@ -75,6 +76,7 @@ pub(super) async fn sandbox_events(
     State(app): State<App>,
     Mine(sandboxes): Mine,
     Who(caller): Who,
+    shown: Shown,
     Id(id): Id,
     headers: HeaderMap,
     Pairs(pairs): Pairs,
@@ -86,7 +88,7 @@ pub(super) async fn sandbox_events(
     sandboxes.get(&id).await?;
     let path = format!("/v1/sandboxes/{id}/events");
     asked.sandbox = Some(id);
-    answer(app, &caller, asked, &path, &headers).await
+    answer(app, &caller, shown, asked, &path, &headers).await
 }
 
 /// The query, and the header that wins over it.
@@ -143,6 +145,7 @@ fn invalid(rule: impl std::fmt::Display) -> Refusal {
 async fn answer(
     app: App,
     caller: &Caller,
+    shown: Shown,
     asked: Asked,
     path: &str,
     headers: &HeaderMap,
@@ -159,7 +162,9 @@ async fn answer(
         )
     })?;
     let follower = events.follow(asked.sandbox, asked.after).await?;
-    Ok(Sse::new(follow(app, follower, place))
+    let revoked = shown.revoked(app.clone());
+    let events = follow(app, follower, place).take_until(Box::pin(revoked));
+    Ok(Sse::new(events)
         .keep_alive(KeepAlive::new().interval(KEEP_ALIVE))
         .into_response())
 }
@@ -195,7 +200,7 @@ async fn page(events: &Events, asked: &Asked, path: &str) -> Answer<Response> {
     })
 }
 
-/// The stream. It ends when the server stops or its database is away: who listens comes back, and misses nothing.
+/// The stream. It ends when the server stops or an event can't be read: who listens comes back, and misses nothing.
 fn follow(
     app: App,
     follower: Follower,

@@ -36,6 +36,7 @@ pub(crate) struct Made {
     pub(crate) key: String,
 }
 
+#[derive(Debug)]
 pub(crate) struct Answered {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,

@@ -48,6 +48,8 @@ impl Threads {
                 Err(_) => gone = true,
             }
             match thread.syscall.read_at(&mut buffer, 0) {
+                // It has woken up in between.
+                Ok(length) if buffer[..length].starts_with(b"running") => return false,
                 Ok(length) if buffer[..length].starts_with(PAUSES) => return false,
                 Ok(_) => {}
                 Err(_) => gone = true,

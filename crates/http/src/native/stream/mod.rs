@@ -11,7 +11,7 @@ use axum::response::Response;
 use wrenn_api::limits;
 use wrenn_control::request;
 
-use crate::auth::Mine;
+use crate::auth::{Mine, Shown};
 use crate::extract::Id;
 use crate::refusal::{Answer, Refusal};
 use crate::router::App;
@@ -32,6 +32,7 @@ use crate::router::App;
 pub(super) async fn exec_stream(
     State(app): State<App>,
     Mine(sandboxes): Mine,
+    shown: Shown,
     Id(id): Id,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Answer<Response> {
@@ -47,6 +48,12 @@ pub(super) async fn exec_stream(
         .max_frame_size(limits::MESSAGE_BYTES);
     // The conversation goes on in a task of its own, and is of this request all the same.
     let request = request::current();
-    let conversation = move |socket| session::run(socket, sandboxes, id, app.closing);
+    let conversation = async move |socket| {
+        let closing = app.closing.clone();
+        tokio::select! {
+            () = session::run(socket, sandboxes, id, closing) => {}
+            () = shown.revoked(app) => {}
+        }
+    };
     Ok(upgrade.on_upgrade(move |socket| request::within(request, conversation(socket))))
 }
