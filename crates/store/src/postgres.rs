@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 /// What a connection is told first. A server whose machine vanishes in the middle of a transaction holds its locks until PostgreSQL
 /// notices, which by itself takes hours.
-const SESSION: &str = "SET idle_in_transaction_session_timeout = '15s'; SET lock_timeout = '8s'; \
+const SESSION: &str = "SET idle_in_transaction_session_timeout = '15s'; \
                        SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3";
 
 /// A table is not there.
