@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use wrenn_model::{Fault, SandboxId};
+use wrenn_model::{Fault, SandboxId, random_text};
 use wrenn_store::{AuditEntry, AuditFilter, Store};
 
 use crate::Caller;
 use crate::clock::now_ms;
-use crate::sandboxes::store_fault;
+use crate::fault::store_fault;
 
 /// How many records may wait to be written, while the database is away.
 const WAITING: usize = 4096;
@@ -152,7 +152,7 @@ impl Clerk {
 /// A call as it is written.
 fn entry(call: Call) -> AuditEntry {
     AuditEntry {
-        id: random_id(),
+        id: random_text(16),
         at_ms: now_ms(),
         request_id: call.request_id,
         key_id: call.caller.key.to_string(),
@@ -162,13 +162,6 @@ fn entry(call: Call) -> AuditEntry {
         sandbox_id: call.sandbox.map_or_else(String::new, Into::into),
         status: call.status,
     }
-}
-
-fn random_id() -> String {
-    let mut bytes = [0; 8];
-    #[expect(clippy::expect_used, reason = "without entropy nothing may go on")]
-    getrandom::fill(&mut bytes).expect("the kernel gives random bytes");
-    format!("{:016x}", u64::from_ne_bytes(bytes))
 }
 
 /// The log is where they stand then.

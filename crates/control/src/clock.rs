@@ -1,6 +1,6 @@
 //! The wall clock, in the store's unit.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use wrenn_sys::wall;
 
@@ -9,5 +9,10 @@ pub(crate) fn now_ms() -> i64 {
     let since = wall::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    millis(since)
+}
+
+/// A length of time in milliseconds.
+pub(crate) fn millis(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }

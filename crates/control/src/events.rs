@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use tokio::sync::watch;
-use wrenn_model::{ErrorKind, Fault, SandboxId, TeamName};
+use wrenn_model::{Fault, SandboxId, TeamName};
 use wrenn_store::{Event, EventFilter};
 
 use crate::Caller;
+use crate::fault::{stopping, store_fault};
 use crate::plane::Core;
-use crate::sandboxes::store_fault;
 use crate::tail::End;
 
 /// How many events are read at a time.
@@ -148,11 +148,7 @@ impl Follower {
                 return Ok(next);
             }
             if self.told.changed().await.is_err() {
-                return Err(Fault::new(
-                    ErrorKind::Unavailable,
-                    "the server is stopping",
-                    "ask again shortly",
-                ));
+                return Err(stopping());
             }
         }
     }

@@ -8,8 +8,8 @@ use wrenn_model::{ErrorKind, Fault};
 use wrenn_pki::{Authority, HostName, JoinAnswer, JoinRequest, Token};
 use wrenn_store::{Invitation, Store, StoreError, StoredAuthority};
 
-use crate::clock::now_ms;
-use crate::sandboxes::store_fault;
+use crate::clock::{millis, now_ms};
+use crate::fault::store_fault;
 
 /// How long it is remembered of an invitation that it has expired, in milliseconds: a day.
 const REMEMBER_MS: i64 = 24 * 60 * 60 * 1000;
@@ -53,8 +53,7 @@ impl Hosts {
     pub async fn invite(&self, good_for: Duration) -> Result<Invited, Fault> {
         let token = Token::random();
         let now = now_ms();
-        let good_for = i64::try_from(good_for.as_millis()).unwrap_or(i64::MAX);
-        let expires_at_ms = now.saturating_add(good_for);
+        let expires_at_ms = now.saturating_add(millis(good_for));
         let row = Invitation {
             id: token.id().to_owned(),
             secret: token.secret().to_owned(),

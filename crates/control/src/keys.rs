@@ -13,8 +13,8 @@ use wrenn_model::{ErrorKind, Fault, KeyId, Scope, Scopes, TeamName};
 use wrenn_store::{Store, StoreError, StoredKey};
 
 use crate::Caller;
-use crate::clock::now_ms;
-use crate::sandboxes::store_fault;
+use crate::clock::{millis, now_ms};
+use crate::fault::store_fault;
 use crate::teams::visible_team;
 
 /// How long a key that was found is let in without a look: another server may have revoked it.
@@ -258,9 +258,6 @@ impl Keys {
 fn described(key: &ApiKey, new: NewKey, team: &TeamName) -> (String, StoredKey) {
     let hash = hash(&key.0);
     let now = now_ms();
-    let good_for = new
-        .good_for
-        .map(|time| i64::try_from(time.as_millis()).unwrap_or(i64::MAX));
     #[expect(clippy::expect_used, reason = "hex digits, by a test")]
     let id = format!("key-{}", &hash[..8]).parse().expect("a valid id");
     let stored = StoredKey {
@@ -269,7 +266,7 @@ fn described(key: &ApiKey, new: NewKey, team: &TeamName) -> (String, StoredKey) 
         team: team.clone(),
         scopes: new.scopes,
         created_at_ms: now,
-        expires_at_ms: good_for.map(|time| now.saturating_add(time)),
+        expires_at_ms: new.good_for.map(|time| now.saturating_add(millis(time))),
         last_used_at_ms: None,
         revoked_at_ms: None,
     };

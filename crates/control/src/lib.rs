@@ -9,6 +9,7 @@ mod audit;
 mod caller;
 mod clock;
 mod events;
+mod fault;
 mod flight;
 mod hosts;
 mod keys;

@@ -11,12 +11,12 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
-use wrenn_model::{ErrorKind, Fault, SandboxId, TeamName};
+use wrenn_model::{ErrorKind, Fault, SandboxId, TeamName, random_text};
 use wrenn_store::{Once, Store, StoredAnswer};
 
-use crate::clock::now_ms;
+use crate::clock::{millis, now_ms};
+use crate::fault::{stopping, store_fault};
 use crate::request::carried;
-use crate::sandboxes::store_fault;
 
 /// How long an answer is known.
 pub(crate) const KEPT: Duration = Duration::from_secs(24 * 3600);
@@ -71,7 +71,7 @@ pub struct InHand {
 
 impl Calls {
     pub(crate) fn new(store: Store, tasks: TaskTracker) -> Self {
-        let holder = SandboxId::random().to_string().into();
+        let holder = random_text(16).into();
         Self {
             store,
             holder,
@@ -243,16 +243,4 @@ impl InHand {
         let written = self.store.release_once(&self.call).await;
         written.map_err(|error| store_fault(&error))
     }
-}
-
-fn stopping() -> Fault {
-    Fault::new(
-        ErrorKind::Unavailable,
-        "the server is stopping",
-        "ask again shortly",
-    )
-}
-
-fn millis(time: Duration) -> i64 {
-    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }

@@ -10,11 +10,11 @@ use wrenn_store::{DatabaseUrl, Store};
 
 use crate::agent::{AgentAddress, AgentClient};
 use crate::audit::Audit;
+use crate::fault::{stopping, store_fault};
 use crate::flight::Flights;
 use crate::hosts::{self, Hosts, OpenError};
 use crate::reconcile::{self, Observer, Waits};
 use crate::request;
-use crate::sandboxes::store_fault;
 use crate::tail::{self, Tail};
 use crate::{Caller, Calls, Events, Keys, Limits, Sandboxes, Teams, Templates};
 
@@ -32,7 +32,7 @@ pub(crate) struct Core {
     pub(crate) flights: Flights,
     pub(crate) observer: Observer,
     pub(crate) waits: Waits,
-    pub(crate) tail: Tail,
+    pub(crate) tail: Arc<Tail>,
     /// Work that must finish whether or not its caller still waits.
     pub(crate) tasks: TaskTracker,
     pub(crate) closing: CancellationToken,
@@ -86,7 +86,7 @@ impl ControlPlane {
             flights: Flights::default(),
             observer: Observer::default(),
             waits: Waits::new(patience),
-            tail: Tail::default(),
+            tail: Arc::default(),
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
             store: store.clone(),
@@ -94,7 +94,9 @@ impl ControlPlane {
         let (audit, clerk) = Audit::new(store.clone());
         let calls = Calls::new(store.clone(), core.tasks.clone());
         core.tasks.spawn(reconcile::run(Arc::clone(&core)));
-        core.tasks.spawn(tail::run(Arc::clone(&core)));
+        let tail = Arc::clone(&core.tail);
+        core.tasks
+            .spawn(tail::run(tail, store.clone(), core.closing.clone()));
         core.tasks.spawn(clerk.run(core.closing.clone()));
         Ok(Self {
             keys: Keys::new(store.clone(), core.tasks.clone()),
@@ -220,11 +222,7 @@ impl Core {
     /// Refuses what would begin while everything ends.
     pub(crate) fn open_for_work(&self) -> Result<(), Fault> {
         if self.closing.is_cancelled() {
-            return Err(Fault::new(
-                ErrorKind::Unavailable,
-                "the server is stopping",
-                "ask again shortly",
-            ));
+            return Err(stopping());
         }
         Ok(())
     }

@@ -8,9 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
-use wrenn_store::{Event, EventFilter, StoreError};
-
-use crate::plane::Core;
+use tokio_util::sync::CancellationToken;
+use wrenn_store::{Event, EventFilter, Store, StoreError};
 
 /// How soon what other servers write is told here.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -44,8 +43,8 @@ impl Tail {
     }
 
     /// Brings the end up to date.
-    async fn read(&self, core: &Core) -> Result<(), StoreError> {
-        let newest = core.store.newest_event().await?;
+    async fn read(&self, store: &Store) -> Result<(), StoreError> {
+        let newest = store.newest_event().await?;
         let mut end = self.end.borrow().clone();
         if newest == end.newest {
             return Ok(());
@@ -64,7 +63,7 @@ impl Tail {
                 owner: None,
                 limit: u32::MAX,
             };
-            let new = core.store.events(&filter).await?;
+            let new = store.events(&filter).await?;
             let recent = Arc::make_mut(&mut end.recent);
             recent.extend(new.into_iter().map(Arc::new));
             recent.drain(..recent.len().saturating_sub(KEPT));
@@ -84,12 +83,12 @@ impl End {
 }
 
 /// Reads on, until the control plane closes.
-pub(crate) async fn run(core: Arc<Core>) {
-    let (tail, wrote) = (&core.tail, core.store.wrote());
+pub(crate) async fn run(tail: Arc<Tail>, store: Store, closing: CancellationToken) {
+    let wrote = store.wrote();
     loop {
         let followed = tail.end.receiver_count() > 0;
         tokio::select! {
-            () = core.closing.cancelled() => return,
+            () = closing.cancelled() => return,
             () = wrote.notified() => {}
             () = tail.joined.notified() => {}
             () = tokio::time::sleep(LOOK_EVERY), if followed => {}
@@ -97,7 +96,7 @@ pub(crate) async fn run(core: Arc<Core>) {
         if tail.end.receiver_count() == 0 {
             continue;
         }
-        if let Err(error) = tail.read(&core).await {
+        if let Err(error) = tail.read(&store).await {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 "events are told later"

@@ -5,7 +5,7 @@ use wrenn_store::{Store, Team, TeamLimits};
 
 use crate::Caller;
 use crate::clock::now_ms;
-use crate::sandboxes::store_fault;
+use crate::fault::store_fault;
 
 /// The teams of this installation.
 #[derive(Debug, Clone)]

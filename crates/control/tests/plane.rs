@@ -121,15 +121,7 @@ async fn what_the_host_does_not_allow_leaves_no_trace() {
         .await
         .unwrap_err();
     assert_eq!(fault.kind, ErrorKind::Unavailable);
-    assert_eq!(
-        bench
-            .plane
-            .sandboxes()
-            .list(&Filter::default())
-            .await
-            .unwrap(),
-        []
-    );
+    assert_eq!(bench.list().await, []);
 }
 
 #[tokio::test]
@@ -146,12 +138,7 @@ async fn a_failed_create_is_an_error_that_says_why() {
         .await
         .unwrap_err();
     assert_eq!((told.kind, told.message), (full.kind, full.message));
-    let rows = bench
-        .plane
-        .sandboxes()
-        .list(&Filter::default())
-        .await
-        .unwrap();
+    let rows = bench.list().await;
     assert_eq!((rows[0].status, rows[0].transition), (Status::Error, None));
     assert_eq!(rows[0].status_reason, "no memory left");
     assert_eq!(
@@ -203,13 +190,7 @@ async fn a_creator_that_goes_away_leaves_nothing() {
     tokio::time::timeout(Duration::from_millis(300), create)
         .await
         .unwrap_err();
-    let row = bench
-        .plane
-        .sandboxes()
-        .list(&Filter::default())
-        .await
-        .unwrap()
-        .remove(0);
+    let row = bench.list().await.remove(0);
     let gone = bench
         .until(&row.id, |row| row.status == Status::Stopped)
         .await;
@@ -333,12 +314,7 @@ async fn rows_follow_what_the_agent_has() {
     let elsewhere = tempfile::tempdir().unwrap();
     bench.plane = open(&database(elsewhere.path()), &bench.socket()).await;
     bench.plane.reconcile().await.unwrap();
-    let rows = bench
-        .plane
-        .sandboxes()
-        .list(&Filter::default())
-        .await
-        .unwrap();
+    let rows = bench.list().await;
     assert_eq!(rows.len(), 2);
     assert_eq!(bench.get(&kept.id).await.host_ip, kept.host_ip);
     assert_eq!(bench.agent.count(), 2);

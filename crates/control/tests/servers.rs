@@ -137,12 +137,7 @@ async fn a_creation_that_its_server_survived_not_is_settled_by_another() {
     assert_eq!(bench.get(&accepted).await.status, Status::Running);
     tokio::time::sleep(OTHERS_TAKE).await;
     bench.plane.reconcile().await.unwrap();
-    let rows = bench
-        .plane
-        .sandboxes()
-        .list(&Filter::default())
-        .await
-        .unwrap();
+    let rows = bench.list().await;
     let interrupted = rows.iter().find(|row| row.id != accepted).unwrap();
     assert_eq!(interrupted.status, Status::Stopped);
     assert_eq!(interrupted.status_reason, "its creation was interrupted");
@@ -205,12 +200,7 @@ async fn a_sandbox_is_adopted_once() {
     tokio::join!(reconcile(&other), async {
         bench.plane.reconcile().await.unwrap();
     });
-    let rows = bench
-        .plane
-        .sandboxes()
-        .list(&Filter::default())
-        .await
-        .unwrap();
+    let rows = bench.list().await;
     assert_eq!(rows.len(), 1);
     assert_eq!((&rows[0].id, rows[0].status), (&made.id, Status::Running));
 }

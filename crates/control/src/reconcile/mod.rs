@@ -23,9 +23,9 @@ use wrenn_hostagent_api as rpc;
 use wrenn_model::{Fault, SandboxId, Status, Transition};
 use wrenn_store::{Sandbox, StoreError};
 
-use crate::clock::now_ms;
+use crate::clock::{millis, now_ms};
+use crate::fault::store_fault;
 use crate::plane::Core;
-use crate::sandboxes::store_fault;
 use crate::{Limits, once};
 use rules::Action;
 
@@ -208,9 +208,7 @@ async fn forget(core: &Core) {
         keep_audit,
         ..
     } = core.limits;
-    let before = |keep: Duration| {
-        now_ms().saturating_sub(i64::try_from(keep.as_millis()).unwrap_or(i64::MAX))
-    };
+    let before = |keep| now_ms().saturating_sub(millis(keep));
     let forgot = async {
         let stopped = core.store.forget_stopped(before(keep_stopped)).await?;
         let events = core.store.forget_events(before(keep_events)).await?;

@@ -13,9 +13,10 @@ use wrenn_model::{
 use wrenn_store::{Admitted, Exceeded, Limited, Sandbox};
 
 use super::pause::{StepTime, steps};
-use super::{Sandboxes, overtaken, store_fault};
+use super::{Sandboxes, overtaken};
 use crate::agent::policy_message;
 use crate::clock::now_ms;
+use crate::fault::store_fault;
 use crate::flight::Flight;
 use crate::reconcile::rules;
 use crate::request::carried;

@@ -4,8 +4,9 @@ use wrenn_model::{ErrorKind, Fault, SandboxId, Status, Transition};
 use wrenn_store::Sandbox;
 
 use super::create::broken;
-use super::{Sandboxes, store_fault, unwritten};
+use super::{Sandboxes, unwritten};
 use crate::clock::now_ms;
+use crate::fault::store_fault;
 use crate::reconcile::rules;
 use crate::request::carried;
 

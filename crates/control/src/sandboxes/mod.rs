@@ -11,11 +11,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use wrenn_model::{ErrorKind, Fault, SandboxId, Status, TeamName, Transition};
-use wrenn_store::{Filter, Sandbox, StoreError};
+use wrenn_store::{Filter, Sandbox};
 
 use crate::Caller;
 use crate::agent::{Command, CommandStream, ExecOutcome, FileStream, Input, Upload, Usage, moving};
 use crate::clock::now_ms;
+use crate::fault::store_fault;
 use crate::plane::Core;
 use crate::reconcile;
 use crate::request::carried;
@@ -36,37 +37,6 @@ pub struct Sandboxes {
     maker: TeamName,
     /// The only team whose sandboxes are seen, unless all are.
     only: Option<TeamName>,
-}
-
-/// A database that did not do what it should: the log learns why, the caller only that.
-pub(crate) fn store_fault(error: &StoreError) -> Fault {
-    if error.is_away() {
-        tracing::warn!(
-            error = error as &dyn std::error::Error,
-            "the database is away"
-        );
-        return Fault::new(
-            ErrorKind::Unavailable,
-            "the database is away",
-            "ask again shortly; sandboxes go on meanwhile",
-        );
-    }
-    tracing::error!(
-        error = error as &dyn std::error::Error,
-        "the database failed"
-    );
-    if error.is_full() {
-        return Fault::new(
-            ErrorKind::HostFull,
-            "the disk that the database is on is full",
-            "free space on the database's disk",
-        );
-    }
-    Fault::new(
-        ErrorKind::DbError,
-        "the database did not answer",
-        "ask again; if it stays so, look into the log",
-    )
 }
 
 /// The agent has done this, and its row does not say so yet: the reconciler sees to it.

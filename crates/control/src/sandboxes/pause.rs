@@ -8,8 +8,9 @@ use wrenn_model::{ErrorKind, Fault, SandboxId, Status, Transition};
 use wrenn_store::Sandbox;
 
 use super::create::broken;
-use super::{Sandboxes, not_running, overtaken, store_fault, unwritten};
+use super::{Sandboxes, not_running, overtaken, unwritten};
 use crate::clock::now_ms;
+use crate::fault::store_fault;
 use crate::flight::Flight;
 use crate::reconcile::rules;
 use crate::request::carried;

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use wrenn_control::{
-    AgentAddress, Caller, Command, ControlPlane, DatabaseUrl, Limits, NewSandbox, Sandbox, Wait,
+    AgentAddress, Caller, Command, ControlPlane, DatabaseUrl, Filter, Limits, NewSandbox, Sandbox,
+    Wait,
 };
 use wrenn_model::{KeyId, SandboxId};
 use wrenn_testkit::agent::FakeAgent;
@@ -62,6 +63,12 @@ impl Bench {
 
     pub(crate) async fn get(&self, id: &SandboxId) -> Sandbox {
         self.plane.sandboxes().get(id).await.unwrap()
+    }
+
+    /// Every sandbox, as it is stored.
+    pub(crate) async fn list(&self) -> Vec<Sandbox> {
+        let all = Filter::default();
+        self.plane.sandboxes().list(&all).await.unwrap()
     }
 
     /// The server is ended and started again.
