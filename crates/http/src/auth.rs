@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::extract::{Extension, FromRequestParts, Request, State};
+use axum::http::HeaderMap;
 use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::Response;
@@ -23,11 +24,7 @@ pub(crate) async fn require_key(
     mut request: Request,
     next: Next,
 ) -> Answer<Response> {
-    let given = request
-        .headers()
-        .get(API_KEY)
-        .map(|key| key.to_str().unwrap_or_default());
-    let Some(given) = given else {
+    let Some(given) = shown(request.headers()) else {
         return Err(Fault::new(
             ErrorKind::Unauthorized,
             "there is no API key",
@@ -36,15 +33,19 @@ pub(crate) async fn require_key(
         .into());
     };
     let caller = app.control.keys().check(given).await?;
-    let shown = Shown(given.into());
     let extensions = request.extensions_mut();
     if let Some(asking) = extensions.get::<Asking>() {
         // Nobody else fills it.
         drop(asking.0.set(Arc::clone(&caller)));
     }
     extensions.insert(caller);
-    extensions.insert(shown);
     Ok(next.run(request).await)
+}
+
+/// The key that a request shows, if it shows one.
+fn shown(headers: &HeaderMap) -> Option<&str> {
+    let key = headers.get(API_KEY)?;
+    Some(key.to_str().unwrap_or_default())
 }
 
 /// Where the layers around this one find who asks, also when the caller hangs up.
@@ -52,8 +53,7 @@ pub(crate) async fn require_key(
 pub(crate) struct Asking(pub(crate) Arc<OnceLock<Arc<Caller>>>);
 
 /// The key that was shown, for what goes on for as long as it is good.
-#[derive(Clone)]
-pub(crate) struct Shown(Arc<str>);
+pub(crate) struct Shown(String);
 
 impl Shown {
     /// Returns when the key opens nothing any more: a conversation is to end then.
@@ -72,8 +72,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Shown {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Answer<Self> {
-        let shown = parts.extensions.get::<Self>();
-        shown.cloned().ok_or_else(unasked)
+        let given = shown(&parts.headers).ok_or_else(unasked)?;
+        Ok(Self(given.to_owned()))
     }
 }
 

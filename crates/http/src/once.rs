@@ -13,10 +13,10 @@ use sha2::{Digest as _, Sha256};
 use utoipa::openapi::path::{Operation, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 use wrenn_api::limits;
-use wrenn_control::{AskedOnce, Calls, InHand, StoredAnswer, Turn};
+use wrenn_control::{AskedOnce, Calls, InHand, Sandboxes, StoredAnswer, Turn};
 use wrenn_model::{ErrorKind, Fault, SandboxId, Status};
 
-use crate::auth::{Mine, Who};
+use crate::auth::Who;
 use crate::extract::collect;
 use crate::native::view;
 use crate::refusal::{Answer, Refusal};
@@ -117,7 +117,6 @@ fn is_upload(route: &str) -> bool {
 pub(crate) async fn once(
     State(app): State<App>,
     Who(caller): Who,
-    mine: Mine,
     route: MatchedPath,
     request: Request,
     next: Next,
@@ -139,7 +138,7 @@ pub(crate) async fn once(
         Turn::Do(in_hand) => in_hand,
         Turn::Unknown(mut in_hand) => match kind {
             Kind::Repeatable | Kind::Upload => in_hand,
-            Kind::Create => match made(&mine, &in_hand).await? {
+            Kind::Create => match made(&app.control.sandboxes_of(&caller), &in_hand).await? {
                 // What becomes of it is not known yet: who sends it again looks again.
                 Some(response) if response.status() == StatusCode::ACCEPTED => return Ok(response),
                 Some(response) => return keep(in_hand, kind, response).await,
@@ -337,7 +336,7 @@ fn again(answer: &StoredAnswer) -> Answer<Response> {
 }
 
 /// The sandbox that a create made before its server died; `None` when it came to nothing.
-async fn made(Mine(sandboxes): &Mine, in_hand: &InHand) -> Answer<Option<Response>> {
+async fn made(sandboxes: &Sandboxes, in_hand: &InHand) -> Answer<Option<Response>> {
     let Some(id) = in_hand.sandbox() else {
         return Ok(None);
     };
