@@ -30,7 +30,7 @@ pub(crate) async fn envelope(State(app): State<App>, mut request: Request, next:
     let upload = is_form(&request);
     let asking = Asking::default();
     request.extensions_mut().insert(asking.clone());
-    let hung_up = HungUp {
+    let exchange = Exchange {
         app: &app,
         asking: &asking,
         id: &id,
@@ -40,7 +40,6 @@ pub(crate) async fn envelope(State(app): State<App>, mut request: Request, next:
         begun,
     };
     let mut response = of_request::within(Some(id.clone()), next.run(request)).await;
-    std::mem::forget(hung_up);
     if response.status().is_client_error() || response.status().is_server_error() {
         response = refused(response, &id, &app.metrics);
         if upload {
@@ -49,19 +48,11 @@ pub(crate) async fn envelope(State(app): State<App>, mut request: Request, next:
             response.headers_mut().insert(header::CONNECTION, close);
         }
     }
-    let status = response.status().as_u16();
-    let took = begun.elapsed();
-    let route = route.as_ref().map(MatchedPath::as_str);
-    let answer = Answered {
-        id: &id,
-        sandbox: named(&path).or_else(|| made(&response)),
-        method: &method,
-        route,
-        status,
-        took,
-    };
+    let answer = exchange.answered(response.status().as_u16(), made(&response));
+    std::mem::forget(exchange);
     answer.log();
-    app.metrics.answered(route, &method, status, took);
+    app.metrics
+        .answered(answer.route, &method, answer.status, answer.took);
     if let Some(caller) = asking.0.get().filter(|_| answer.counts()) {
         app.control.audit().record(answer.call(caller)).await;
     }
@@ -71,8 +62,8 @@ pub(crate) async fn envelope(State(app): State<App>, mut request: Request, next:
     response
 }
 
-/// What is said of a request whose caller hung up before it was answered: what it began may go on.
-struct HungUp<'a> {
+/// A request that is worked on. Dropped, its caller hung up before it was answered: what it began may go on.
+struct Exchange<'a> {
     app: &'a App,
     asking: &'a Asking,
     id: &'a RequestId,
@@ -82,16 +73,23 @@ struct HungUp<'a> {
     begun: Instant,
 }
 
-impl Drop for HungUp<'_> {
-    fn drop(&mut self) {
-        let answer = Answered {
+impl<'a> Exchange<'a> {
+    /// What is told of it, with the sandbox that it made, if it made one.
+    fn answered(&self, status: u16, made: Option<SandboxId>) -> Answered<'a> {
+        Answered {
             id: self.id,
-            sandbox: named(self.path),
+            sandbox: named(self.path).or(made),
             method: self.method,
             route: self.route,
-            status: HUNG_UP,
+            status,
             took: self.begun.elapsed(),
-        };
+        }
+    }
+}
+
+impl Drop for Exchange<'_> {
+    fn drop(&mut self) {
+        let answer = self.answered(HUNG_UP, None);
         answer.log();
         if let Some(caller) = self.asking.0.get().filter(|_| answer.counts()) {
             self.app.control.audit().note(answer.call(caller));

@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use wrenn_model::{RequestId, SandboxId, Status, TeamName, Transition};
 
 use crate::db::{Columns, on};
+use crate::sandbox::read_state;
 use crate::{Store, StoreError};
 
 /// What an event is about.
@@ -203,7 +204,7 @@ fn read(row: &impl Columns) -> Result<Event, StoreError> {
         id: seq.to_string(),
         what,
     };
-    let transition = row.text("transition")?;
+    let (status, transition) = read_state(row, broken)?;
     Ok(Event {
         seq,
         at_ms: row.number("at")?,
@@ -213,11 +214,8 @@ fn read(row: &impl Columns) -> Result<Event, StoreError> {
             .parse()
             .map_err(|_| broken("sandbox_id"))?,
         owner_id: row.text("owner_id")?,
-        status: Status::from_name(&row.text("status")?).ok_or_else(|| broken("status"))?,
-        transition: match transition.as_str() {
-            "" => None,
-            name => Some(Transition::from_name(name).ok_or_else(|| broken("transition"))?),
-        },
+        status,
+        transition,
         status_reason: row.text("status_reason")?,
         request_id: row.text("request_id")?,
     })

@@ -265,6 +265,19 @@ fn network_text(network: &NetworkPolicy) -> String {
     serde_json::to_string(network).unwrap_or_default()
 }
 
+/// How a row, of a sandbox or of an event, says that it is, and what is under way.
+pub(crate) fn read_state(
+    row: &impl Columns,
+    broken: impl Fn(&'static str) -> StoreError,
+) -> Result<(Status, Option<Transition>), StoreError> {
+    let status = Status::from_name(&row.text("status")?).ok_or_else(|| broken("status"))?;
+    let transition = match row.text("transition")?.as_str() {
+        "" => None,
+        name => Some(Transition::from_name(name).ok_or_else(|| broken("transition"))?),
+    };
+    Ok((status, transition))
+}
+
 /// A row as the type that has no room for nonsense.
 pub(crate) fn read(row: &impl Columns) -> Result<Sandbox, StoreError> {
     let id = row.text("id")?;
@@ -275,7 +288,7 @@ pub(crate) fn read(row: &impl Columns) -> Result<Sandbox, StoreError> {
     let number = |column: &'static str| -> Result<u32, StoreError> {
         u32::try_from(row.number(column)?).map_err(|_| broken(column))
     };
-    let transition = row.text("transition")?;
+    let (status, transition) = read_state(row, broken)?;
     Ok(Sandbox {
         owner_id: row.text("owner_id")?,
         template: row
@@ -291,11 +304,8 @@ pub(crate) fn read(row: &impl Columns) -> Result<Sandbox, StoreError> {
         hostname: row.text("hostname")?,
         network: serde_json::from_str(&row.text("network")?).map_err(|_| broken("network"))?,
         metadata: serde_json::from_str(&row.text("metadata")?).map_err(|_| broken("metadata"))?,
-        status: Status::from_name(&row.text("status")?).ok_or_else(|| broken("status"))?,
-        transition: match transition.as_str() {
-            "" => None,
-            name => Some(Transition::from_name(name).ok_or_else(|| broken("transition"))?),
-        },
+        status,
+        transition,
         status_reason: row.text("status_reason")?,
         guest_ip: row.text("guest_ip")?,
         host_ip: row.text("host_ip")?,

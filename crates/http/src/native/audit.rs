@@ -1,12 +1,11 @@
 //! The record of who did what.
 
-use axum::Json as Body;
 use axum::extract::State;
-use axum::http::header::LINK;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use wrenn_api::{AuditEntry, Timestamp, limits};
 use wrenn_control::AuditFilter;
 
+use super::listing::{page, page_size};
 use crate::auth::Who;
 use crate::extract::Pairs;
 use crate::refusal::{Answer, Refusal};
@@ -45,15 +44,12 @@ pub(super) async fn audit(
             .as_deref()
             .map_or(String::new(), |id| format!("&sandbox_id={id}"));
         format!(
-            "</v1/audit?limit={}{of}&cursor={}.{}>; rel=\"next\"",
+            "/v1/audit?limit={}{of}&cursor={}.{}",
             asked.limit, last.at_ms, last.id
         )
     });
-    let body: Vec<AuditEntry> = calls.into_iter().map(view).collect();
-    Ok(match next {
-        Some(next) => ([(LINK, next)], Body(body)).into_response(),
-        None => Body(body).into_response(),
-    })
+    let calls: Vec<_> = calls.into_iter().map(view).collect();
+    Ok(page(&calls, next))
 }
 
 fn parse(pairs: Vec<(String, String)>) -> Answer<AuditFilter> {
@@ -69,9 +65,8 @@ fn parse(pairs: Vec<(String, String)>) -> Answer<AuditFilter> {
                 filter.sandbox_id = Some(id.to_string());
             }
             "limit" => {
-                let range = 1..=limits::PAGE;
-                let number = value.parse().ok().filter(|number| range.contains(number));
-                filter.limit = number.ok_or_else(|| invalid("limit is a number from 1 to 1000"))?;
+                filter.limit =
+                    page_size(&value).ok_or_else(|| invalid("limit is a number from 1 to 1000"))?;
             }
             "cursor" => {
                 let place = value.split_once('.').and_then(|(ms, id)| {

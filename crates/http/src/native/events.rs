@@ -4,9 +4,8 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::Json as Body;
 use axum::extract::State;
-use axum::http::header::{ACCEPT, LINK};
+use axum::http::header::ACCEPT;
 use axum::http::{HeaderMap, HeaderName};
 use axum::response::sse::{self, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
@@ -16,6 +15,7 @@ use wrenn_api::{Event, Timestamp, limits};
 use wrenn_control::{Caller, Events, Follower};
 use wrenn_model::{ErrorKind, Fault, SandboxId};
 
+use super::listing::{page, page_size};
 use crate::auth::{Mine, Shown, Who};
 use crate::extract::{Id, Pairs};
 use crate::refusal::{Answer, Refusal};
@@ -106,9 +106,7 @@ impl Asked {
             let twice = match key.as_str() {
                 "after" => asked.after.replace(place(&value)?).is_some(),
                 "limit" => {
-                    let range = 1..=limits::PAGE;
-                    let number = value.parse().ok().filter(|number| range.contains(number));
-                    let number = number.ok_or_else(|| {
+                    let number = page_size(&value).ok_or_else(|| {
                         invalid(format!("limit is a number from 1 to {}", limits::PAGE))
                     })?;
                     asked.limit.replace(number).is_some()
@@ -152,7 +150,7 @@ async fn answer(
 ) -> Answer<Response> {
     let events = app.control.events_of(caller);
     if wants_page(headers) {
-        return page(&events, &asked, path).await;
+        return history(&events, &asked, path).await;
     }
     let place = app.streams.clone().try_acquire_owned().map_err(|_| {
         Fault::new(
@@ -176,7 +174,7 @@ fn wants_page(headers: &HeaderMap) -> bool {
     accepted.any(|value| value.contains("application/json"))
 }
 
-async fn page(events: &Events, asked: &Asked, path: &str) -> Answer<Response> {
+async fn history(events: &Events, asked: &Asked, path: &str) -> Answer<Response> {
     let limit = asked.limit.unwrap_or(limits::PAGE);
     let after = asked.after.unwrap_or_default();
     let events = events.history(asked.sandbox.clone(), after, limit).await?;
@@ -188,16 +186,10 @@ async fn page(events: &Events, asked: &Asked, path: &str) -> Answer<Response> {
                 Some(id) if path == "/v1/events" => format!("&sandbox_id={id}"),
                 _ => String::new(),
             };
-            format!(
-                "<{path}?after={}&limit={limit}{of}>; rel=\"next\"",
-                last.seq
-            )
+            format!("{path}?after={}&limit={limit}{of}", last.seq)
         });
-    let body: Vec<Event> = events.iter().map(view).collect();
-    Ok(match next {
-        Some(next) => ([(LINK, next)], Body(body)).into_response(),
-        None => Body(body).into_response(),
-    })
+    let events: Vec<_> = events.iter().map(view).collect();
+    Ok(page(&events, next))
 }
 
 /// The stream. It ends when the server stops or an event can't be read: who listens comes back, and misses nothing.

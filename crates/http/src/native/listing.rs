@@ -1,5 +1,9 @@
 //! The query of a list: filters, and pages by a cursor that is the place where the last one ended.
 
+use axum::Json as Body;
+use axum::http::header::LINK;
+use axum::response::{IntoResponse as _, Response};
+use serde::Serialize;
 use wrenn_api::limits;
 use wrenn_control::{Cursor, Filter, Sandbox};
 use wrenn_model::Status;
@@ -38,9 +42,7 @@ impl Listing {
                     filter.metadata.len() > limits::METADATA_PAIRS
                 }
                 "limit" => {
-                    let range = 1..=limits::PAGE;
-                    let number = value.parse().ok().filter(|number| range.contains(number));
-                    let number = number.ok_or_else(|| {
+                    let number = page_size(&value).ok_or_else(|| {
                         bad(&key, &format!("it is a number from 1 to {}", limits::PAGE))
                     })?;
                     limit.replace(number).is_some()
@@ -74,7 +76,7 @@ impl Listing {
         }
     }
 
-    /// Cuts what was found down to the page, and answers with the `Link` to the next, if there is one.
+    /// Cuts what was found down to the page, and answers with the address of the next, if there is one.
     pub(super) fn cut(&self, found: &mut Vec<Sandbox>, query: &str) -> Option<String> {
         let limit = usize::try_from(self.limit)
             .ok()
@@ -86,8 +88,22 @@ impl Listing {
             .filter(|pair| !pair.is_empty() && !pair.starts_with("cursor="));
         let next = format!("cursor={}.{}", last.created_at_ms, last.id);
         let query: Vec<&str> = kept.chain([next.as_str()]).collect();
-        Some(format!("</v1/sandboxes?{}>; rel=\"next\"", query.join("&")))
+        Some(format!("/v1/sandboxes?{}", query.join("&")))
     }
+}
+
+/// A page, and in `Link` the address of the next, if there is one.
+pub(super) fn page<T: Serialize>(found: &[T], next: Option<String>) -> Response {
+    match next {
+        Some(next) => ([(LINK, format!("<{next}>; rel=\"next\""))], Body(found)).into_response(),
+        None => Body(found).into_response(),
+    }
+}
+
+/// How many a page may have, when it is such a number.
+pub(super) fn page_size(text: &str) -> Option<u32> {
+    let number = text.parse().ok();
+    number.filter(|number| (1..=limits::PAGE).contains(number))
 }
 
 fn status(name: &str) -> Answer<Status> {

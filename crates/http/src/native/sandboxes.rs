@@ -9,7 +9,7 @@ use wrenn_api::{CreateSandbox, Network, Sandbox, Timestamp};
 use wrenn_control::{Created, Deleted, NewSandbox, StepTime, Wait};
 use wrenn_model::{MiB, OnTimeout, Status};
 
-use super::listing::Listing;
+use super::listing::{Listing, page};
 use crate::auth::Mine;
 use crate::extract::{Id, Json, Pairs};
 use crate::once::Planned;
@@ -119,11 +119,8 @@ pub(super) async fn list(
     let listing = Listing::parse(pairs)?;
     let mut found = sandboxes.list(&listing.filter()).await?;
     let next = listing.cut(&mut found, uri.query().unwrap_or_default());
-    let body = Body(found.into_iter().map(view).collect::<Vec<_>>());
-    Ok(match next {
-        Some(link) => ([("link", link)], body).into_response(),
-        None => body.into_response(),
-    })
+    let found: Vec<_> = found.into_iter().map(view).collect();
+    Ok(page(&found, next))
 }
 
 /// One sandbox.
