@@ -90,7 +90,9 @@ fn remove(path: &Path) -> io::Result<()> {
 /// `wrenn copy-database`: the process that does it. For a process with one thread.
 pub(crate) fn child(args: &CopyDatabaseArgs) -> Result<()> {
     let owner = fs::metadata(&args.folder)?.uid();
+    // SQLite looks at every folder above a file, and those above this one are root's alone.
     std::env::set_current_dir(&args.folder)?;
+    rustix::process::chroot(".")?;
     umask(Mode::from_bits_truncate(0o077));
     if owner != 0 {
         jail::drop_privileges(owner)?;

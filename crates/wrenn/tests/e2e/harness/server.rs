@@ -1,6 +1,7 @@
 //! A `wrenn up` as a child process.
 
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -189,7 +190,9 @@ impl Drop for Server {
 
 impl Running {
     fn start(data: &Path, failpoints: &str, env: &[(&str, PathBuf)]) -> Self {
-        std::fs::create_dir_all(data).unwrap();
+        // As `wrenn up` makes it: what works in a folder for everyone may not work there.
+        let mut folder = std::fs::DirBuilder::new();
+        folder.recursive(true).mode(0o700).create(data).unwrap();
         let log = std::fs::File::create(log(data)).unwrap();
         let mut child = wrenn(data)
             .args([
