@@ -48,8 +48,11 @@ pub(crate) async fn open(path: &Path) -> Result<(SqlitePool, SqlitePool), StoreE
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true);
+    // SQLite ends a transaction by itself that meets a full disk, and then refuses the ROLLBACK; the connection would be held
+    // for one in a transaction ever after, in which none can be begun.
     let writer = SqlitePoolOptions::new()
         .max_connections(1)
+        .before_acquire(|connection, _| Box::pin(async { Ok(!connection.is_in_transaction()) }))
         .connect_with(options.clone())
         .await
         .map_err(|error| meaning(path, error))?;
@@ -198,7 +201,28 @@ async fn migrate(path: &Path, writer: &SqlitePool) -> Result<(), StoreError> {
 
 #[cfg(test)]
 mod tests {
-    use super::APPLICATION_ID;
+    use super::*;
+
+    #[tokio::test]
+    async fn a_write_that_met_a_full_disk_stands_in_the_way_of_no_other() -> Result<(), StoreError>
+    {
+        let folder = tempfile::tempdir().unwrap();
+        let (_, writer) = open(&folder.path().join("wrenn.db")).await?;
+        let large = "INSERT INTO once (team, key, asked, holder, held_at, sandbox_id, created_at) \
+                     VALUES ('t', 'k', zeroblob(1000000), 'h', 0, '', 0)";
+        sqlx::query("PRAGMA max_page_count = 1")
+            .execute(&writer)
+            .await?;
+        let mut tx = writer.begin_with("BEGIN IMMEDIATE").await?;
+        let refused = StoreError::Sql(sqlx::query(large).execute(&mut *tx).await.unwrap_err());
+        assert!(refused.is_full(), "{refused:?}");
+        drop(tx);
+
+        let mut tx = writer.begin_with("BEGIN IMMEDIATE").await?;
+        sqlx::query(large).execute(&mut *tx).await?;
+        tx.commit().await?;
+        Ok(())
+    }
 
     #[test]
     fn the_pragma_writes_our_id() {
