@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 
 const TASKS: &str = "/proc/self/task";
@@ -28,39 +29,36 @@ pub(crate) struct Threads {
 struct Thread {
     stat: File,
     syscall: File,
+    schedstat: File,
 }
 
 impl Threads {
     /// Whether each of them sleeps until something happens.
+    ///
+    /// They are looked at one by one, and one that was asleep may be woken by one that is not looked at yet and sleeps when it
+    /// is. So all of them are looked at twice: if nobody ran from the first look to the second, and nobody is new, then there
+    /// was a moment, between the two, when all slept.
     pub(crate) fn sleep(&mut self) -> bool {
-        let links = fs::metadata(TASKS).unwrap().nlink();
+        let links = self::links();
         if links != self.links {
             self.list();
             self.links = links;
         }
-        // The name has at most 15 characters.
-        let mut buffer = [0; 48];
-        let mut gone = false;
-        for thread in self.open.values() {
-            match thread.stat.read_at(&mut buffer, 0) {
-                Ok(length) if sleeps(&buffer[..length]) => {}
-                Ok(_) => return false,
-                Err(_) => gone = true,
-            }
-            match thread.syscall.read_at(&mut buffer, 0) {
-                // It has woken up in between.
-                Ok(length) if buffer[..length].starts_with(b"running") => return false,
-                Ok(length) if buffer[..length].starts_with(PAUSES) => return false,
-                Ok(_) => {}
-                Err(_) => gone = true,
-            }
-        }
-        if gone {
+        let before = self.asleep();
+        before.is_some() && before == self.asleep() && links == self::links()
+    }
+
+    /// How often each of them has run, if each is asleep.
+    fn asleep(&mut self) -> Option<Vec<u64>> {
+        let runs: Vec<_> = self.open.values().map_while(Thread::asleep).collect();
+        if runs.iter().any(Result::is_err) {
             // Another one may have come in its place, and have its number.
             self.open.clear();
             self.links = 0;
+            return None;
         }
-        !gone
+        let all = runs.len() == self.open.len();
+        all.then(|| runs.into_iter().flatten().collect())
     }
 
     fn list(&mut self) {
@@ -80,6 +78,7 @@ impl Threads {
                     Ok::<_, std::io::Error>(Thread {
                         stat: open("stat")?,
                         syscall: open("syscall")?,
+                        schedstat: open("schedstat")?,
                     })
                 },
                 Ok,
@@ -89,6 +88,41 @@ impl Threads {
             }
         }
     }
+}
+
+impl Thread {
+    /// How often it has run, if it is asleep. An error when it has ended.
+    fn asleep(&self) -> Option<io::Result<u64>> {
+        self.look().transpose()
+    }
+
+    fn look(&self) -> io::Result<Option<u64>> {
+        // Enough for the state: the name before it has at most 15 characters.
+        let mut buffer = [0; 64];
+        let length = self.stat.read_at(&mut buffer, 0)?;
+        if !sleeps(&buffer[..length]) {
+            return Ok(None);
+        }
+        let length = self.syscall.read_at(&mut buffer, 0)?;
+        // It has woken up in between, or will by itself.
+        if buffer[..length].starts_with(b"running") || buffer[..length].starts_with(PAUSES) {
+            return Ok(None);
+        }
+        let length = self.schedstat.read_at(&mut buffer, 0)?;
+        let times = std::str::from_utf8(&buffer[..length]).unwrap();
+        Ok(Some(
+            times
+                .split_ascii_whitespace()
+                .nth(2)
+                .unwrap()
+                .parse()
+                .unwrap(),
+        ))
+    }
+}
+
+fn links() -> u64 {
+    fs::metadata(TASKS).unwrap().nlink()
 }
 
 /// The state stands behind the name, which is in brackets.
