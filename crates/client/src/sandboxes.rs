@@ -1,7 +1,8 @@
 //! Sandboxes: made, listed, looked at, kept alive, given commands, ended.
 
 use bytes::Bytes;
-use http::{Method, StatusCode};
+use http::header::LINK;
+use http::{HeaderMap, Method, StatusCode};
 use wrenn_api::{
     CreateSandbox, ExecRequest, ExecResponse, Health, Network, Paused, ResumeRequest, Resumed,
     Sandbox, SandboxMetrics, Timing,
@@ -9,6 +10,8 @@ use wrenn_api::{
 
 use crate::transport::{escape, whole};
 use crate::{Client, Result};
+
+const LIST: &str = "/v1/sandboxes";
 
 impl Client {
     /// Whether the server is well, and its agent with it. Needs no key.
@@ -53,7 +56,19 @@ impl Client {
 
     /// All sandboxes, newest first, also stopped ones that are still remembered.
     pub async fn sandboxes(&self) -> Result<Vec<Sandbox>> {
-        let answer = self.call(Method::GET, "/v1/sandboxes").await?;
+        let mut all = Vec::new();
+        let mut next = Some(LIST.to_owned());
+        while let Some(page) = next {
+            let answer = self.call(Method::GET, &page).await?;
+            next = next_page(answer.headers());
+            all.append(&mut self.json(answer).await?);
+        }
+        Ok(all)
+    }
+
+    /// The newest sandboxes, as many as the server puts on a page.
+    pub async fn newest_sandboxes(&self) -> Result<Vec<Sandbox>> {
+        let answer = self.call(Method::GET, LIST).await?;
         self.json(answer).await
     }
 
@@ -130,6 +145,14 @@ fn timings(header: &str) -> Vec<Timing> {
     header.split(',').filter_map(one).collect()
 }
 
+/// Where the list goes on, as `Link` says it (RFC 8288): another query of the same list, and nothing else.
+fn next_page(headers: &HeaderMap) -> Option<String> {
+    let (path, relation) = headers.get(LINK)?.to_str().ok()?.split_once('>')?;
+    let path = path.strip_prefix('<')?;
+    let goes_on = relation == "; rel=\"next\"" && path.strip_prefix(LIST)?.starts_with('?');
+    goes_on.then(|| path.to_owned())
+}
+
 /// The path of a sandbox, or of what belongs to it.
 pub(crate) fn at(id: &str, rest: &str) -> String {
     format!("/v1/sandboxes/{}{rest}", escape(id))
@@ -138,6 +161,26 @@ pub(crate) fn at(id: &str, rest: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_list_goes_on_in_the_list_alone() {
+        for (link, next) in [
+            (
+                "</v1/sandboxes?cursor=1.sb>; rel=\"next\"",
+                Some("/v1/sandboxes?cursor=1.sb"),
+            ),
+            ("</v1/sandboxes?cursor=1.sb>; rel=\"prev\"", None),
+            (
+                "<http://elsewhere/v1/sandboxes?cursor=1.sb>; rel=\"next\"",
+                None,
+            ),
+            ("</v1/sandboxesx>; rel=\"next\"", None),
+            ("nonsense", None),
+        ] {
+            let headers = HeaderMap::from_iter([(LINK, link.parse().unwrap())]);
+            assert_eq!(next_page(&headers).as_deref(), next, "{link}");
+        }
+    }
 
     #[test]
     fn timings_are_read_from_their_header() {

@@ -8,12 +8,12 @@ use axum::Json;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
-use axum::extract::{Multipart, Path};
+use axum::extract::{Multipart, Path, RawQuery};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use futures::{StreamExt, TryStreamExt, stream};
-use wrenn_client::api::{ErrorBody, ErrorInfo, ResumeRequest, StartCommand};
+use wrenn_client::api::{ErrorBody, ErrorInfo, ResumeRequest, Sandbox, StartCommand};
 use wrenn_client::{Client, Error, ExecEvent};
 
 async fn serve(router: Router) -> Client {
@@ -93,6 +93,40 @@ async fn another_kind_of_server_is_told() {
         client.templates().await.unwrap_err(),
         Error::Contract { .. }
     ));
+}
+
+/// The server gives so many at a time, and says in `Link` where it goes on.
+#[tokio::test]
+async fn a_list_is_read_to_its_end() {
+    let sandbox = |id: &str| {
+        serde_json::json!({
+            "id": id, "owner_id": "default", "template": "minimal", "vcpus": 1, "memory_mb": 128, "timeout_sec": 300,
+            "on_timeout": "pause", "auto_resume": false, "hostname": id, "metadata": {}, "status": "running",
+            "created_at": "2026-01-01T00:00:00Z", "last_updated": "2026-01-01T00:00:00Z",
+            "network": { "internet": true, "allow": [], "deny": [] },
+        })
+    };
+    let list = move |RawQuery(query): RawQuery| async move {
+        match query.as_deref() {
+            None => (
+                [("link", "</v1/sandboxes?cursor=7.sb-b>; rel=\"next\"")],
+                Json(vec![sandbox("sb-c"), sandbox("sb-b")]),
+            )
+                .into_response(),
+            Some("cursor=7.sb-b") => Json(vec![sandbox("sb-a")]).into_response(),
+            Some(_) => refusal(StatusCode::BAD_REQUEST, "invalid_request"),
+        }
+    };
+    let client = serve(Router::new().route("/v1/sandboxes", get(list))).await;
+    let ids = |all: Vec<Sandbox>| all.into_iter().map(|one| one.id).collect::<Vec<_>>();
+    assert_eq!(
+        ids(client.sandboxes().await.unwrap()),
+        ["sb-c", "sb-b", "sb-a"]
+    );
+    assert_eq!(
+        ids(client.newest_sandboxes().await.unwrap()),
+        ["sb-c", "sb-b"]
+    );
 }
 
 /// A listener that says this to everybody and then waits.
