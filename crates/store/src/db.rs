@@ -10,6 +10,7 @@ use sqlx::{PgPool, Postgres, Row as _, Sqlite, SqlitePool, Transaction};
 use tokio::sync::Notify;
 use wrenn_model::RequestId;
 
+use crate::group_commit::GroupCommit;
 use crate::url::Place;
 use crate::{DatabaseUrl, StoreError, postgres, sqlite};
 
@@ -23,7 +24,8 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 ///
 /// SQLite has one writer at a time. All writes go through one connection, so that they queue fairly here instead of
 /// polling each other's lock there; reads have connections of their own and never wait for a write. PostgreSQL needs
-/// nothing of that: reads and writes share its connections.
+/// nothing of that: reads and writes share its connections. On both, the writes of sandboxes that come at the same time are
+/// committed together.
 #[derive(Debug, Clone)]
 pub struct Store {
     pub(crate) readers: Pool,
@@ -31,6 +33,7 @@ pub struct Store {
     /// Whose doing what is written is.
     pub(crate) by: Option<RequestId>,
     pub(crate) wrote: Arc<Notify>,
+    pub(crate) commits: GroupCommit,
 }
 
 /// Connections to one of the two databases.
@@ -69,11 +72,13 @@ impl Store {
                 (Pool::Pg(pool.clone()), Pool::Pg(pool))
             }
         };
+        let wrote = Arc::<Notify>::default();
         Ok(Self {
             readers,
+            commits: GroupCommit::start(writer.clone(), wrote.clone()),
             writer,
             by: None,
-            wrote: Arc::default(),
+            wrote,
         })
     }
 

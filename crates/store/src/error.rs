@@ -2,9 +2,10 @@
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-/// Why the database did not do what it should.
-#[derive(Debug, thiserror::Error)]
+/// Why the database did not do what it should. Writes that shared a transaction share what became of it.
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
     /// The file is no SQLite database, or parts of it are broken.
     #[error(
@@ -75,13 +76,24 @@ pub enum StoreError {
     Silent,
     /// Any other refusal of the database.
     #[error("the database refused")]
-    Sql(#[from] sqlx::Error),
+    Sql(#[source] Arc<sqlx::Error>),
     /// The tables could not be brought up to date.
     #[error("the database could not be migrated")]
-    Migrate(#[source] sqlx::migrate::MigrateError),
+    Migrate(#[source] Arc<sqlx::migrate::MigrateError>),
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Sql(Arc::new(error))
+    }
 }
 
 impl StoreError {
+    /// Whether the database itself said no, so that nothing of what was asked is done.
+    pub(crate) fn is_refusal(&self) -> bool {
+        self.code().is_some() && !self.is_away()
+    }
+
     /// Whether the database refused for want of room on its disk: SQLITE_FULL, or disk_full.
     #[must_use]
     pub fn is_full(&self) -> bool {
@@ -97,7 +109,7 @@ impl StoreError {
     pub fn is_away(&self) -> bool {
         match self {
             Self::Silent => true,
-            Self::Sql(error) => match error {
+            Self::Sql(error) => match **error {
                 sqlx::Error::Io(_)
                 | sqlx::Error::Tls(_)
                 | sqlx::Error::PoolTimedOut
@@ -150,7 +162,7 @@ mod tests {
             assert!(!is_away(code), "{code}");
         }
         assert!(StoreError::Silent.is_away());
-        assert!(StoreError::Sql(sqlx::Error::PoolTimedOut).is_away());
-        assert!(!StoreError::Sql(sqlx::Error::RowNotFound).is_away());
+        assert!(StoreError::from(sqlx::Error::PoolTimedOut).is_away());
+        assert!(!StoreError::from(sqlx::Error::RowNotFound).is_away());
     }
 }

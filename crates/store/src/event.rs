@@ -81,8 +81,7 @@ impl EventKind {
     }
 }
 
-/// Writes the event of a row in the transaction that writes the row; the last thing before its commit, since other writers of
-/// events wait from here on.
+/// Writes the event of a row in the transaction that writes the row.
 macro_rules! append_event {
     ($tx:expr, $kind:expr, $row:expr, $by:expr) => {{
         let row: &$crate::Sandbox = $row;

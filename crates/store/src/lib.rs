@@ -9,6 +9,7 @@ mod copy;
 mod db;
 mod error;
 mod event;
+mod group_commit;
 mod host;
 mod key;
 mod list;
@@ -20,6 +21,7 @@ mod sqlite;
 mod team;
 mod url;
 mod wal;
+mod write;
 
 pub use audit::{AuditEntry, AuditFilter};
 pub use copy::copy;

@@ -1,5 +1,6 @@
 //! Opening a database of PostgreSQL's: whose it is, and its tables as this version wants them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::migrate::MigrateError;
@@ -92,8 +93,8 @@ fn meaning(url: &DatabaseUrl, error: MigrateError) -> StoreError {
                 detail: error.to_string(),
             }
         }
-        MigrateError::Execute(error) => StoreError::Sql(error),
-        other => StoreError::Migrate(other),
+        MigrateError::Execute(error) => error.into(),
+        other => StoreError::Migrate(Arc::new(other)),
     }
 }
 

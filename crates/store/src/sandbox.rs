@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use sqlx::query;
 use wrenn_model::{MiB, NetworkPolicy, OnTimeout, SandboxId, Status, TemplateName, Transition};
 
-use crate::db::{Begin as _, Columns, on};
-use crate::event::{EventKind, append_event};
-use crate::quota::Quota as _;
+use crate::db::{Columns, on};
+use crate::write::What;
 use crate::{Admitted, Store, StoreError};
 
 /// The text that finds sandboxes, with these words about which. The columns have names, so that a server goes on beside a
@@ -87,7 +86,7 @@ impl Store {
     /// # Errors
     /// When the database refuses.
     pub async fn insert(&self, row: &Sandbox) -> Result<bool, StoreError> {
-        Ok(self.put(row, false).await? == Admitted::Written)
+        Ok(self.write(What::Insert, row).await? == Admitted::Written)
     }
 
     /// Writes a new sandbox, unless its team would go beyond one of its limits.
@@ -95,66 +94,7 @@ impl Store {
     /// # Errors
     /// When the database refuses.
     pub async fn admit(&self, row: &Sandbox) -> Result<Admitted, StoreError> {
-        self.put(row, true).await
-    }
-
-    async fn put(&self, row: &Sandbox, limited: bool) -> Result<Admitted, StoreError> {
-        on!(&self.writer, db => {
-            let mut tx = db.transaction().await?;
-            if limited && let Some(exceeded) = tx.exceeded(row).await? {
-                return Ok(Admitted::Refused(exceeded));
-            }
-            let inserted = query(
-                "INSERT INTO sandboxes (id, owner_id, template, vcpus, memory_mb, timeout_sec, hostname, metadata, status, \
-                 transition, status_reason, guest_ip, host_ip, isolation, vmm, created_at, started_at, last_active_at, \
-                 last_updated, version, on_timeout, auto_resume, paused_at, lost_since, network) \
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, \
-                 $22, $23, $24, $25) \
-                 ON CONFLICT (id) DO NOTHING",
-            )
-            .bind(row.id.as_str())
-            .bind(&row.owner_id)
-            .bind(row.template.as_str())
-            .bind(i64::from(row.vcpus))
-            .bind(i64::from(row.memory.0))
-            .bind(i64::from(row.timeout_sec))
-            .bind(&row.hostname)
-            .bind(metadata_text(&row.metadata))
-            .bind(row.status.as_str())
-            .bind(row.transition.map_or("", Transition::as_str))
-            .bind(reason_text(&row.status_reason))
-            .bind(&row.guest_ip)
-            .bind(&row.host_ip)
-            .bind(&row.isolation)
-            .bind(&row.vmm)
-            .bind(row.created_at_ms)
-            .bind(row.started_at_ms)
-            .bind(row.last_active_at_ms)
-            .bind(row.last_updated_ms)
-            .bind(row.version)
-            .bind(row.on_timeout.as_str())
-            .bind(i64::from(row.auto_resume))
-            .bind(row.paused_at_ms)
-            .bind(row.lost_since_ms)
-            .bind(network_text(&row.network))
-            .execute(&mut *tx)
-            .await?;
-            if inserted.rows_affected() == 0 {
-                return Ok(Admitted::Taken);
-            }
-            for (key, value) in &row.metadata {
-                query("INSERT INTO sandbox_metadata (sandbox_id, key, value) VALUES ($1, $2, $3)")
-                    .bind(row.id.as_str())
-                    .bind(key)
-                    .bind(value)
-                    .execute(&mut *tx)
-                    .await?;
-            }
-            append_event!(tx, EventKind::Created, row, self.by.as_ref());
-            tx.commit().await?;
-            self.wrote.notify_one();
-            Ok(Admitted::Written)
-        })
+        self.write(What::Admit, row).await
     }
 
     /// The sandbox with this id.
@@ -177,38 +117,7 @@ impl Store {
     /// # Errors
     /// When the database refuses.
     pub async fn update(&self, row: &mut Sandbox) -> Result<bool, StoreError> {
-        let done = on!(&self.writer, db => {
-            let mut tx = db.transaction().await?;
-            let updated = query(
-                "UPDATE sandboxes SET status = $3, transition = $4, status_reason = $5, guest_ip = $6, host_ip = $7, \
-                 isolation = $8, vmm = $9, started_at = $10, last_active_at = $11, last_updated = $12, paused_at = $13, \
-                 lost_since = $14, network = $15, version = version + 1 WHERE id = $1 AND version = $2",
-            )
-            .bind(row.id.as_str())
-            .bind(row.version)
-            .bind(row.status.as_str())
-            .bind(row.transition.map_or("", Transition::as_str))
-            .bind(reason_text(&row.status_reason))
-            .bind(&row.guest_ip)
-            .bind(&row.host_ip)
-            .bind(&row.isolation)
-            .bind(&row.vmm)
-            .bind(row.started_at_ms)
-            .bind(row.last_active_at_ms)
-            .bind(row.last_updated_ms)
-            .bind(row.paused_at_ms)
-            .bind(row.lost_since_ms)
-            .bind(network_text(&row.network))
-            .execute(&mut *tx)
-            .await?;
-            if updated.rows_affected() == 0 {
-                return Ok(false);
-            }
-            append_event!(tx, EventKind::Changed, row, self.by.as_ref());
-            tx.commit().await?;
-            self.wrote.notify_one();
-            Ok(true)
-        })?;
+        let done = self.write(What::Update, row).await? == Admitted::Written;
         row.version += i64::from(done);
         Ok(done)
     }
@@ -218,21 +127,7 @@ impl Store {
     /// # Errors
     /// When the database refuses.
     pub async fn remove(&self, row: &Sandbox) -> Result<bool, StoreError> {
-        on!(&self.writer, db => {
-            let mut tx = db.transaction().await?;
-            let removed = query("DELETE FROM sandboxes WHERE id = $1 AND version = $2")
-                .bind(row.id.as_str())
-                .bind(row.version)
-                .execute(&mut *tx)
-                .await?;
-            if removed.rows_affected() == 0 {
-                return Ok(false);
-            }
-            append_event!(tx, EventKind::Forgotten, row, self.by.as_ref());
-            tx.commit().await?;
-            self.wrote.notify_one();
-            Ok(true)
-        })
+        Ok(self.write(What::Remove, row).await? == Admitted::Written)
     }
 
     /// Forgets the sandboxes that stopped before this time. Answers how many.
@@ -253,16 +148,6 @@ impl Store {
 /// PostgreSQL has no NUL in its texts, and a reason may quote what a guest said.
 pub(crate) fn reason_text(reason: &str) -> String {
     reason.replace('\0', "")
-}
-
-fn metadata_text(metadata: &BTreeMap<String, String>) -> String {
-    // A map of texts always has a JSON form.
-    serde_json::to_string(metadata).unwrap_or_default()
-}
-
-fn network_text(network: &NetworkPolicy) -> String {
-    // So has a policy.
-    serde_json::to_string(network).unwrap_or_default()
 }
 
 /// How a row, of a sandbox or of an event, says that it is, and what is under way.

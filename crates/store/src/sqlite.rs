@@ -2,6 +2,7 @@
 
 use std::io::{ErrorKind, Read as _};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -100,10 +101,12 @@ async fn make(path: &Path) -> Result<(), StoreError> {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
             linked => linked.and_then(|()| sync_folder(path)),
         }
-        .map_err(|error| StoreError::Sql(sqlx::Error::Io(error)))
+        .map_err(|error| StoreError::from(sqlx::Error::Io(error)))
     };
     let named = named.await.map_err(|error| match error {
-        StoreError::Sql(error) => meaning(path, error),
+        StoreError::Sql(error) => {
+            Arc::try_unwrap(error).map_or_else(StoreError::Sql, |error| meaning(path, error))
+        }
         other => other,
     });
     // Where it stays, it is in nobody's way.
@@ -164,7 +167,7 @@ pub(crate) fn meaning(path: &Path, error: sqlx::Error) -> StoreError {
             path: path.to_owned(),
             detail: error.to_string(),
         },
-        _ => StoreError::Sql(error),
+        _ => error.into(),
     }
 }
 
@@ -183,7 +186,7 @@ async fn migrate(path: &Path, writer: &SqlitePool) -> Result<(), StoreError> {
                 database: path.display().to_string(),
             },
             MigrateError::Execute(error) => refused(error),
-            other => StoreError::Migrate(other),
+            other => StoreError::Migrate(Arc::new(other)),
         })?;
     let id: i64 = sqlx::query_scalar("PRAGMA application_id")
         .fetch_one(&mut *tx)
@@ -214,7 +217,7 @@ mod tests {
             .execute(&writer)
             .await?;
         let mut tx = writer.begin_with("BEGIN IMMEDIATE").await?;
-        let refused = StoreError::Sql(sqlx::query(large).execute(&mut *tx).await.unwrap_err());
+        let refused = StoreError::from(sqlx::query(large).execute(&mut *tx).await.unwrap_err());
         assert!(refused.is_full(), "{refused:?}");
         drop(tx);
 

@@ -194,3 +194,34 @@ async fn of_many_writers_of_one_version_one_has_written() {
         assert_eq!(stored, written.pop());
     }
 }
+
+/// Two servers' groups change the same rows, each in an order of its own.
+#[tokio::test]
+async fn writers_of_the_same_rows_in_other_orders_do_not_wait_in_a_circle() {
+    const ROWS: usize = 16;
+    let place = Place::new();
+    let stores = [place.open().await, place.open().await];
+    let mut rows: Vec<_> = (0..ROWS).map(|n| sandbox(n as i64, &[])).collect();
+    for row in &rows {
+        assert!(stores[0].insert(row).await.unwrap());
+    }
+    for _ in 0..10 {
+        let mut writers = tokio::task::JoinSet::new();
+        for (number, store) in stores.iter().enumerate() {
+            let order: Vec<_> = match number {
+                0 => rows.clone(),
+                _ => rows.iter().rev().cloned().collect(),
+            };
+            for mut row in order {
+                let store = store.clone();
+                writers.spawn(async move {
+                    let done = store.update(&mut row).await.unwrap();
+                    done.then_some(row)
+                });
+            }
+        }
+        let written = writers.join_all().await.into_iter().flatten();
+        rows = written.collect();
+        assert_eq!(rows.len(), ROWS);
+    }
+}
