@@ -96,6 +96,18 @@ impl AgentRpc {
         Ok(answer.into_owned().sandboxes)
     }
 
+    /// Runs the shortest command in a sandbox.
+    pub(crate) async fn exec_true(&self, id: &str) -> Result<(), ConnectError> {
+        let request = rpc::ExecRequest {
+            sandbox_id: id.to_owned(),
+            cmd: "true".to_owned(),
+            ..Default::default()
+        };
+        let options = CallOptions::default().with_timeout(SHORT);
+        self.0.exec_with_options(request, options).await?;
+        Ok(())
+    }
+
     /// Compares the newest generation of a sandbox with its sums.
     pub(crate) async fn verify(
         &self,

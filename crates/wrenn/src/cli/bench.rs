@@ -13,6 +13,9 @@ pub(crate) struct BenchArgs {
     /// The template of the sandboxes that are measured.
     #[arg(long, default_value = "minimal")]
     pub(crate) template: String,
+    /// How many sandboxes `api` makes.
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) sandboxes: u32,
     /// Measure through the API alone: no root is needed, and nothing stands beside the figures.
     #[arg(long)]
     pub(crate) api_only: bool,
@@ -38,6 +41,8 @@ pub(crate) enum Measured {
     Overhead,
     /// 50 sandboxes that come and go, 10 at a time, and what is left of them; agent and server when idle.
     Churn,
-    /// All of them.
+    /// What the control plane itself does and takes: thousands of sandboxes, over an agent that has no machines.
+    Api,
+    /// All of them but `api`.
     All,
 }

@@ -56,6 +56,7 @@ impl Samples {
         Some(Summary {
             p50: self.percentile(50)?,
             p95: self.percentile(95)?,
+            p99: self.percentile(99)?,
             samples: self.0.len(),
         })
     }
@@ -66,6 +67,7 @@ impl Samples {
 pub(super) struct Summary {
     pub(super) p50: f64,
     pub(super) p95: f64,
+    pub(super) p99: f64,
     pub(super) samples: usize,
 }
 
@@ -120,6 +122,7 @@ pub(super) fn table(figures: &[Figure]) -> Table {
         "UNIT",
         "P50",
         "P95",
+        "P99",
         "BY HAND P50",
         "P95",
         "RATIO",
@@ -136,6 +139,7 @@ pub(super) fn table(figures: &[Figure]) -> Table {
             figure.unit,
             &number(wrenn.map(|all| all.p50)),
             &number(wrenn.map(|all| all.p95)),
+            &number(wrenn.map(|all| all.p99)),
             &number(by_hand.map(|all| all.p50)),
             &number(by_hand.map(|all| all.p95)),
             &number(figure.ratio),

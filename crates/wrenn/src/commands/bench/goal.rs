@@ -24,6 +24,8 @@ pub(super) enum Goal {
     AtMost(f64),
     /// Wrenn's 95th percentile is less.
     Below(f64),
+    /// Wrenn's 99th percentile is less.
+    P99Below(f64),
     /// Wrenn's median is about that of another figure, where that was measured.
     Like(&'static str, Option<f64>),
 }
@@ -47,6 +49,7 @@ impl Goal {
             Self::MoreAtMost(most) => wrenn.p50 - by_hand?.p50 <= most,
             Self::AtMost(most) => wrenn.p50 <= most,
             Self::Below(bound) => wrenn.p95 < bound,
+            Self::P99Below(bound) => wrenn.p99 < bound,
             Self::Like(_, other) => wrenn.p50 <= LIKE * other?,
         };
         Some(if met { Verdict::Met } else { Verdict::Missed })
@@ -62,6 +65,7 @@ impl fmt::Display for Goal {
             Self::MoreAtMost(most) => write!(f, "at most {most} more"),
             Self::AtMost(most) => write!(f, "at most {most}"),
             Self::Below(bound) => write!(f, "p95 below {bound}"),
+            Self::P99Below(bound) => write!(f, "p99 below {bound}"),
             Self::Like(what, _) => write!(f, "at most {LIKE} times {what}"),
         }
     }
@@ -84,6 +88,7 @@ mod tests {
         Some(Summary {
             p50,
             p95,
+            p99: p95,
             samples: 20,
         })
     }
@@ -97,6 +102,7 @@ mod tests {
             (Goal::MoreAtMost(5.0), 15.0, 15.1),
             (Goal::AtMost(0.0), 0.0, 1.0),
             (Goal::Below(32.0), 31.9, 32.0),
+            (Goal::P99Below(20.0), 19.9, 20.0),
             (Goal::Like("another's", Some(10.0)), 13.0, 13.1),
         ] {
             for (value, verdict) in [(met, Verdict::Met), (missed, Verdict::Missed)] {

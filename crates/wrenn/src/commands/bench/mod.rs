@@ -1,6 +1,7 @@
 //! `wrenn bench`: each figure beside the same work done by hand, in turns on the same machine in the same minutes, so
 //! that what the machine does otherwise hurts both.
 
+mod api;
 mod by_hand;
 mod churn;
 mod exec;
@@ -32,6 +33,8 @@ use by_hand::Hand;
 struct Bench {
     client: Client,
     data: PathBuf,
+    /// The folder of a control plane that runs alone.
+    state: Option<PathBuf>,
     template: String,
     rounds: u32,
     hand: Option<Hand>,
@@ -40,7 +43,7 @@ struct Bench {
 /// Measures, judges and prints. With `--check` it fails where a goal is missed.
 pub(crate) async fn run(globals: &Globals, args: &BenchArgs) -> Result<ExitCode> {
     let client = server::client(globals)?;
-    let hand = if args.api_only {
+    let hand = if args.api_only || args.what == Measured::Api {
         None
     } else {
         install::require_root("wrenn bench")?;
@@ -49,11 +52,12 @@ pub(crate) async fn run(globals: &Globals, args: &BenchArgs) -> Result<ExitCode>
     let bench = Bench {
         client,
         data: globals.dir.clone(),
+        state: globals.state.clone(),
         template: args.template.clone(),
         rounds: args.n,
         hand,
     };
-    let measured = measure(&bench, args.what).await;
+    let measured = measure(&bench, args).await;
     if let Some(hand) = bench.hand {
         hand.close().await?;
     }
@@ -67,7 +71,11 @@ pub(crate) async fn run(globals: &Globals, args: &BenchArgs) -> Result<ExitCode>
     Ok(ExitCode::from(u8::from(args.check && missed)))
 }
 
-async fn measure(bench: &Bench, what: Measured) -> Result<Vec<figures::Figure>> {
+async fn measure(bench: &Bench, args: &BenchArgs) -> Result<Vec<figures::Figure>> {
+    let what = args.what;
+    if what == Measured::Api {
+        return api::measure(bench, args.sandboxes).await;
+    }
     let wanted = |kind| what == kind || what == Measured::All;
     let mut figures = Vec::new();
     if wanted(Measured::Create) || wanted(Measured::Delete) {

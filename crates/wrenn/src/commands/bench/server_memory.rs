@@ -60,6 +60,13 @@ pub(super) fn idle(data: &Path) -> Option<f64> {
     Some(f64::from(u32::try_from(agent + server).ok()?) / 1024.0)
 }
 
+/// What the server alone takes, in the same way, whether it works in the data directory or in a folder of its own.
+pub(super) fn server(data: &Path, state: Option<&Path>) -> Option<f64> {
+    let folder = state.map_or_else(|| data.join("server"), Path::to_owned);
+    let server = proportional(owner(&folder.join("lock"))?)?;
+    Some(f64::from(u32::try_from(server).ok()?) / 1024.0)
+}
+
 /// A process's proportional set size in KiB. See proc_pid_smaps(5).
 fn proportional(pid: u32) -> Option<u64> {
     let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
