@@ -33,6 +33,7 @@ mod journal;
 mod machine;
 mod messages;
 mod metrics;
+mod news;
 mod operations;
 mod pause;
 mod record;

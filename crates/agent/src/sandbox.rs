@@ -301,6 +301,7 @@ impl Sandbox {
             }
             *seen = view(&self.record);
         });
+        self.table.news().tell(&self.record.spec.id);
     }
 
     /// What begins with a record does not happen without it; everything else goes on, and recovery finds it half-made.

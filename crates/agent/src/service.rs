@@ -261,10 +261,17 @@ impl HostAgentService for Agent {
     async fn list_sandboxes(
         &self,
         _: RequestContext,
-        _: ServiceRequest<'_, rpc::ListSandboxesRequest>,
+        request: ServiceRequest<'_, rpc::ListSandboxesRequest>,
     ) -> ServiceResult<impl Encodable<rpc::ListSandboxesResponse> + Send + use<>> {
         self.check_ready().map_err(refuse)?;
-        let sandboxes = self.table.all();
+        let wanted = request.to_owned_message().sandbox_ids;
+        let sandboxes = match wanted.as_slice() {
+            [] => self.table.all(),
+            ids => ids
+                .iter()
+                .filter_map(|id| self.table.get(&id.parse().ok()?))
+                .collect(),
+        };
         Response::ok(rpc::ListSandboxesResponse {
             sandboxes: sandboxes
                 .iter()
@@ -272,6 +279,16 @@ impl HostAgentService for Agent {
                 .collect(),
             ..Default::default()
         })
+    }
+
+    async fn watch_sandboxes(
+        &self,
+        _: RequestContext,
+        _: ServiceRequest<'_, rpc::WatchSandboxesRequest>,
+    ) -> ServiceResult<ServiceStream<impl Encodable<rpc::WatchSandboxesResponse> + Send + use<>>>
+    {
+        self.check_ready().map_err(refuse)?;
+        Ok(Response::stream(self.table.news().follow()))
     }
 
     async fn ping(

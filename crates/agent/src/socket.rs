@@ -151,11 +151,13 @@ impl Sockets {
     {
         let (down, shutdown) = (self.agent.down.clone(), shutdown.clone());
         let gone = down.clone();
+        let table = self.agent.table.clone();
         let ended = async move {
             tokio::select! {
                 () = shutdown.cancelled() => {}
                 () = down.cancelled() => {}
             }
+            table.news().end();
         };
         let answers_taken = async move {
             gone.cancelled().await;

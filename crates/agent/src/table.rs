@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use wrenn_model::SandboxId;
 
 use crate::handle::Handle;
+use crate::news::News;
 
 /// How many ids are remembered of those that were told to be gone: all those of calls that can still be on their way.
 const REMEMBERED: usize = 4096;
@@ -14,6 +15,7 @@ const REMEMBERED: usize = 4096;
 pub(crate) struct Table {
     sandboxes: Mutex<Sandboxes>,
     claims: Mutex<HashSet<SandboxId>>,
+    news: News,
 }
 
 #[derive(Debug, Default)]
@@ -65,6 +67,11 @@ impl Table {
         self.lock().by_id.get(id).cloned()
     }
 
+    /// Which of them change, come and go.
+    pub(crate) fn news(&self) -> &News {
+        &self.news
+    }
+
     pub(crate) fn all(&self) -> Vec<Arc<Handle>> {
         self.lock().by_id.values().cloned().collect()
     }
@@ -98,6 +105,7 @@ impl Table {
         if !ours && self.claims().contains(id) {
             return Err(Taken::Claimed);
         }
+        self.news.tell(id);
         sandboxes.by_id.insert(id.clone(), handle);
         Ok(())
     }
@@ -111,6 +119,7 @@ impl Table {
 
     pub(crate) fn remove(&self, id: &SandboxId) {
         self.lock().by_id.remove(id);
+        self.news.tell(id);
     }
 
     /// Claims an id that no sandbox has; `None` when one has it, or somebody else has claimed it.

@@ -11,6 +11,9 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use connectrpc::ErrorCode;
+use futures::StreamExt as _;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use rig::act::{SETTLE_LIMIT, act, comes_to, prepare, prove};
 use rig::lane::{Lane, fresh_id};
 use rig::suite::{self, Case};
@@ -25,7 +28,7 @@ fn main() -> ExitCode {
     }
     world::require();
     let counted = OPERATIONS.iter().map(Claim::Counted);
-    let others = [Claim::Load, Claim::Release, Claim::Request];
+    let others = [Claim::Load, Claim::Release, Claim::Request, Claim::Watch];
     suite::run(counted.chain(others).collect())
 }
 
@@ -40,6 +43,8 @@ enum Claim {
     Release,
     /// What is done for a request says so in the log.
     Request,
+    /// What changes is told to whoever listens, asked for or not.
+    Watch,
 }
 
 impl Case for Claim {
@@ -49,6 +54,7 @@ impl Case for Claim {
             Self::Load => "promises are counted".into(),
             Self::Release => "another major version is refused".into(),
             Self::Request => "the log says for which request".into(),
+            Self::Watch => "what changes is told".into(),
         }
     }
 
@@ -62,6 +68,7 @@ impl Case for Claim {
             Self::Load => load(lane).await,
             Self::Release => release(lane).await,
             Self::Request => request(lane).await,
+            Self::Watch => watch(lane).await,
         }
         lane.assert_undisturbed().await;
     }
@@ -189,4 +196,38 @@ async fn request(lane: &mut Lane) {
     let wrong = lane.client_with(protocol::REQUEST_ID, "no id, but somebody's words");
     wrong.destroy(&id).await.unwrap();
     assert!(!lane.log().contains("somebody's words"));
+}
+
+async fn watch(lane: &mut Lane) {
+    let mut told = std::pin::pin!(lane.client.watch().await.unwrap());
+    assert!(told.next().await.unwrap().all);
+    let id = fresh_id();
+    // Until the sandbox is as it should be, whenever it is told of.
+    let mut becomes = async |status: Option<&str>| {
+        let follow = async {
+            loop {
+                let message = told.next().await.unwrap();
+                if !message.sandbox_ids.contains(&id) {
+                    continue;
+                }
+                let now = lane.client.find(&id).await.unwrap();
+                if now.as_ref().map(|sandbox| sandbox.status.as_str()) == status {
+                    break;
+                }
+            }
+        };
+        let told = tokio::time::timeout(SETTLE_LIMIT, follow).await;
+        told.unwrap_or_else(|_| panic!("nobody told of {status:?}"));
+    };
+    lane.client.create(&id).await.unwrap();
+    becomes(Some("running")).await;
+    lane.client.pause(&id).await.unwrap();
+    becomes(Some("paused")).await;
+    lane.client.resume(&id).await.unwrap();
+    becomes(Some("running")).await;
+    // Nobody asked for this.
+    kill(Pid::from_raw(lane.machine(&id)), Signal::SIGKILL).unwrap();
+    becomes(Some("error")).await;
+    lane.client.destroy(&id).await.unwrap();
+    becomes(None).await;
 }

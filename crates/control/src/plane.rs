@@ -13,7 +13,7 @@ use crate::audit::Audit;
 use crate::fault::{stopping, store_fault};
 use crate::flight::Flights;
 use crate::hosts::{self, Hosts, OpenError};
-use crate::reconcile::{self, Observer, Waits};
+use crate::reconcile::{self, News, Observer, Waits};
 use crate::request;
 use crate::tail::{self, Tail};
 use crate::{Caller, Calls, Events, Keys, Limits, Sandboxes, Teams, Templates};
@@ -31,6 +31,7 @@ pub(crate) struct Core {
     pub(crate) limits: Limits,
     pub(crate) flights: Flights,
     pub(crate) observer: Observer,
+    pub(crate) news: News,
     pub(crate) waits: Waits,
     pub(crate) tail: Arc<Tail>,
     /// Work that must finish whether or not its caller still waits.
@@ -85,6 +86,7 @@ impl ControlPlane {
             limits,
             flights: Flights::default(),
             observer: Observer::default(),
+            news: News::default(),
             waits: Waits::new(patience),
             tail: Arc::default(),
             tasks: TaskTracker::new(),
@@ -94,6 +96,7 @@ impl ControlPlane {
         let (audit, clerk) = Audit::new(store.clone());
         let calls = Calls::new(store.clone(), core.tasks.clone());
         core.tasks.spawn(reconcile::run(Arc::clone(&core)));
+        core.tasks.spawn(reconcile::news::listen(Arc::clone(&core)));
         let tail = Arc::clone(&core.tail);
         core.tasks
             .spawn(tail::run(tail, store.clone(), core.closing.clone()));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use common::{Bench, OTHERS_TAKE, caller, command, database, open};
 use wrenn_control::{AgentState, CommandEvent, Deleted, Filter, Input, NewSandbox, Wait};
-use wrenn_model::{ErrorKind, Fault, MiB, SandboxId, Status, Transition};
+use wrenn_model::{ErrorKind, Fault, MiB, NetworkPolicy, SandboxId, Status, Transition};
 
 #[tokio::test]
 async fn a_life() {
@@ -267,6 +267,39 @@ async fn a_delete_without_the_host_is_finished_later() {
         .until(&made.id, |row| row.status == Status::Stopped)
         .await;
     assert_eq!(bench.agent.count(), 0);
+}
+
+#[tokio::test]
+async fn what_the_agent_tells_of_is_looked_at_at_once() {
+    let mut bench = Bench::new().await;
+    bench.agent.set(|knobs| knobs.tells = true);
+    bench.reopen().await;
+    let (lost, kept) = (bench.create().await, bench.create().await);
+    bench.agent.lose(lost.id.as_str());
+    bench.stands(&lost.id, Status::Stopped).await;
+    assert_eq!(bench.get(&kept.id).await.status, Status::Running);
+
+    // What happens while somebody is at work on it is looked at afterwards.
+    bench
+        .agent
+        .set(|knobs| knobs.network_takes = Duration::from_millis(300));
+    let (sandboxes, id) = (bench.plane.sandboxes(), kept.id.clone());
+    let changing =
+        tokio::spawn(async move { sandboxes.set_network(&id, NetworkPolicy::default()).await });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let mut failed = bench.agent.sandbox(kept.id.as_str()).unwrap();
+    failed.status = "error".into();
+    bench.agent.put(failed);
+    drop(changing.await.unwrap());
+    bench.stands(&kept.id, Status::Error).await;
+
+    // Whoever was not listening looks at everything.
+    let missed = bench.create().await;
+    bench.agent.stop();
+    bench.agent.lose(missed.id.as_str());
+    let socket = bench.socket();
+    bench.agent.restart(&socket).unwrap();
+    bench.stands(&missed.id, Status::Stopped).await;
 }
 
 #[tokio::test]

@@ -38,6 +38,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::UnixListener;
+use tokio::sync::broadcast;
 use tokio::task::{JoinHandle, JoinSet};
 use wrenn_hostagent_api as rpc;
 use wrenn_hostagent_api::protocol::{self, Protocol};
@@ -47,6 +48,8 @@ use process::Process;
 use service::Service;
 
 const CHUNK: usize = 64 * 1024;
+/// Changes that a listener may be behind.
+const CHANGES: usize = 64;
 
 /// The agent, serving until it is dropped.
 #[derive(Debug)]
@@ -74,6 +77,8 @@ struct State {
     resumes: AtomicUsize,
     /// The requests that calls were made for.
     requests: Mutex<BTreeSet<String>>,
+    /// Sandboxes that came or went by themselves.
+    changes: broadcast::Sender<String>,
 }
 
 /// What can be made to go wrong.
@@ -81,6 +86,8 @@ struct State {
 pub struct Knobs {
     /// The version of the contract that it speaks, where it is not this one.
     pub speaks: Option<Protocol>,
+    /// Tells of what changes by itself; without, it is as an agent that knows no such call.
+    pub tells: bool,
     /// Not recovered yet: no list, no create.
     pub recovering: bool,
     /// How long a create takes.
@@ -125,6 +132,7 @@ impl FakeAgent {
             turn: tokio::sync::Mutex::default(),
             resumes: AtomicUsize::new(0),
             requests: Mutex::default(),
+            changes: broadcast::Sender::new(CHANGES),
         });
         let server = serve(socket, &state)?;
         Ok(Self { state, server })
@@ -165,12 +173,15 @@ impl FakeAgent {
 
     /// Has this sandbox from now on, however it came to be.
     pub fn put(&self, sandbox: rpc::Sandbox) {
-        lock(&self.state.sandboxes).insert(sandbox.sandbox_id.clone(), sandbox);
+        let id = sandbox.sandbox_id.clone();
+        lock(&self.state.sandboxes).insert(id.clone(), sandbox);
+        drop(self.state.changes.send(id));
     }
 
     /// Has this sandbox no more, as if it had ended by itself.
     pub fn lose(&self, id: &str) {
         lock(&self.state.sandboxes).remove(id);
+        drop(self.state.changes.send(id.to_owned()));
     }
 
     /// The content of a file in a sandbox.

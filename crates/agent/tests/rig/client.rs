@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use connectrpc::ConnectError;
 use connectrpc::client::{CallOptions, ClientConfig, Http2Connection, SharedHttp2Connection};
-use futures::stream;
+use futures::{Stream, stream};
 use wrenn_hostagent_api as rpc;
 use wrenn_hostagent_api::__buffa::oneof::import_snapshot_request::Part;
 use wrenn_testkit::vmm::Count;
@@ -138,13 +138,27 @@ impl Client {
 
     /// The sandbox, if there is one.
     pub(crate) async fn find(&self, id: &str) -> Answer<Option<rpc::Sandbox>> {
-        let request = rpc::ListSandboxesRequest::default();
-        let all = self
+        let request = rpc::ListSandboxesRequest {
+            sandbox_ids: vec![id.to_owned()],
+            ..Default::default()
+        };
+        let found = self
             .0
             .list_sandboxes_with_options(request, options())
             .await?;
-        let mut all = all.into_owned().sandboxes.into_iter();
-        Ok(all.find(|sandbox| sandbox.sandbox_id == id))
+        let mut found = found.into_owned().sandboxes;
+        assert!(found.iter().all(|sandbox| sandbox.sandbox_id == id));
+        Ok(found.pop())
+    }
+
+    /// What changes, as it changes, in the order of its telling; before that, everything.
+    pub(crate) async fn watch(&self) -> Answer<impl Stream<Item = rpc::WatchSandboxesResponse>> {
+        let request = rpc::WatchSandboxesRequest::default();
+        let messages = self.0.watch_sandboxes(request).await?;
+        Ok(stream::unfold(messages, |mut messages| async move {
+            let message = messages.message().await.unwrap()?;
+            Some((message.to_owned_message(), messages))
+        }))
     }
 
     /// What a command of the guest prints.

@@ -8,6 +8,7 @@ mod fault;
 mod file;
 mod metrics;
 mod network;
+mod watch;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -25,6 +26,8 @@ pub use command::{Command, CommandEvent, CommandInput, CommandStream, ExecOutcom
 pub use fault::from_agent;
 pub use file::{FileStream, Upload};
 pub use metrics::{MachineUsage, Usage};
+
+pub(crate) use watch::Change;
 
 pub(crate) use network::{from_message as policy_of, to_message as policy_message};
 
@@ -207,13 +210,19 @@ impl AgentClient {
         Ok(())
     }
 
-    /// All that the agent has.
-    pub(crate) async fn list(&self) -> Result<HashMap<SandboxId, rpc::Sandbox>, Fault> {
+    /// What the agent has of these; of no ids, all that it has.
+    pub(crate) async fn list(
+        &self,
+        ids: &[SandboxId],
+    ) -> Result<HashMap<SandboxId, rpc::Sandbox>, Fault> {
         let lease = self.connections.lease();
         let options = options()
             .with_max_message_size(LIST_BYTES)
             .with_element_memory_limit(LIST_BYTES);
-        let request = rpc::ListSandboxesRequest::default();
+        let request = rpc::ListSandboxesRequest {
+            sandbox_ids: ids.iter().map(ToString::to_string).collect(),
+            ..Default::default()
+        };
         let listed = lease.client().list_sandboxes_with_options(request, options);
         let answer = within(SHORT, listed).await;
         let answer = answer.map_err(from_agent)?.into_owned();

@@ -19,6 +19,15 @@ pub(crate) struct Observation {
     asked: Instant,
 }
 
+impl Observation {
+    /// What the agent has of these now.
+    pub(crate) async fn of(agent: &AgentClient, ids: &[SandboxId]) -> Result<Self, Fault> {
+        let asked = Instant::now();
+        let sandboxes = agent.list(ids).await?;
+        Ok(Self { sandboxes, asked })
+    }
+}
+
 /// The last observation. However many ask, the agent is asked once.
 #[derive(Debug, Default)]
 pub(crate) struct Observer(Mutex<Option<Arc<Observation>>>);
@@ -39,7 +48,7 @@ impl Observer {
             return Ok(Arc::clone(seen));
         }
         let asked = Instant::now();
-        let sandboxes = agent.list().await?;
+        let sandboxes = agent.list(&[]).await?;
         let seen = Arc::new(Observation { sandboxes, asked });
         *last = Some(Arc::clone(&seen));
         Ok(seen)

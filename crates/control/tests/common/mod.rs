@@ -12,7 +12,7 @@ use wrenn_control::{
     AgentAddress, Caller, Command, ControlPlane, DatabaseUrl, Filter, Limits, NewSandbox, Sandbox,
     Wait,
 };
-use wrenn_model::{KeyId, SandboxId};
+use wrenn_model::{KeyId, SandboxId, Status};
 use wrenn_testkit::agent::FakeAgent;
 use wrenn_testkit::postgres::Cluster;
 
@@ -69,6 +69,18 @@ impl Bench {
     pub(crate) async fn list(&self) -> Vec<Sandbox> {
         let all = Filter::default();
         self.plane.sandboxes().list(&all).await.unwrap()
+    }
+
+    /// Returns when the store has it like this, whoever asks or not.
+    pub(crate) async fn stands(&self, id: &SandboxId, status: Status) {
+        for _ in 0..200 {
+            let all = self.list().await;
+            if all.iter().any(|row| row.id == *id && row.status == status) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("{:?} is not {status}", self.list().await);
     }
 
     /// The server is ended and started again.

@@ -22,6 +22,14 @@ pub type OwnedListSandboxesRequestView = ::buffa::view::OwnedView<
 pub type OwnedListSandboxesResponseView = ::buffa::view::OwnedView<
     __buffa::view::ListSandboxesResponseView<'static>,
 >;
+///Shorthand for `OwnedView<WatchSandboxesRequestView<'static>>`.
+pub type OwnedWatchSandboxesRequestView = ::buffa::view::OwnedView<
+    __buffa::view::WatchSandboxesRequestView<'static>,
+>;
+///Shorthand for `OwnedView<WatchSandboxesResponseView<'static>>`.
+pub type OwnedWatchSandboxesResponseView = ::buffa::view::OwnedView<
+    __buffa::view::WatchSandboxesResponseView<'static>,
+>;
 ///Shorthand for `OwnedView<PauseSandboxRequestView<'static>>`.
 pub type OwnedPauseSandboxRequestView = ::buffa::view::OwnedView<
     __buffa::view::PauseSandboxRequestView<'static>,
@@ -293,6 +301,38 @@ for __buffa::view::ListSandboxesResponseView<'_> {
 }
 impl ::connectrpc::Encodable<ListSandboxesResponse>
 for ::buffa::view::OwnedView<__buffa::view::ListSandboxesResponseView<'static>> {
+    fn encode(
+        &self,
+        codec: ::connectrpc::CodecFormat,
+    ) -> ::std::result::Result<::buffa::bytes::Bytes, ::connectrpc::ConnectError> {
+        ::connectrpc::__codegen::encode_view_body(self.reborrow(), codec)
+    }
+    /// An `OwnedView` still holds the buffer it was decoded from, so
+    /// its large fields can be handed to the response body by
+    /// reference count instead of copied. The bare view impl above
+    /// cannot do this: it has borrows but no buffer to name.
+    fn encode_segments(
+        &self,
+        codec: ::connectrpc::CodecFormat,
+    ) -> ::std::result::Result<::connectrpc::EncodedBody, ::connectrpc::ConnectError> {
+        ::connectrpc::__codegen::encode_view_body_segments(
+            self.reborrow(),
+            self.bytes(),
+            codec,
+        )
+    }
+}
+impl ::connectrpc::Encodable<WatchSandboxesResponse>
+for __buffa::view::WatchSandboxesResponseView<'_> {
+    fn encode(
+        &self,
+        codec: ::connectrpc::CodecFormat,
+    ) -> ::std::result::Result<::buffa::bytes::Bytes, ::connectrpc::ConnectError> {
+        ::connectrpc::__codegen::encode_view_body(self, codec)
+    }
+}
+impl ::connectrpc::Encodable<WatchSandboxesResponse>
+for ::buffa::view::OwnedView<__buffa::view::WatchSandboxesResponseView<'static>> {
     fn encode(
         &self,
         codec: ::connectrpc::CodecFormat,
@@ -1098,6 +1138,12 @@ pub const HOST_AGENT_SERVICE_LIST_SANDBOXES_SPEC: ::connectrpc::Spec = ::connect
         ::connectrpc::StreamType::Unary,
     )
     .with_idempotency_level(::connectrpc::IdempotencyLevel::Unknown);
+/// Static [`Spec`](::connectrpc::Spec) for the `WatchSandboxes` RPC, as seen by the server; the generated client passes it with [`origin`](::connectrpc::Spec::origin) `Client` (compare across sides with [`Spec::same_method`](::connectrpc::Spec::same_method)).
+pub const HOST_AGENT_SERVICE_WATCH_SANDBOXES_SPEC: ::connectrpc::Spec = ::connectrpc::Spec::server(
+        "/hostagent.v1.HostAgentService/WatchSandboxes",
+        ::connectrpc::StreamType::ServerStream,
+    )
+    .with_idempotency_level(::connectrpc::IdempotencyLevel::Unknown);
 /// Static [`Spec`](::connectrpc::Spec) for the `PauseSandbox` RPC, as seen by the server; the generated client passes it with [`origin`](::connectrpc::Spec::origin) `Client` (compare across sides with [`Spec::same_method`](::connectrpc::Spec::same_method)).
 pub const HOST_AGENT_SERVICE_PAUSE_SANDBOX_SPEC: ::connectrpc::Spec = ::connectrpc::Spec::server(
         "/hostagent.v1.HostAgentService/PauseSandbox",
@@ -1351,6 +1397,25 @@ pub trait HostAgentService: Send + Sync + 'static {
     ) -> impl ::std::future::Future<
         Output = ::connectrpc::ServiceResult<
             impl ::connectrpc::Encodable<ListSandboxesResponse> + Send + use<'a, Self>,
+        >,
+    > + Send;
+    /// Tells at once what has changed, come or gone, by id: ListSandboxes has what became of it. The first message says `all`. An
+    /// empty one comes every 15 seconds. Unavailable until recovery has ended.
+    ///
+    /// `request` is borrowed from the request body and is valid for the
+    /// duration of the call (until the response stream is returned);
+    /// message fields are read directly on it (zero-copy). Data the
+    /// returned stream needs must be copied out or converted via
+    /// `.to_owned_message()`.
+    fn watch_sandboxes(
+        &self,
+        ctx: ::connectrpc::RequestContext,
+        request: ::connectrpc::ServiceRequest<'_, WatchSandboxesRequest>,
+    ) -> impl ::std::future::Future<
+        Output = ::connectrpc::ServiceResult<
+            ::connectrpc::ServiceStream<
+                impl ::connectrpc::Encodable<WatchSandboxesResponse> + Send + use<Self>,
+            >,
         >,
     > + Send;
     /// Answers when the sandbox is paused and durable. One that is paused already stays as it is.
@@ -1909,6 +1974,32 @@ impl<S: HostAgentService> HostAgentServiceExt for S {
                 },
             )
             .with_spec(HOST_AGENT_SERVICE_LIST_SANDBOXES_SPEC)
+            .route_view_server_stream::<
+                _,
+                _,
+                WatchSandboxesResponse,
+            >(
+                HOST_AGENT_SERVICE_SERVICE_NAME,
+                "WatchSandboxes",
+                ::connectrpc::view_streaming_handler_fn({
+                    let svc = ::std::sync::Arc::clone(&self);
+                    move |
+                        ctx,
+                        req: ::buffa::view::OwnedView<
+                            __buffa::view::WatchSandboxesRequestView<'static>,
+                        >|
+                    {
+                        let svc = ::std::sync::Arc::clone(&svc);
+                        async move {
+                            let sreq = ::connectrpc::ServiceRequest::<
+                                WatchSandboxesRequest,
+                            >::from_parts(req.reborrow(), req.bytes());
+                            svc.watch_sandboxes(ctx, sreq).await
+                        }
+                    }
+                }),
+            )
+            .with_spec(HOST_AGENT_SERVICE_WATCH_SANDBOXES_SPEC)
             .route_view(
                 HOST_AGENT_SERVICE_SERVICE_NAME,
                 "PauseSandbox",
@@ -2590,6 +2681,12 @@ impl<T: HostAgentService> ::connectrpc::Dispatcher for HostAgentServiceServer<T>
                         .with_spec(HOST_AGENT_SERVICE_LIST_SANDBOXES_SPEC),
                 )
             }
+            "WatchSandboxes" => {
+                Some(
+                    ::connectrpc::dispatcher::codegen::MethodDescriptor::server_streaming()
+                        .with_spec(HOST_AGENT_SERVICE_WATCH_SANDBOXES_SPEC),
+                )
+            }
             "PauseSandbox" => {
                 Some(
                     ::connectrpc::dispatcher::codegen::MethodDescriptor::unary(false)
@@ -3140,6 +3237,30 @@ impl<T: HostAgentService> ::connectrpc::Dispatcher for HostAgentServiceServer<T>
         };
         let _ = (&ctx, &request, &format);
         match method {
+            "WatchSandboxes" => {
+                let svc = ::std::sync::Arc::clone(&self.inner);
+                Box::pin(async move {
+                    let body = ::connectrpc::dispatcher::codegen::request_proto_bytes::<
+                        WatchSandboxesRequest,
+                    >(request, format)?;
+                    let req: __buffa::view::WatchSandboxesRequestView<'_> = ::connectrpc::dispatcher::codegen::decode_borrowed_request_view(
+                        &body,
+                        ctx.decode_options(),
+                    )?;
+                    let req = ::connectrpc::ServiceRequest::<
+                        WatchSandboxesRequest,
+                    >::from_parts(&req, &body);
+                    let resp = svc.watch_sandboxes(ctx, req).await?;
+                    Ok(
+                        resp
+                            .map_body(|s| ::connectrpc::dispatcher::codegen::encode_response_stream::<
+                                WatchSandboxesResponse,
+                                _,
+                                _,
+                            >(s, format)),
+                    )
+                })
+            }
             "ExecStream" => {
                 let svc = ::std::sync::Arc::clone(&self.inner);
                 Box::pin(async move {
@@ -3476,6 +3597,45 @@ where
                 &self.transport,
                 &self.config,
                 HOST_AGENT_SERVICE_LIST_SANDBOXES_SPEC
+                    .with_origin(::connectrpc::SpecOrigin::Client),
+                request,
+                options,
+            )
+            .await
+    }
+    /// Call the WatchSandboxes RPC. Sends a request to /hostagent.v1.HostAgentService/WatchSandboxes.
+    pub async fn watch_sandboxes(
+        &self,
+        request: WatchSandboxesRequest,
+    ) -> Result<
+        ::connectrpc::client::ServerStream<
+            T::ResponseBody,
+            __buffa::view::WatchSandboxesResponseView<'static>,
+        >,
+        ::connectrpc::ConnectError,
+    > {
+        self.watch_sandboxes_with_options(
+                request,
+                ::connectrpc::client::CallOptions::default(),
+            )
+            .await
+    }
+    /// Call the WatchSandboxes RPC with explicit per-call options. Options override [`ClientConfig`](::connectrpc::client::ClientConfig) defaults.
+    pub async fn watch_sandboxes_with_options(
+        &self,
+        request: WatchSandboxesRequest,
+        options: ::connectrpc::client::CallOptions,
+    ) -> Result<
+        ::connectrpc::client::ServerStream<
+            T::ResponseBody,
+            __buffa::view::WatchSandboxesResponseView<'static>,
+        >,
+        ::connectrpc::ConnectError,
+    > {
+        ::connectrpc::client::call_server_stream(
+                &self.transport,
+                &self.config,
+                HOST_AGENT_SERVICE_WATCH_SANDBOXES_SPEC
                     .with_origin(::connectrpc::SpecOrigin::Client),
                 request,
                 options,

@@ -44,6 +44,8 @@ pub mod __buffa {
         reg.register_json_any(super::__STEP_TIME_JSON_ANY);
         reg.register_json_any(super::__LIST_SANDBOXES_REQUEST_JSON_ANY);
         reg.register_json_any(super::__LIST_SANDBOXES_RESPONSE_JSON_ANY);
+        reg.register_json_any(super::__WATCH_SANDBOXES_REQUEST_JSON_ANY);
+        reg.register_json_any(super::__WATCH_SANDBOXES_RESPONSE_JSON_ANY);
         reg.register_json_any(super::__SANDBOX_JSON_ANY);
         reg.register_json_any(super::__NETWORK_POLICY_JSON_ANY);
         reg.register_json_any(super::__SET_NETWORK_REQUEST_JSON_ANY);
@@ -149,6 +151,14 @@ pub use self::__buffa::view::ListSandboxesRequestOwnedView;
 pub use self::__buffa::view::ListSandboxesResponseView;
 #[doc(inline)]
 pub use self::__buffa::view::ListSandboxesResponseOwnedView;
+#[doc(inline)]
+pub use self::__buffa::view::WatchSandboxesRequestView;
+#[doc(inline)]
+pub use self::__buffa::view::WatchSandboxesRequestOwnedView;
+#[doc(inline)]
+pub use self::__buffa::view::WatchSandboxesResponseView;
+#[doc(inline)]
+pub use self::__buffa::view::WatchSandboxesResponseOwnedView;
 #[doc(inline)]
 pub use self::__buffa::view::SandboxView;
 #[doc(inline)]

@@ -15,6 +15,7 @@ use connectrpc::{
 };
 use futures::{Stream, StreamExt as _, stream};
 use tokio::sync::mpsc;
+use tokio_stream::wrappers::BroadcastStream;
 use wrenn_hostagent_api::__buffa::view;
 use wrenn_hostagent_api::{self as rpc, HostAgentService};
 use wrenn_model::{ErrorKind, Fault};
@@ -109,16 +110,50 @@ impl HostAgentService for Service {
     async fn list_sandboxes(
         &self,
         _: RequestContext,
-        _: ServiceRequest<'_, rpc::ListSandboxesRequest>,
+        request: ServiceRequest<'_, rpc::ListSandboxesRequest>,
     ) -> ServiceResult<rpc::ListSandboxesResponse> {
         if self.0.knobs().recovering {
             return Err(refusal(ErrorKind::Unavailable, "the agent is recovering"));
         }
-        let sandboxes = lock(&self.0.sandboxes).values().cloned().collect();
+        let wanted = request.to_owned_message().sandbox_ids;
+        let there = lock(&self.0.sandboxes);
+        let sandboxes = match wanted.as_slice() {
+            [] => there.values().cloned().collect(),
+            ids => ids.iter().filter_map(|id| there.get(id)).cloned().collect(),
+        };
+        drop(there);
         Response::ok(rpc::ListSandboxesResponse {
             sandboxes,
             ..Default::default()
         })
+    }
+
+    async fn watch_sandboxes(
+        &self,
+        _: RequestContext,
+        _: ServiceRequest<'_, rpc::WatchSandboxesRequest>,
+    ) -> ServiceResult<ServiceStream<rpc::WatchSandboxesResponse>> {
+        if !self.0.knobs().tells {
+            return Err(ConnectError::unimplemented("it tells nothing by itself"));
+        }
+        let first = rpc::WatchSandboxesResponse {
+            all: true,
+            ..Default::default()
+        };
+        let changes = BroadcastStream::new(self.0.changes.subscribe());
+        // Who falls behind learns that something is missing.
+        let changes = changes.map(|id| match id {
+            Ok(id) => rpc::WatchSandboxesResponse {
+                sandbox_ids: vec![id],
+                ..Default::default()
+            },
+            Err(_) => rpc::WatchSandboxesResponse {
+                all: true,
+                ..Default::default()
+            },
+        });
+        let told = stream::iter([first]).chain(changes).map(Ok);
+        Ok(Response::stream(told))
     }
 
     async fn ping(
