@@ -168,7 +168,23 @@ pub(crate) fn meaning(path: &Path, error: sqlx::Error) -> StoreError {
     }
 }
 
-/// Under a write lock from its start: two servers that start at once migrate one after the other.
+fn migration_meaning(path: &Path, error: MigrateError) -> StoreError {
+    let database = path.display().to_string();
+    match error {
+        MigrateError::VersionMissing(_) => StoreError::Newer { database },
+        MigrateError::Execute(error) => meaning(path, error),
+        MigrateError::ExecuteMigration(error, version) => match meaning(path, error) {
+            StoreError::Sql(error) => {
+                StoreError::unmigrated(database, MigrateError::ExecuteMigration(error, version))
+            }
+            known => known,
+        },
+        other => StoreError::unmigrated(database, other),
+    }
+}
+
+/// In one transaction: where it fails the database is of the version that it was. Under a write lock from its start: two
+/// servers that start at once migrate one after the other.
 async fn migrate(path: &Path, writer: &SqlitePool) -> Result<(), StoreError> {
     let refused = |error| meaning(path, error);
     let mut tx = writer
@@ -178,13 +194,7 @@ async fn migrate(path: &Path, writer: &SqlitePool) -> Result<(), StoreError> {
     MIGRATOR
         .run_direct(None, &mut *tx, false)
         .await
-        .map_err(|error| match error {
-            MigrateError::VersionMissing(_) => StoreError::Newer {
-                database: path.display().to_string(),
-            },
-            MigrateError::Execute(error) => refused(error),
-            other => StoreError::Migrate(other),
-        })?;
+        .map_err(|error| migration_meaning(path, error))?;
     let id: i64 = sqlx::query_scalar("PRAGMA application_id")
         .fetch_one(&mut *tx)
         .await?;
