@@ -10,6 +10,7 @@ use sqlx::{PgPool, Postgres, Row as _, Sqlite, SqlitePool, Transaction};
 use tokio::sync::Notify;
 use wrenn_model::RequestId;
 
+use crate::clock::Clock;
 use crate::url::Place;
 use crate::{DatabaseUrl, StoreError, postgres, sqlite};
 
@@ -31,6 +32,7 @@ pub struct Store {
     /// Whose doing what is written is.
     pub(crate) by: Option<RequestId>,
     pub(crate) wrote: Arc<Notify>,
+    pub(crate) clock: Clock,
 }
 
 /// Connections to one of the two databases.
@@ -69,12 +71,15 @@ impl Store {
                 (Pool::Pg(pool.clone()), Pool::Pg(pool))
             }
         };
-        Ok(Self {
+        let store = Self {
             readers,
             writer,
             by: None,
             wrote: Arc::default(),
-        })
+            clock: Clock::default(),
+        };
+        store.read_clock().await?;
+        Ok(store)
     }
 
     /// Whether other servers may work on it at the same time: a file has one.
