@@ -15,6 +15,8 @@ mod once;
 mod refusal;
 mod router;
 mod serve;
+mod waiting;
 
 pub use router::router;
 pub use serve::serve;
+pub use waiting::waiting;
