@@ -9,6 +9,7 @@ pub mod document;
 mod envelope;
 mod extract;
 mod health;
+mod line;
 mod metrics;
 mod native;
 mod once;
