@@ -10,7 +10,6 @@ use wrenn_model::{Fault, SandboxId, random_text};
 use wrenn_store::{AuditEntry, AuditFilter, Store};
 
 use crate::Caller;
-use crate::clock::now_ms;
 use crate::fault::store_fault;
 
 /// How many records may wait to be written, while the database is away.
@@ -72,7 +71,10 @@ impl Audit {
 
     /// Adds a call. It is on the record a moment later; where it can't be, the log says which.
     pub async fn record(&self, call: Call) {
-        let sent = self.waiting.send_timeout(entry(call), PATIENCE).await;
+        let sent = self
+            .waiting
+            .send_timeout(entry(call, self.store.now_ms()), PATIENCE)
+            .await;
         if let Err(
             mpsc::error::SendTimeoutError::Timeout(entry)
             | mpsc::error::SendTimeoutError::Closed(entry),
@@ -86,7 +88,7 @@ impl Audit {
     pub fn note(&self, call: Call) {
         if let Err(
             mpsc::error::TrySendError::Full(entry) | mpsc::error::TrySendError::Closed(entry),
-        ) = self.waiting.try_send(entry(call))
+        ) = self.waiting.try_send(entry(call, self.store.now_ms()))
         {
             unrecorded(&[entry]);
         }
@@ -150,10 +152,10 @@ impl Clerk {
 }
 
 /// A call as it is written.
-fn entry(call: Call) -> AuditEntry {
+fn entry(call: Call, now_ms: i64) -> AuditEntry {
     AuditEntry {
         id: random_text(16),
-        at_ms: now_ms(),
+        at_ms: now_ms,
         request_id: call.request_id,
         key_id: call.caller.key.to_string(),
         key_name: call.caller.name.to_string(),

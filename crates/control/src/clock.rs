@@ -1,16 +1,6 @@
-//! The wall clock, in the store's unit.
+//! Lengths of time in the store's unit. What time it is, the store says.
 
-use std::time::{Duration, SystemTime};
-
-use wrenn_sys::wall;
-
-/// Milliseconds since the epoch.
-pub(crate) fn now_ms() -> i64 {
-    let since = wall::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
-    millis(since)
-}
+use std::time::Duration;
 
 /// A length of time in milliseconds.
 pub(crate) fn millis(time: Duration) -> i64 {

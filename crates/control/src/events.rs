@@ -11,8 +11,8 @@ use crate::fault::{stopping, store_fault};
 use crate::plane::Core;
 use crate::tail::End;
 
-/// How many events are read at a time.
-const BATCH: u32 = 256;
+/// How many events are read at a time: as many as one who stops listening keeps from then on.
+const BATCH: u32 = 64;
 
 /// Of which sandboxes events are told. Everything that is set has to hold.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,11 +10,7 @@ pub(crate) fn store_fault(error: &StoreError) -> Fault {
             error = error as &dyn std::error::Error,
             "the database is away"
         );
-        return Fault::new(
-            ErrorKind::Unavailable,
-            "the database is away",
-            "ask again shortly; sandboxes go on meanwhile",
-        );
+        return database_away();
     }
     tracing::error!(
         error = error as &dyn std::error::Error,
@@ -31,6 +27,16 @@ pub(crate) fn store_fault(error: &StoreError) -> Fault {
         ErrorKind::DbError,
         "the database did not answer",
         "ask again; if it stays so, look into the log",
+    )
+}
+
+/// What is told while the database is away.
+#[must_use]
+pub fn database_away() -> Fault {
+    Fault::new(
+        ErrorKind::Unavailable,
+        "the database is away",
+        "ask again shortly; sandboxes go on meanwhile",
     )
 }
 

@@ -8,7 +8,7 @@ use wrenn_model::{ErrorKind, Fault};
 use wrenn_pki::{Authority, HostName, JoinAnswer, JoinRequest, Token};
 use wrenn_store::{Invitation, Store, StoreError, StoredAuthority};
 
-use crate::clock::{millis, now_ms};
+use crate::clock::millis;
 use crate::fault::store_fault;
 
 /// How long it is remembered of an invitation that it has expired, in milliseconds: a day.
@@ -52,7 +52,7 @@ impl Hosts {
     /// `db_error` when the database refuses.
     pub async fn invite(&self, good_for: Duration) -> Result<Invited, Fault> {
         let token = Token::random();
-        let now = now_ms();
+        let now = self.store.now_ms();
         let expires_at_ms = now.saturating_add(millis(good_for));
         let row = Invitation {
             id: token.id().to_owned(),
@@ -86,9 +86,12 @@ impl Hosts {
             .map_err(|error| store_fault(&error))?
             .filter(|invitation| request.is_proven(&invitation.secret))
             .ok_or_else(unproven)?;
-        usable(&invitation, now_ms())?;
+        usable(&invitation, self.store.now_ms())?;
         let certificate = self.certify(request)?;
-        let used = self.store.use_invitation(&invitation.id, now_ms()).await;
+        let used = self
+            .store
+            .use_invitation(&invitation.id, self.store.now_ms())
+            .await;
         if !used.map_err(|error| store_fault(&error))? {
             return Err(used_up());
         }
@@ -154,7 +157,7 @@ pub(crate) async fn authority(store: &Store) -> Result<Authority, OpenError> {
         certificate: new.certificate_pem().to_owned(),
         private_key: new.key_pem(),
     };
-    store.insert_authority(&new, now_ms()).await?;
+    store.insert_authority(&new, store.now_ms()).await?;
     // Another control plane may have been faster.
     read(&store.authority().await?.unwrap_or(new))
 }

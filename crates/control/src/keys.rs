@@ -13,7 +13,7 @@ use wrenn_model::{ErrorKind, Fault, KeyId, Scope, Scopes, TeamName};
 use wrenn_store::{Store, StoreError, StoredKey};
 
 use crate::Caller;
-use crate::clock::{millis, now_ms};
+use crate::clock::millis;
 use crate::fault::store_fault;
 use crate::teams::visible_team;
 
@@ -147,7 +147,7 @@ impl Keys {
             scopes: Scopes::from_iter([Scope::Admin]),
             ..NewKey::default()
         };
-        let (hash, stored) = described(key, own, &TeamName::operator());
+        let (hash, stored) = described(key, own, &TeamName::operator(), self.store.now_ms());
         self.store.insert_key(&hash, &stored).await
     }
 
@@ -159,7 +159,7 @@ impl Keys {
         let team = new.team.clone().unwrap_or_else(|| maker.team.clone());
         visible_team(&self.store, maker, &team).await?;
         let key = ApiKey::random();
-        let (hash, stored) = described(&key, new, &team);
+        let (hash, stored) = described(&key, new, &team, self.store.now_ms());
         let written = self.store.insert_key(&hash, &stored).await;
         written.map_err(|error| store_fault(&error))?;
         tracing::info!(key = %stored.id, team = %stored.team, scopes = %stored.scopes, maker = %maker.key, "a key is made");
@@ -180,7 +180,10 @@ impl Keys {
     /// # Errors
     /// `not_found` where there is no such key, or it is another team's; `db_error`.
     pub async fn revoke(&self, caller: &Caller, id: &KeyId) -> Result<(), Fault> {
-        let revoked = self.store.revoke_key(id, caller.bound_to(), now_ms()).await;
+        let revoked = self
+            .store
+            .revoke_key(id, caller.bound_to(), self.store.now_ms())
+            .await;
         if !revoked.map_err(|error| store_fault(&error))? {
             return Err(Fault::new(
                 ErrorKind::NotFound,
@@ -203,7 +206,7 @@ impl Keys {
     pub async fn check(&self, given: &str) -> Result<Arc<Caller>, Fault> {
         // Looked up by its hash: how long that takes says nothing about the key.
         let hash = hash(given);
-        let now = now_ms();
+        let now = self.store.now_ms();
         let revoked = {
             let memory = self.memory.read().unwrap_or_else(PoisonError::into_inner);
             let found = memory.found.get(&hash);
@@ -255,9 +258,8 @@ impl Keys {
 }
 
 /// A key's hash, and what is known of it.
-fn described(key: &ApiKey, new: NewKey, team: &TeamName) -> (String, StoredKey) {
+fn described(key: &ApiKey, new: NewKey, team: &TeamName, now: i64) -> (String, StoredKey) {
     let hash = hash(&key.0);
-    let now = now_ms();
     #[expect(clippy::expect_used, reason = "hex digits, by a test")]
     let id = format!("key-{}", &hash[..8]).parse().expect("a valid id");
     let stored = StoredKey {

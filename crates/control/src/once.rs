@@ -14,7 +14,7 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use wrenn_model::{ErrorKind, Fault, SandboxId, TeamName, random_text};
 use wrenn_store::{Once, Store, StoredAnswer};
 
-use crate::clock::{millis, now_ms};
+use crate::clock::millis;
 use crate::fault::{stopping, store_fault};
 use crate::request::carried;
 
@@ -95,7 +95,7 @@ impl Calls {
     pub async fn begin(&self, asked: AskedOnce) -> Result<Turn, Fault> {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let now = now_ms();
+            let now = self.store.now_ms();
             let call = Once {
                 team: asked.team.to_string(),
                 key: asked.key.clone(),
@@ -189,7 +189,7 @@ impl Calls {
         let hold = tokio::spawn(async move {
             loop {
                 tokio::time::sleep(HELD_EVERY).await;
-                if let Err(error) = store.hold_once(&held, now_ms()).await {
+                if let Err(error) = store.hold_once(&held, store.now_ms()).await {
                     tracing::debug!(%error, "a call is not said to be held");
                 }
             }

@@ -4,7 +4,6 @@ use wrenn_model::{ErrorKind, Fault, TeamName};
 use wrenn_store::{Store, Team, TeamLimits};
 
 use crate::Caller;
-use crate::clock::now_ms;
 use crate::fault::store_fault;
 
 /// The teams of this installation.
@@ -48,7 +47,7 @@ impl Teams {
     /// # Errors
     /// `db_error`.
     pub async fn put(&self, name: &TeamName, limits: &TeamLimits) -> Result<Team, Fault> {
-        let team = self.store.put_team(name, limits, now_ms()).await;
+        let team = self.store.put_team(name, limits, self.store.now_ms()).await;
         let team = team.map_err(|error| store_fault(&error))?;
         tracing::info!(team = %name, ?limits, "a team has its limits");
         Ok(team)

@@ -56,6 +56,11 @@ pub(crate) async fn envelope(State(app): State<App>, mut request: Request, next:
     if let Some(caller) = asking.0.get().filter(|_| answer.counts()) {
         app.control.audit().record(answer.call(caller)).await;
     }
+    under_id(response, &id)
+}
+
+/// The answer to the request of this id.
+pub(crate) fn under_id(mut response: Response, id: &RequestId) -> Response {
     if let Ok(id) = HeaderValue::from_str(id.as_str()) {
         response.headers_mut().insert(REQUEST_ID, id);
     }
@@ -155,14 +160,14 @@ fn is_form(request: &Request) -> bool {
 }
 
 /// The caller's own id when it is one, else a new one.
-fn request_id(request: &Request) -> RequestId {
+pub(crate) fn request_id(request: &Request) -> RequestId {
     let own = request.headers().get(REQUEST_ID);
     own.and_then(|id| id.to_str().ok()?.parse().ok())
         .unwrap_or_else(RequestId::random)
 }
 
 /// The error form. What headers the refusal had, `Allow` say, stay.
-fn refused(mut response: Response, id: &RequestId, metrics: &Metrics) -> Response {
+pub(crate) fn refused(mut response: Response, id: &RequestId, metrics: &Metrics) -> Response {
     let fault = response
         .extensions_mut()
         .remove::<Fault>()

@@ -9,12 +9,15 @@ pub mod document;
 mod envelope;
 mod extract;
 mod health;
+mod line;
 mod metrics;
 mod native;
 mod once;
 mod refusal;
 mod router;
 mod serve;
+mod waiting;
 
 pub use router::router;
 pub use serve::serve;
+pub use waiting::waiting;

@@ -19,6 +19,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use wrenn_sys::tcp;
 
+use crate::line::Line;
+
 /// How long answers that are under way may take once the server stops.
 const GRACE: Duration = Duration::from_secs(5);
 /// How long a request's head may take to come, and how long a connection may be without a request.
@@ -90,11 +92,13 @@ async fn converse(
         tracing::debug!(%error, "a socket keeps its defaults");
     }
     let asked = Arc::new(AtomicBool::new(false));
+    let line = Line::default();
     let service = TowerToHyperService::new(router);
     let service = {
-        let asked = Arc::clone(&asked);
-        hyper::service::service_fn(move |request| {
+        let (asked, line) = (Arc::clone(&asked), line.clone());
+        hyper::service::service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
             asked.store(true, Ordering::Relaxed);
+            request.extensions_mut().insert(line.clone());
             service.call(request)
         })
     };
@@ -115,6 +119,8 @@ async fn converse(
                 connection.as_mut().graceful_shutdown();
                 ending = true;
             }
+            // Also in the middle of an answer that nobody reads.
+            () = line.ended() => return,
             () = silence.as_mut(), if waiting => {
                 if !asked.load(Ordering::Relaxed) {
                     return;
@@ -137,6 +143,7 @@ fn is_the_peers(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use axum::body::Body;
     use axum::routing::get;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::time::Instant;
@@ -150,9 +157,19 @@ mod tests {
             tokio::time::sleep(3 * HEAD_TIME).await;
             "slow"
         };
+        // It writes for ever, and after a while has enough of it.
+        let enough = |line: Line| async move {
+            tokio::spawn(async move {
+                tokio::time::sleep(HEAD_TIME).await;
+                line.hang_up();
+            });
+            let chunk = Ok::<_, std::convert::Infallible>(vec![b'x'; 1 << 16]);
+            Body::from_stream(futures::stream::repeat(chunk))
+        };
         let router = Router::new()
             .route("/", get(|| async { "here" }))
-            .route("/slow", get(slow));
+            .route("/slow", get(slow))
+            .route("/enough", get(enough));
         tokio::spawn(serve(listener, router, closing.clone()));
         (address, closing)
     }
@@ -200,6 +217,19 @@ mod tests {
         let (answer, held) = told(address, said).await;
         assert!(answer.ends_with("slow"), "{answer}");
         assert!(held >= 3 * HEAD_TIME, "{held:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_handler_may_end_a_connection_that_nobody_reads_from() {
+        let (address, _closing) = server().await;
+        let mut socket = TcpStream::connect(address).await.unwrap();
+        let said = b"GET /enough HTTP/1.1\r\nhost: x\r\n\r\n";
+        socket.write_all(said).await.unwrap();
+        tokio::time::sleep(2 * HEAD_TIME).await;
+        // What was on its way is all that there is.
+        let mut answer = Vec::new();
+        drop(socket.read_to_end(&mut answer).await);
+        assert!(answer.starts_with(b"HTTP/1.1 200"));
     }
 
     #[tokio::test]

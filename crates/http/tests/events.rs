@@ -13,6 +13,8 @@ use futures::stream::BoxStream;
 use http::{Method, StatusCode};
 use http_body_util::{BodyDataStream, Full};
 use serde_json::{Value, json};
+use wrenn_hostagent_api::Sandbox;
+use wrenn_model::SandboxId;
 
 /// How long something may take that is to happen.
 const SOON: Duration = Duration::from_secs(10);
@@ -184,6 +186,49 @@ async fn who_does_not_read_holds_up_nobody_and_misses_nothing() {
     assert_eq!(next(&mut slow).await.0, "ready");
     for number in 1..=2 * SANDBOXES as i64 {
         assert_eq!(next(&mut slow).await.1, Some(number));
+    }
+}
+
+/// Readers that stop in the middle of more than any buffer takes: what they have not read is nowhere but in the store.
+#[tokio::test(flavor = "multi_thread")]
+async fn readers_that_stop_cost_little_and_hold_up_nobody() {
+    const LARGE: usize = 200_000;
+    const EVENTS: i64 = 100;
+    const READERS: usize = 20;
+    let bench = Bench::new().await;
+    for _ in 0..EVENTS {
+        bench.agent.put(Sandbox {
+            sandbox_id: SandboxId::random().to_string(),
+            status: "error".into(),
+            status_reason: "x".repeat(LARGE),
+            template: "minimal".into(),
+            ..Sandbox::default()
+        });
+    }
+    bench.control.reconcile().await.unwrap();
+    let path = "/v1/events?after=0";
+    let mut stopped = Vec::new();
+    let before = Bench::resident();
+    for _ in 0..READERS {
+        let mut events = follow(&bench, path, None).await;
+        assert_eq!(next(&mut events).await.0, "ready");
+        stopped.push(events);
+    }
+    let mut reads = follow(&bench, path, None).await;
+    assert_eq!(next(&mut reads).await.0, "ready");
+    for number in 1..=EVENTS {
+        assert_eq!(next(&mut reads).await.1, Some(number));
+    }
+    let made = bench.sandbox().await;
+    assert_eq!(next(&mut reads).await.2["sandbox_id"], json!(made));
+    let grown = Bench::resident().saturating_sub(before);
+    let all = READERS * usize::try_from(EVENTS).unwrap() * LARGE;
+    assert!(grown < all / 2, "{grown} of {all}");
+    // They may go on where they were.
+    for events in &mut stopped {
+        for number in 1..=EVENTS {
+            assert_eq!(next(events).await.1, Some(number));
+        }
     }
 }
 

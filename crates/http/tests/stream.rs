@@ -4,8 +4,10 @@
 
 mod common;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use common::Bench;
 use futures::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
@@ -272,6 +274,11 @@ async fn who_may_not_is_refused_before_the_upgrade() {
         Err(Error::Http(answer)) => answer.status().as_u16(),
         other => panic!("{other:?}"),
     };
+    let address = format!("ws://{}/v1/sandboxes/{id}/exec/stream", bench.address);
+    match connect_async(address).await {
+        Err(Error::Http(answer)) => assert_eq!(answer.status().as_u16(), 401),
+        other => panic!("{other:?}"),
+    }
     assert_eq!(status(&id, "wrong").await, 401);
     assert_eq!(status("sb-aaaaaaaaaaaaaaaaaaaa", &bench.key).await, 404);
     bench.delete(&format!("/v1/sandboxes/{id}")).await;
@@ -370,6 +377,178 @@ async fn a_client_that_does_not_read_is_waited_for_and_can_still_stop() {
         .sum();
     assert_eq!(length, 32 << 20);
     assert_eq!(said.last().unwrap()["type"], "exit");
+}
+
+/// All bytes that a stream of these messages has.
+fn joined(said: &[Value], stream: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for message in said.iter().filter(|message| message["type"] == stream) {
+        match (message["data"].as_str(), message["data_b64"].as_str()) {
+            (Some(text), None) => bytes.extend(text.bytes()),
+            (None, Some(text)) => bytes.extend(STANDARD.decode(text).unwrap()),
+            other => panic!("{other:?}"),
+        }
+    }
+    bytes
+}
+
+/// Every byte, in every place of a longer text.
+fn every_byte(length: usize) -> Vec<u8> {
+    (0..=u8::MAX).cycle().take(length).collect()
+}
+
+#[tokio::test]
+async fn every_byte_comes_through_both_ways_in_every_form() {
+    let bench = Bench::new().await;
+    let id = bench.sandbox().await;
+    let all = every_byte(300_000);
+    let mut talk = Talk::start(
+        &bench,
+        &id,
+        json!({"type": "start", "cmd": "cat", "stdin": true}),
+    )
+    .await;
+    talk.hear().await;
+    let (mut sink, source) = talk.0.split();
+    let said = async {
+        // In pieces that cut characters and base64's groups.
+        for (number, piece) in all.chunks(997).enumerate() {
+            let message = match number % 2 {
+                0 => Message::binary(piece.to_vec()),
+                _ => {
+                    let data_b64 = STANDARD.encode(piece);
+                    Message::text(json!({"type": "stdin", "data_b64": data_b64}).to_string())
+                }
+            };
+            sink.send(message).await.unwrap();
+        }
+        let close = json!({"type": "close_stdin"}).to_string();
+        sink.send(Message::text(close)).await.unwrap();
+    };
+    let heard = source
+        .filter_map(async |message| match message.unwrap() {
+            Message::Text(text) => Some(serde_json::from_str::<Value>(&text).unwrap()),
+            _ => None,
+        })
+        .collect::<Vec<_>>();
+    let ((), heard) = tokio::join!(said, heard);
+    assert!(joined(&heard, "stdout") == all, "they differ");
+    assert_eq!(heard.last().unwrap()["exit_code"], 0);
+
+    let hex: String = (0..=u8::MAX).map(|byte| format!("{byte:02x}")).collect();
+    let talk = Talk::start(
+        &bench,
+        &id,
+        json!({"type": "start", "cmd": "hex", "args": [hex]}),
+    )
+    .await;
+    let said = talk.rest().await;
+    for stream in ["stdout", "stderr"] {
+        assert_eq!(joined(&said, stream), every_byte(256), "{stream}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_at_once_hear_their_own() {
+    const MANY: usize = 64;
+    let bench = Bench::new().await;
+    let id = bench.sandbox().await;
+    let mut talks = Vec::new();
+    for _ in 0..MANY {
+        let cat = json!({"type": "start", "cmd": "cat", "stdin": true});
+        let mut talk = Talk::start(&bench, &id, cat).await;
+        talk.hear().await;
+        talks.push(talk);
+    }
+    assert_eq!(bench.agent.commands(), MANY, "they run at once");
+    let talking = talks.into_iter().enumerate().map(|(number, mut talk)| {
+        tokio::spawn(async move {
+            let mut said = Vec::new();
+            for turn in 0..20 {
+                let words = format!("{number}.{turn} ").repeat(500);
+                talk.say(json!({"type": "stdin", "data": words})).await;
+                said.extend(words.bytes());
+            }
+            talk.say(json!({"type": "close_stdin"})).await;
+            let heard = talk.rest().await;
+            assert_eq!(heard.last().unwrap()["exit_code"], 0);
+            assert!(joined(&heard, "stdout") == said, "{number} hears another");
+        })
+    });
+    for talk in futures::future::join_all(talking).await {
+        talk.unwrap();
+    }
+    none_runs(&bench).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readers_that_stop_hold_up_nobody_and_fill_no_memory() {
+    const READERS: usize = 16;
+    let bench = Bench::new().await;
+    let id = bench.sandbox().await;
+    let before = Bench::resident();
+    let mut stopped = Vec::new();
+    for _ in 0..READERS {
+        let spew = json!({"type": "start", "cmd": "spew", "args": ["1000"]});
+        let mut talk = Talk::start(&bench, &id, spew).await;
+        talk.hear().await;
+        stopped.push(talk);
+    }
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    for _ in 0..20 {
+        let echo = json!({"type": "start", "cmd": "echo", "args": ["hi"]});
+        let begun = Instant::now();
+        let said = Talk::start(&bench, &id, echo).await.rest().await;
+        assert_eq!(joined(&said, "stdout"), b"hi\n");
+        assert!(begun.elapsed() < Duration::from_secs(2), "it was held up");
+    }
+    assert_eq!(bench.agent.commands(), READERS, "they wait");
+    let grown = Bench::resident().saturating_sub(before);
+    assert!(grown < READERS << 24, "{grown} bytes for {READERS}");
+    // Each goes on where it was, and whoever hangs up ends its command.
+    for talk in &mut stopped {
+        for _ in 0..100 {
+            assert_eq!(talk.hear().await.unwrap()["type"], "stdout");
+        }
+    }
+    drop(stopped);
+    none_runs(&bench).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_writes_to_a_command_that_does_not_read_is_held_up() {
+    const PIECE: usize = 1 << 20;
+    const AT_MOST: usize = 128;
+    let bench = Bench::new().await;
+    let id = bench.sandbox().await;
+    let sleep = json!({"type": "start", "cmd": "sleep", "args": ["60"], "stdin": true});
+    let mut deaf = Talk::start(&bench, &id, sleep).await;
+    deaf.hear().await;
+    let before = Bench::resident();
+    let mut sent = 0;
+    let piece = Message::binary(vec![b'x'; PIECE]);
+    let held_up = async {
+        loop {
+            let send = deaf.0.send(piece.clone());
+            if tokio::time::timeout(Duration::from_secs(2), send)
+                .await
+                .is_err()
+            {
+                return;
+            }
+            sent += 1;
+            assert!(sent < AT_MOST, "it is not held up");
+        }
+    };
+    held_up.await;
+    let grown = Bench::resident().saturating_sub(before);
+    assert!(grown < AT_MOST * PIECE, "{grown} bytes");
+    // Others are not.
+    let cat = json!({"type": "start", "cmd": "cat", "stdin": true});
+    let mut talk = Talk::start(&bench, &id, cat).await;
+    talk.hear().await;
+    talk.say(json!({"type": "stdin", "data": "hi"})).await;
+    assert_eq!(talk.hear().await.unwrap()["data"], "hi");
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ use sqlx::{PgPool, Postgres, Row as _, Sqlite, SqlitePool, Transaction};
 use tokio::sync::Notify;
 use wrenn_model::RequestId;
 
+use crate::clock::Clock;
 use crate::group_commit::GroupCommit;
 use crate::url::Place;
 use crate::{DatabaseUrl, StoreError, postgres, sqlite};
@@ -34,6 +35,7 @@ pub struct Store {
     pub(crate) by: Option<RequestId>,
     pub(crate) wrote: Arc<Notify>,
     pub(crate) commits: GroupCommit,
+    pub(crate) clock: Clock,
 }
 
 /// Connections to one of the two databases.
@@ -73,13 +75,16 @@ impl Store {
             }
         };
         let wrote = Arc::<Notify>::default();
-        Ok(Self {
+        let store = Self {
             readers,
             commits: GroupCommit::start(writer.clone(), wrote.clone()),
             writer,
             by: None,
             wrote,
-        })
+            clock: Clock::default(),
+        };
+        store.read_clock().await?;
+        Ok(store)
     }
 
     /// Whether other servers may work on it at the same time: a file has one.

@@ -77,9 +77,17 @@ pub enum StoreError {
     /// Any other refusal of the database.
     #[error("the database refused")]
     Sql(#[source] Arc<sqlx::Error>),
-    /// The tables could not be brought up to date.
-    #[error("the database could not be migrated")]
-    Migrate(#[source] Arc<sqlx::migrate::MigrateError>),
+    /// The tables could not be brought up to date. They are as they were.
+    #[error(
+        "{database} could not be brought to this version, and is as it was: {detail}; take what stands in the way out of it, or \
+         restore it from a backup"
+    )]
+    Migrate {
+        /// The database.
+        database: String,
+        /// Which migration failed, and why.
+        detail: String,
+    },
 }
 
 impl From<sqlx::Error> for StoreError {
@@ -126,6 +134,13 @@ impl StoreError {
             return None;
         };
         error.as_database_error()?.code()
+    }
+
+    pub(crate) fn unmigrated(database: String, error: &sqlx::migrate::MigrateError) -> Self {
+        Self::Migrate {
+            database,
+            detail: error.to_string(),
+        }
     }
 
     pub(crate) fn damaged(path: &Path, detail: impl Into<String>) -> Self {

@@ -30,7 +30,7 @@ pub enum EventKind {
 pub struct Event {
     /// Its number: 1 is the first that this database has seen.
     pub seq: i64,
-    /// When it was, in milliseconds since the epoch, by the clock of the server that wrote it.
+    /// When it was, in milliseconds since the epoch.
     pub at_ms: i64,
     /// What it is about.
     pub kind: EventKind,
@@ -158,13 +158,18 @@ impl Store {
         })
     }
 
-    /// Forgets the events from before this time. Answers how many.
+    /// Forgets the oldest events, up to the first that is not from before this time. Answers how many.
     ///
     /// # Errors
     /// When the database refuses.
     pub async fn forget_events(&self, before_ms: i64) -> Result<u64, StoreError> {
         on!(&self.writer, db => {
-            let removed = query("DELETE FROM events WHERE at < $1")
+            // By number: where a clock was set back in between, none is missing between two that stay. The sign keeps the index
+            // on age out of it, since the first that is found is near the beginning.
+            let removed = query(
+                "DELETE FROM events WHERE seq < COALESCE((SELECT seq FROM events WHERE +at >= $1 ORDER BY seq LIMIT 1), \
+                 (SELECT newest + 1 FROM counters WHERE id = 'events'))",
+            )
                 .bind(before_ms)
                 .execute(db)
                 .await?;

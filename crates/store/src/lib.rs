@@ -5,6 +5,7 @@
 //! two writers never overwrite each other ([`Store::update`]).
 
 mod audit;
+mod clock;
 mod copy;
 mod db;
 mod error;

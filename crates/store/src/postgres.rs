@@ -1,6 +1,5 @@
 //! Opening a database of PostgreSQL's: whose it is, and its tables as this version wants them.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::migrate::MigrateError;
@@ -20,6 +19,9 @@ const PATIENCE: Duration = Duration::from_secs(3);
 const SESSION: &str = "SET idle_in_transaction_session_timeout = '15s'; \
                        SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3";
 
+/// Held by whoever migrates, to its end; PostgreSQL takes any number.
+const MIGRATING: i64 = 0x5772_656e;
+
 /// A table is not there.
 const UNDEFINED_TABLE: &str = "42P01";
 /// The user may not do this; no schema is the user's to make tables in; nothing may be written at all.
@@ -31,18 +33,9 @@ pub(crate) async fn open(
     url: &DatabaseUrl,
 ) -> Result<PgPool, StoreError> {
     let options = options.clone().application_name("wrenn");
-    // On a connection of its own: with it ends the lock of a migration that failed.
+    // On a connection of its own: with it ends whatever a migration that failed has held.
     let mut alone = in_time(async { Ok(options.connect().await?) }).await?;
-    if !is_ours(&mut alone).await? {
-        return Err(StoreError::Foreign {
-            database: url.to_string(),
-        });
-    }
-    // Under a lock of PostgreSQL's: two servers that start at once migrate one after the other.
-    MIGRATOR
-        .run_direct(None, &mut alone, false)
-        .await
-        .map_err(|error| meaning(url, error))?;
+    migrate(&mut alone, url).await?;
     alone.close().await?;
     let pool = PgPoolOptions::new()
         .max_connections(CONNECTIONS)
@@ -56,6 +49,26 @@ pub(crate) async fn open(
         .connect_with(options)
         .await?;
     Ok(pool)
+}
+
+/// Brings the tables up to date, in one transaction: where it fails the database is of the version that it was. Two servers
+/// that start at once migrate one after the other.
+async fn migrate(db: &mut PgConnection, url: &DatabaseUrl) -> Result<(), StoreError> {
+    let mut tx = db.begin().await?;
+    sqlx::query("SELECT pg_advisory_xact_lock($1)")
+        .bind(MIGRATING)
+        .execute(&mut *tx)
+        .await?;
+    if !is_ours(&mut tx).await? {
+        return Err(StoreError::Foreign {
+            database: url.to_string(),
+        });
+    }
+    MIGRATOR
+        .run_direct(None, &mut *tx, false)
+        .await
+        .map_err(|error| meaning(url, error))?;
+    Ok(tx.commit().await?)
 }
 
 /// Whether there are no tables yet, or they began with our first migration.
@@ -94,7 +107,16 @@ fn meaning(url: &DatabaseUrl, error: MigrateError) -> StoreError {
             }
         }
         MigrateError::Execute(error) => error.into(),
-        other => StoreError::Migrate(Arc::new(other)),
+        failed => {
+            let told = StoreError::unmigrated(database, &failed);
+            match failed {
+                MigrateError::ExecuteMigration(error, _) => match StoreError::from(error) {
+                    away if away.is_away() => away,
+                    _ => told,
+                },
+                _ => told,
+            }
+        }
     }
 }
 

@@ -6,7 +6,8 @@ use sqlx::{PgConnection, SqliteConnection, query, query_scalar};
 use crate::db::Columns;
 use crate::{Sandbox, StoreError, TeamLimits, team};
 
-/// A limit is on what was made in so many milliseconds.
+/// A limit is on what was made in so many milliseconds. What was made more than so many from now, by a clock that was set back since,
+/// counts for nothing.
 const MINUTE_MS: i64 = 60_000;
 
 /// What a limit is on.
@@ -54,7 +55,7 @@ const USED: &str = "SELECT COUNT(*) AS sandboxes, \
 
 /// When the sandbox was made before which a team made so many in the last minute.
 const NTH_NEWEST: &str = "SELECT created_at FROM sandboxes WHERE owner_id = $1 AND created_at > $2 \
-     ORDER BY created_at DESC LIMIT 1 OFFSET $3";
+     AND created_at < $3 ORDER BY created_at DESC LIMIT 1 OFFSET $4";
 
 /// A transaction that is about to write a sandbox.
 pub(crate) trait Quota {
@@ -85,6 +86,7 @@ macro_rules! quota {
                 let oldest: Option<i64> = query_scalar(NTH_NEWEST)
                     .bind(owner)
                     .bind(row.created_at_ms - MINUTE_MS)
+                    .bind(row.created_at_ms + MINUTE_MS)
                     .bind(i64::from(limit.saturating_sub(1)))
                     .fetch_optional(&mut *self)
                     .await?;

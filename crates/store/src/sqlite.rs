@@ -171,7 +171,26 @@ pub(crate) fn meaning(path: &Path, error: sqlx::Error) -> StoreError {
     }
 }
 
-/// Under a write lock from its start: two servers that start at once migrate one after the other.
+fn migration_meaning(path: &Path, error: MigrateError) -> StoreError {
+    let database = path.display().to_string();
+    match error {
+        MigrateError::VersionMissing(_) => StoreError::Newer { database },
+        MigrateError::Execute(error) => meaning(path, error),
+        failed => {
+            let told = StoreError::unmigrated(database, &failed);
+            match failed {
+                MigrateError::ExecuteMigration(error, _) => match meaning(path, error) {
+                    StoreError::Sql(_) => told,
+                    known => known,
+                },
+                _ => told,
+            }
+        }
+    }
+}
+
+/// In one transaction: where it fails the database is of the version that it was. Under a write lock from its start: two
+/// servers that start at once migrate one after the other.
 async fn migrate(path: &Path, writer: &SqlitePool) -> Result<(), StoreError> {
     let refused = |error| meaning(path, error);
     let mut tx = writer
@@ -181,13 +200,7 @@ async fn migrate(path: &Path, writer: &SqlitePool) -> Result<(), StoreError> {
     MIGRATOR
         .run_direct(None, &mut *tx, false)
         .await
-        .map_err(|error| match error {
-            MigrateError::VersionMissing(_) => StoreError::Newer {
-                database: path.display().to_string(),
-            },
-            MigrateError::Execute(error) => refused(error),
-            other => StoreError::Migrate(Arc::new(other)),
-        })?;
+        .map_err(|error| migration_meaning(path, error))?;
     let id: i64 = sqlx::query_scalar("PRAGMA application_id")
         .fetch_one(&mut *tx)
         .await?;

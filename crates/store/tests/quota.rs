@@ -108,6 +108,15 @@ async fn of_those_made_in_a_minute_the_oldest_says_when_to_come_back() {
         Admitted::Written
     );
     assert_eq!(refused(&store, &of("red", 160_001)).await.2, Some(9_999));
+    // The clock was set back by an hour: what was made by the former one is not waited for.
+    let back = 160_001 + 3_600_000;
+    for at in [back, back + 1] {
+        assert!(store.insert(&of("red", at)).await.unwrap());
+    }
+    assert_eq!(
+        store.admit(&of("red", 180_000)).await.unwrap(),
+        Admitted::Written
+    );
     limit(&store, "red", creates(0)).await;
     assert_eq!(
         refused(&store, &of("red", 900_000)).await,

@@ -17,6 +17,7 @@
 //! A file `/zeros/N` reads as N MiB of zeros; what is written to `/null` is thrown away; folders are `/` and `/tmp`.
 
 mod command;
+mod door;
 mod pause;
 mod process;
 mod service;
@@ -44,6 +45,7 @@ use wrenn_hostagent_api as rpc;
 use wrenn_hostagent_api::protocol::{self, Protocol};
 use wrenn_model::{ErrorKind, Fault};
 
+pub use door::Door;
 use process::Process;
 use service::Service;
 
@@ -79,6 +81,10 @@ struct State {
     requests: Mutex<BTreeSet<String>>,
     /// Sandboxes that came or went by themselves.
     changes: broadcast::Sender<String>,
+    /// Calls that are held at its door, on their way in or out.
+    held: AtomicUsize,
+    /// Calls that change a sandbox and have been done.
+    done: AtomicUsize,
 }
 
 /// What can be made to go wrong.
@@ -112,6 +118,8 @@ pub struct Knobs {
     pub resume_fails: Option<Fault>,
     /// What is wrong with every generation.
     pub damage: Option<String>,
+    /// What becomes of calls that change a sandbox on their way.
+    pub door: Door,
 }
 
 impl FakeAgent {
@@ -133,6 +141,8 @@ impl FakeAgent {
             resumes: AtomicUsize::new(0),
             requests: Mutex::default(),
             changes: broadcast::Sender::new(CHANGES),
+            held: AtomicUsize::new(0),
+            done: AtomicUsize::new(0),
         });
         let server = serve(socket, &state)?;
         Ok(Self { state, server })
@@ -210,6 +220,18 @@ impl FakeAgent {
         lock(&self.state.requests).contains(request_id)
     }
 
+    /// How many calls its door holds just now.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.state.held.load(Ordering::SeqCst)
+    }
+
+    /// How many calls that change a sandbox it has done.
+    #[must_use]
+    pub fn done(&self) -> usize {
+        self.state.done.load(Ordering::SeqCst)
+    }
+
     /// How many calls it has had.
     #[must_use]
     pub fn calls(&self) -> usize {
@@ -260,9 +282,10 @@ async fn speak(state: Arc<State>, request: Request, next: Next) -> Response {
         let id = String::from_utf8_lossy(id.as_bytes()).into_owned();
         lock(&state.requests).insert(id);
     }
-    let version = state.knobs().speaks.unwrap_or(protocol::CURRENT);
+    let knobs = state.knobs();
+    let version = knobs.speaks.unwrap_or(protocol::CURRENT);
     match version.check(request.headers()) {
-        Ok(()) => next.run(request).await,
+        Ok(()) => door::pass(&state, knobs.door, request, next).await,
         Err(mismatch) => ConnectError::from(mismatch)
             .into_http_response(request.headers())
             .map(Body::new),
@@ -371,6 +394,10 @@ async fn create(
     knobs: Knobs,
 ) -> Result<rpc::Sandbox, ConnectError> {
     let now = now_ms();
+    let known = lock(&state.sandboxes).get(&request.sandbox_id).cloned();
+    if let Some(known) = known.filter(|known| known.transition.is_empty()) {
+        return Ok(known);
+    }
     let mut sandbox = rpc::Sandbox {
         sandbox_id: request.sandbox_id.clone(),
         status: "pending".into(),

@@ -3,8 +3,6 @@
 use wrenn_hostagent_api as rpc;
 use wrenn_model::{Fault, SandboxId};
 
-use crate::clock::now_ms;
-
 use super::fault::from_agent;
 use super::{AgentClient, SHORT, options, within};
 
@@ -46,7 +44,7 @@ pub struct MachineUsage {
 
 impl AgentClient {
     /// What a sandbox uses now.
-    pub(crate) async fn usage(&self, id: &SandboxId) -> Result<Usage, Fault> {
+    pub(crate) async fn usage(&self, id: &SandboxId, now_ms: i64) -> Result<Usage, Fault> {
         let lease = self.connections.lease();
         let request = rpc::MetricsRequest {
             sandbox_id: id.to_string(),
@@ -60,7 +58,7 @@ impl AgentClient {
         let answer = answer.map_err(from_agent)?.into_owned();
         lease.give_back();
         Ok(Usage {
-            at_ms: now_ms(),
+            at_ms: now_ms,
             machine: answer.machine.into_option().map(|machine| MachineUsage {
                 cpu_micros: machine.cpu_micros,
                 memory: machine.memory_bytes,

@@ -28,7 +28,7 @@ use wrenn_model::{Fault, SandboxId, Status, Transition};
 use wrenn_store::{Sandbox, StoreError};
 
 use crate::agent::Change;
-use crate::clock::{millis, now_ms};
+use crate::clock::millis;
 use crate::fault::store_fault;
 use crate::plane::Core;
 use crate::{Limits, once};
@@ -136,6 +136,8 @@ pub(crate) enum Swept {
 
 /// Looks at everything once.
 pub(crate) async fn sweep(core: &Core) -> Result<Swept, Fault> {
+    let clock = core.store.read_clock().await;
+    clock.map_err(|error| store_fault(&error))?;
     // Rows first: see above.
     let rows = core
         .store
@@ -175,7 +177,7 @@ pub(crate) async fn sweep(core: &Core) -> Result<Swept, Fault> {
 pub(crate) fn is_news(row: &Sandbox, seen: &Observation) -> bool {
     let sandbox = seen.sandboxes.get(&row.id);
     sandbox.is_some_and(|sandbox| !sandbox.transition.is_empty())
-        || rules::decide(row, sandbox, now_ms()) != Action::Nothing
+        || rules::decide(row, sandbox, row.last_updated_ms) != Action::Nothing
 }
 
 /// Brings one row up to what was seen after it was read. Answers with what it is then.
@@ -189,7 +191,7 @@ pub(crate) async fn settle(
     if core.flights.has(&row.id) || core.waits.on(&row, sandbox) {
         return Ok(row);
     }
-    match rules::decide(&row, sandbox, now_ms()) {
+    match rules::decide(&row, sandbox, core.store.now_ms()) {
         Action::Nothing => {
             if let Some(sandbox) = sandbox {
                 rules::refresh(&mut row, sandbox);
@@ -217,7 +219,7 @@ pub(crate) async fn settle(
             let _flight = core.flights.begin(&row.id);
             match core.agent.destroy(&row.id).await {
                 Ok(()) => {
-                    let mut gone = rules::stopped(&row, &row.status_reason, now_ms());
+                    let mut gone = rules::stopped(&row, &row.status_reason, core.store.now_ms());
                     if core
                         .store
                         .update(&mut gone)
@@ -240,7 +242,7 @@ async fn adopt(core: &Core, id: &SandboxId, sandbox: &rpc::Sandbox) -> Result<()
     if core.flights.has(id) {
         return Ok(());
     }
-    let Some(row) = rules::adopted(id, sandbox, now_ms()) else {
+    let Some(row) = rules::adopted(id, sandbox, core.store.now_ms()) else {
         return Ok(());
     };
     if core
@@ -262,7 +264,7 @@ async fn forget(core: &Core) {
         keep_audit,
         ..
     } = core.limits;
-    let before = |keep| now_ms().saturating_sub(millis(keep));
+    let before = |keep| core.store.now_ms().saturating_sub(millis(keep));
     let forgot = async {
         let stopped = core.store.forget_stopped(before(keep_stopped)).await?;
         let events = core.store.forget_events(before(keep_events)).await?;

@@ -15,7 +15,6 @@ use wrenn_store::{Admitted, Exceeded, Limited, Sandbox};
 use super::pause::{StepTime, steps};
 use super::{Sandboxes, overtaken};
 use crate::agent::policy_message;
-use crate::clock::now_ms;
 use crate::fault::store_fault;
 use crate::flight::Flight;
 use crate::reconcile::rules;
@@ -133,7 +132,7 @@ impl Sandboxes {
         within("vcpus", vcpus, 1, health.cpus.max(1))?;
         within("memory_mb", memory.0, limits.min_memory.0, host_memory)?;
         within("timeout_sec", timeout_sec, 1, limits.max_timeout_sec)?;
-        let now = now_ms();
+        let now = self.core.store.now_ms();
         Ok(Sandbox {
             id: new.id.unwrap_or_else(SandboxId::random),
             // It waits for its turn to start beside those of other teams.
@@ -229,7 +228,7 @@ impl Sandboxes {
                 tracing::debug!(?told, "unwound");
             }
             _ => {
-                let mut failed = rules::stopped(&row, &fault.message, now_ms());
+                let mut failed = rules::stopped(&row, &fault.message, self.core.store.now_ms());
                 failed.status = Status::Error;
                 self.core
                     .store()
@@ -242,7 +241,7 @@ impl Sandboxes {
     }
 
     async fn forget(&self, row: &Sandbox) -> Result<(), Fault> {
-        let gone = rules::stopped(row, &row.status_reason, now_ms());
+        let gone = rules::stopped(row, &row.status_reason, self.core.store.now_ms());
         let removed = self.core.store().remove(&gone).await;
         removed.map(drop).map_err(|error| store_fault(&error))
     }

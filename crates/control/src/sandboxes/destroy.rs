@@ -5,7 +5,6 @@ use wrenn_store::Sandbox;
 
 use super::create::broken;
 use super::{Sandboxes, unwritten};
-use crate::clock::now_ms;
 use crate::fault::store_fault;
 use crate::reconcile::rules;
 use crate::request::carried;
@@ -68,7 +67,7 @@ impl Sandboxes {
 
     /// Writes that nothing of it exists any more. Where somebody else has written, it was the same.
     pub(super) async fn bury(&self, row: &Sandbox) -> Result<(), Fault> {
-        let mut gone = rules::stopped(row, &row.status_reason, now_ms());
+        let mut gone = rules::stopped(row, &row.status_reason, self.core.store.now_ms());
         let written = self.core.store().update(&mut gone).await;
         let done = format!("sandbox {} is destroyed", row.id);
         written

@@ -15,7 +15,6 @@ use wrenn_store::{Filter, Sandbox};
 
 use crate::Caller;
 use crate::agent::{Command, CommandStream, ExecOutcome, FileStream, Input, Upload, Usage, moving};
-use crate::clock::now_ms;
 use crate::fault::store_fault;
 use crate::plane::Core;
 use crate::reconcile;
@@ -121,7 +120,7 @@ impl Sandboxes {
             if !change(&mut new)? {
                 return Ok(row);
             }
-            new.last_updated_ms = now_ms();
+            new.last_updated_ms = self.core.store.now_ms();
             let written = self.core.store().update(&mut new).await;
             if written.map_err(|error| store_fault(&error))? {
                 return Ok(new);
@@ -156,7 +155,7 @@ impl Sandboxes {
     /// `not_found`, `invalid_state` when it is no more, or what the agent says.
     pub async fn usage(&self, id: &SandboxId) -> Result<Usage, Fault> {
         let row = self.standing(id).await?;
-        let told = self.core.agent.usage(id).await;
+        let told = self.core.agent.usage(id, self.core.store.now_ms()).await;
         self.explain(row, told).await
     }
 

@@ -9,7 +9,6 @@ use wrenn_store::Sandbox;
 
 use super::create::broken;
 use super::{Sandboxes, not_running, overtaken, unwritten};
-use crate::clock::now_ms;
 use crate::fault::store_fault;
 use crate::flight::Flight;
 use crate::reconcile::rules;
@@ -112,7 +111,7 @@ impl Sandboxes {
                 return Ok((row, flight));
             }
             row.transition = Some(transition);
-            row.last_updated_ms = now_ms();
+            row.last_updated_ms = self.core.store.now_ms();
             let written = self.core.store().update(&mut row).await;
             if written.map_err(|error| store_fault(&error))? {
                 return Ok((row, flight));

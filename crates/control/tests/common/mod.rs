@@ -7,6 +7,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use wrenn_control::{
     AgentAddress, Caller, Command, ControlPlane, DatabaseUrl, Filter, Limits, NewSandbox, Sandbox,
@@ -91,13 +93,34 @@ impl Bench {
 
     /// Another server over the same database and agent, which can be killed.
     pub(crate) async fn another(&self) -> Mortal {
-        let runtime = tokio::runtime::Runtime::new().unwrap();
+        self.another_ahead(Duration::ZERO).await
+    }
+
+    /// The same, on a machine whose clock is so much ahead.
+    pub(crate) async fn another_ahead(&self, ahead: Duration) -> Mortal {
         let (database, socket) = (self.database.clone(), self.socket());
-        let opened = runtime.spawn(async move { open(&database, &socket).await });
-        let plane = opened.await.unwrap();
+        let (give, opened) = oneshot::channel();
+        let (alive, killed) = oneshot::channel::<()>();
+        let thread = std::thread::spawn(move || {
+            let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                // The wall clock goes with tokio's (`wrenn_sys::wall`).
+                if !ahead.is_zero() {
+                    tokio::time::pause();
+                    tokio::time::advance(ahead).await;
+                    tokio::time::resume();
+                }
+                let plane = open(&database, &socket).await;
+                drop(give.send((Handle::current(), plane)));
+                drop(killed.await);
+            });
+            runtime.shutdown_background();
+        });
+        let (runtime, plane) = opened.await.unwrap();
         Mortal {
-            runtime: Some(runtime),
+            runtime,
             plane,
+            life: Some((alive, thread)),
         }
     }
 
@@ -118,8 +141,10 @@ pub(crate) const OTHERS_TAKE: Duration = Duration::from_millis(300);
 
 /// A control plane on a runtime of its own.
 pub(crate) struct Mortal {
-    runtime: Option<tokio::runtime::Runtime>,
+    runtime: Handle,
     plane: ControlPlane,
+    /// What it lives as long as, and what ends then.
+    life: Option<(oneshot::Sender<()>, std::thread::JoinHandle<()>)>,
 }
 
 impl Mortal {
@@ -129,10 +154,7 @@ impl Mortal {
         T: Send + 'static,
         W: Future<Output = T> + Send + 'static,
     {
-        self.runtime
-            .as_ref()
-            .unwrap()
-            .spawn(work(self.plane.clone()))
+        self.runtime.spawn(work(self.plane.clone()))
     }
 
     /// It is gone, wherever it was.
@@ -143,7 +165,9 @@ impl Mortal {
 
 impl Drop for Mortal {
     fn drop(&mut self) {
-        self.runtime.take().unwrap().shutdown_background();
+        let (alive, thread) = self.life.take().unwrap();
+        drop(alive);
+        thread.join().unwrap();
     }
 }
 

@@ -2,15 +2,18 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::pin::pin;
 use std::time::Duration;
 
-use axum::extract::State;
+use axum::extract::{FromRequestParts, State};
 use axum::http::header::ACCEPT;
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName};
 use axum::response::sse::{self, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use futures::{Stream, StreamExt as _};
-use tokio::sync::OwnedSemaphorePermit;
+use futures::{Stream, StreamExt as _, stream};
+use tokio::sync::mpsc::error::SendTimeoutError;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use wrenn_api::{Event, Timestamp, limits};
 use wrenn_control::{Caller, Events, Follower};
 use wrenn_model::{ErrorKind, Fault, SandboxId};
@@ -18,6 +21,7 @@ use wrenn_model::{ErrorKind, Fault, SandboxId};
 use super::listing::{page, page_size};
 use crate::auth::{Mine, Shown, Who};
 use crate::extract::{Id, Pairs};
+use crate::line::Line;
 use crate::refusal::{Answer, Refusal};
 use crate::router::App;
 
@@ -25,6 +29,8 @@ use crate::router::App;
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// How often a stream on which nothing happens says that it is there.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// How long a reader may take nothing of what waits for it.
+const STALLED: Duration = Duration::from_secs(60);
 
 /// What becomes of sandboxes, as it happens.
 ///
@@ -50,12 +56,12 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 pub(super) async fn events(
     State(app): State<App>,
     Who(caller): Who,
-    shown: Shown,
+    listener: Listener,
     headers: HeaderMap,
     Pairs(pairs): Pairs,
 ) -> Answer<Response> {
     let asked = Asked::parse(pairs, &headers)?;
-    answer(app, &caller, shown, asked, "/v1/events", &headers).await
+    answer(app, &caller, listener, asked, "/v1/events", &headers).await
 }
 
 /// What becomes of one sandbox, as it happens: as `/v1/events`.
@@ -76,7 +82,7 @@ pub(super) async fn sandbox_events(
     State(app): State<App>,
     Mine(sandboxes): Mine,
     Who(caller): Who,
-    shown: Shown,
+    listener: Listener,
     Id(id): Id,
     headers: HeaderMap,
     Pairs(pairs): Pairs,
@@ -88,7 +94,23 @@ pub(super) async fn sandbox_events(
     sandboxes.get(&id).await?;
     let path = format!("/v1/sandboxes/{id}/events");
     asked.sandbox = Some(id);
-    answer(app, &caller, shown, asked, &path, &headers).await
+    answer(app, &caller, listener, asked, &path, &headers).await
+}
+
+/// Who listens: with which key, and over what.
+pub(super) struct Listener {
+    shown: Shown,
+    line: Line,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Listener {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Answer<Self> {
+        let shown = Shown::from_request_parts(parts, state).await?;
+        let Ok(line) = Line::from_request_parts(parts, state).await;
+        Ok(Self { shown, line })
+    }
 }
 
 /// The query, and the header that wins over it.
@@ -143,7 +165,7 @@ fn invalid(rule: impl std::fmt::Display) -> Refusal {
 async fn answer(
     app: App,
     caller: &Caller,
-    shown: Shown,
+    Listener { shown, line }: Listener,
     asked: Asked,
     path: &str,
     headers: &HeaderMap,
@@ -161,8 +183,8 @@ async fn answer(
     })?;
     let follower = events.follow(asked.sandbox, asked.after).await?;
     let revoked = shown.revoked(app.clone());
-    let events = follow(app, follower, place).take_until(Box::pin(revoked));
-    Ok(Sse::new(events)
+    let events = follow(app, follower, place).take_until(revoked);
+    Ok(Sse::new(as_long_as_read(events, line))
         .keep_alive(KeepAlive::new().interval(KEEP_ALIVE))
         .into_response())
 }
@@ -192,34 +214,65 @@ async fn history(events: &Events, asked: &Asked, path: &str) -> Answer<Response>
     Ok(page(&events, next))
 }
 
+/// Passes events on as they are taken. Who takes none for a while, of those that wait, is hung up on: what is written to a
+/// connection is not asked for before there is room for it, so that the events themselves would never end it.
+fn as_long_as_read(
+    events: impl Stream<Item = sse::Event> + Send + 'static,
+    line: Line,
+) -> impl Stream<Item = Result<sse::Event, Infallible>> {
+    let (give, mut taken) = mpsc::channel(1);
+    tokio::spawn(async move {
+        let mut events = pin!(events);
+        loop {
+            let next = tokio::select! {
+                next = events.next() => next,
+                () = give.closed() => None,
+            };
+            let Some(next) = next else { return };
+            match give.send_timeout(next, STALLED).await {
+                Ok(()) => {}
+                Err(SendTimeoutError::Closed(_)) => return,
+                Err(SendTimeoutError::Timeout(_)) => {
+                    tracing::debug!("a stream of events is not read: it ends");
+                    line.hang_up();
+                    return;
+                }
+            }
+        }
+    });
+    stream::poll_fn(move |context| taken.poll_recv(context).map(|next| next.map(Ok)))
+}
+
 /// The stream. It ends when the server stops or an event can't be read: who listens comes back, and misses nothing.
 fn follow(
     app: App,
     follower: Follower,
     place: OwnedSemaphorePermit,
-) -> impl Stream<Item = Result<sse::Event, Infallible>> {
-    let mut told = VecDeque::from([ready(&follower)]);
-    if follower.has_gap() {
-        told.push_front(sse::Event::default().event("gap").data("{}"));
-    }
-    let open = (app, follower, told, place);
-    futures::stream::unfold(open, async |(app, mut follower, mut told, place)| {
+) -> impl Stream<Item = sse::Event> {
+    let gap = follower
+        .has_gap()
+        .then(|| sse::Event::default().event("gap").data("{}"));
+    let greeting = stream::iter(gap.into_iter().chain([ready(&follower)]));
+    // As they are known, which is shared with others who listen: how they are written is made when it is their turn.
+    let open = (app, follower, VecDeque::new(), place);
+    let told = stream::unfold(open, async |(app, mut follower, mut told, place)| {
         if told.is_empty() {
             let next = tokio::select! {
                 () = app.closing.cancelled() => return None,
                 next = follower.next() => next,
             };
             match next {
-                Ok(events) => told.extend(events.iter().map(|event| sent(event))),
+                Ok(events) => told.extend(events),
                 Err(fault) => {
                     tracing::debug!(%fault, "a stream of events ends");
                     return None;
                 }
             }
         }
-        let next = told.pop_front()?;
-        Some((Ok(next), (app, follower, told, place)))
-    })
+        let next = sent(&*told.pop_front()?);
+        Some((next, (app, follower, told, place)))
+    });
+    greeting.chain(told)
 }
 
 fn ready(follower: &Follower) -> sse::Event {
@@ -275,6 +328,33 @@ mod tests {
         assert_eq!(parse(&[], None).unwrap(), Asked::default());
         let asked = parse(&[("after", "3"), ("limit", "10")], Some("7")).unwrap();
         assert_eq!((asked.after, asked.limit), (Some(7), Some(10)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_takes_nothing_for_a_while_is_hung_up_on() {
+        let line = Line::default();
+        let one = || sse::Event::default().data("x");
+        let mut read = Box::pin(as_long_as_read(stream::repeat_with(one), line.clone()));
+        for _ in 0..3 {
+            tokio::time::sleep(STALLED - Duration::from_secs(1)).await;
+            assert!(read.next().await.is_some(), "slow is not gone");
+        }
+        let begun = tokio::time::Instant::now();
+        line.ended().await;
+        assert_eq!(begun.elapsed(), STALLED);
+        // The one that waited is all that is left.
+        assert_eq!(read.count().await, 1);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_left_of_a_stream_whose_reader_goes() {
+        let (held, open) = tokio::sync::oneshot::channel::<()>();
+        let silent = stream::once(async move {
+            let _held = held;
+            std::future::pending().await
+        });
+        drop(as_long_as_read(silent, Line::default()));
+        assert!(open.await.is_err());
     }
 
     #[test]

@@ -141,6 +141,13 @@ impl Bench {
         self.send(request, json.to_owned()).await
     }
 
+    /// Bytes of this process, with all that is in it, that are in memory now.
+    pub(crate) fn resident() -> usize {
+        let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+        let pages = statm.split(' ').nth(1).unwrap();
+        pages.parse::<usize>().unwrap() * 4096
+    }
+
     /// A running sandbox's id.
     pub(crate) async fn sandbox(&self) -> String {
         let made = self.post("/v1/sandboxes", "{}").await;

@@ -98,13 +98,12 @@ pub(crate) async fn run(globals: &Globals, args: &ServerArgs, prepared: &Prepare
         None => address::bind(args.listen.addr, address::ADDR).await?,
     };
     let address = listener.local_addr()?;
-    let plane = plane::open(
-        &prepared.database,
-        args.agent.clone(),
-        &prepared.key,
-        &prepared.machine,
-    )
-    .await?;
+    let first = (prepared.machine.as_str(), &prepared.key);
+    let plane = tokio::select! {
+        opened = plane::open(&prepared.database, &args.agent, first, &listener) => opened?,
+        // While the database is away that takes as long as it takes.
+        () = signals.wait() => return Ok(()),
+    };
     let shutdown = CancellationToken::new();
     let serving = tokio::spawn(plane::serve(plane, listener, shutdown.clone()));
     announce(globals, args, address)?;
