@@ -57,7 +57,7 @@ impl News {
                 let message = tokio::select! {
                     biased;
                     () = ended.cancelled() => return None,
-                    message = next(&mut changes, first) => message,
+                    message = next(&mut changes, first) => message?,
                 };
                 Some((Ok(message), (changes, false)))
             }
@@ -65,19 +65,22 @@ impl News {
     }
 }
 
-async fn next(changes: &mut Receiver<SandboxId>, first: bool) -> rpc::WatchSandboxesResponse {
+async fn next(
+    changes: &mut Receiver<SandboxId>,
+    first: bool,
+) -> Option<rpc::WatchSandboxesResponse> {
     let mut message = rpc::WatchSandboxesResponse {
         all: first,
         ..Default::default()
     };
     if first {
-        return message;
+        return Some(message);
     }
     match tokio::time::timeout(SIGN_OF_LIFE, changes.recv()).await {
         Ok(Ok(id)) => message.sandbox_ids.push(id.to_string()),
         Ok(Err(RecvError::Lagged(_))) => message.all = true,
-        // The agent outlives who listens to it.
-        Ok(Err(RecvError::Closed)) | Err(_) => return message,
+        Ok(Err(RecvError::Closed)) => return None,
+        Err(_) => return Some(message),
     }
     while message.sandbox_ids.len() < MESSAGE {
         match changes.try_recv() {
@@ -88,7 +91,7 @@ async fn next(changes: &mut Receiver<SandboxId>, first: bool) -> rpc::WatchSandb
     }
     message.sandbox_ids.sort_unstable();
     message.sandbox_ids.dedup();
-    message
+    Some(message)
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ pub struct Limits {
     pub timeout_sec: u32,
     /// The most seconds that may be asked for.
     pub max_timeout_sec: u32,
-    /// Between two looks of the reconciler.
+    /// Between two looks of the reconciler at everything, while the agent does not tell what changes; else at what is under way.
     pub sweep_every: Duration,
     /// Where servers share a database: how long one may take from writing what it is about to ask the agent for until the
     /// agent shows it. After that it is held for dead.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use common::{Bench, OTHERS_TAKE, caller, command, database, open};
 use wrenn_control::{AgentState, CommandEvent, Deleted, Filter, Input, NewSandbox, Wait};
-use wrenn_model::{ErrorKind, Fault, MiB, NetworkPolicy, SandboxId, Status, Transition};
+use wrenn_model::{ErrorKind, Fault, MiB, SandboxId, Status, Transition};
 
 #[tokio::test]
 async fn a_life() {
@@ -282,16 +282,25 @@ async fn what_the_agent_tells_of_is_looked_at_at_once() {
     // What happens while somebody is at work on it is looked at afterwards.
     bench
         .agent
-        .set(|knobs| knobs.network_takes = Duration::from_millis(300));
+        .set(|knobs| knobs.pause_takes = Duration::from_millis(600));
     let (sandboxes, id) = (bench.plane.sandboxes(), kept.id.clone());
-    let changing =
-        tokio::spawn(async move { sandboxes.set_network(&id, NetworkPolicy::default()).await });
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    let mut failed = bench.agent.sandbox(kept.id.as_str()).unwrap();
-    failed.status = "error".into();
-    bench.agent.put(failed);
-    drop(changing.await.unwrap());
-    bench.stands(&kept.id, Status::Error).await;
+    let pausing = tokio::spawn(async move { sandboxes.pause(&id).await });
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    bench.agent.lose(kept.id.as_str());
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(!pausing.is_finished());
+    let busy = bench.list().await.into_iter().find(|row| row.id == kept.id);
+    assert_eq!(busy.unwrap().status, Status::Running);
+    drop(pausing.await.unwrap());
+    bench.stands(&kept.id, Status::Stopped).await;
+
+    // What nobody here has heard of is adopted.
+    let other = bench.create().await;
+    let mut unheard = bench.agent.sandbox(other.id.as_str()).unwrap();
+    let id = SandboxId::random();
+    unheard.sandbox_id = id.to_string();
+    bench.agent.put(unheard);
+    bench.stands(&id, Status::Running).await;
 
     // Whoever was not listening looks at everything.
     let missed = bench.create().await;

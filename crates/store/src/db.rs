@@ -98,6 +98,9 @@ impl Store {
     /// # Errors
     /// When it does not.
     pub async fn check(&self) -> Result<(), StoreError> {
+        if self.commits.has_ended() {
+            return Err(StoreError::Silent);
+        }
         on!(&self.readers, db => {
             sqlx::query("SELECT 1").execute(db).await?;
             Ok(())

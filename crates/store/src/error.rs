@@ -97,9 +97,11 @@ impl From<sqlx::Error> for StoreError {
 }
 
 impl StoreError {
-    /// Whether the database itself said no, so that nothing of what was asked is done.
-    pub(crate) fn is_refusal(&self) -> bool {
-        self.code().is_some() && !self.is_away()
+    /// Whether the database refused what was to be written, or found it in the way of somebody else's, so that another write may
+    /// well succeed: of SQLite TOOBIG, CONSTRAINT and MISMATCH (sqlite.org/rescode.html), of PostgreSQL the classes for data,
+    /// constraints and transactions that were rolled back.
+    pub(crate) fn is_of_a_row(&self) -> bool {
+        self.code().is_some_and(|code| is_of_a_row(&code))
     }
 
     /// Whether the database refused for want of room on its disk: SQLITE_FULL, or disk_full.
@@ -154,6 +156,16 @@ impl StoreError {
 /// PostgreSQL's disk_full.
 const DISK_FULL: &str = "53100";
 
+fn is_of_a_row(code: &str) -> bool {
+    if code.len() == 5 {
+        return ["22", "23", "40"]
+            .iter()
+            .any(|class| code.starts_with(class));
+    }
+    code.parse::<i64>()
+        .is_ok_and(|code| matches!(code & 0xff, 18..=20))
+}
+
 /// Whether this code of PostgreSQL's says that it, or what is before it, has no time for anybody
 /// (postgresql.org/docs/current/errcodes-appendix.html).
 fn is_away(code: &str) -> bool {
@@ -177,6 +189,12 @@ mod tests {
             assert!(!is_away(code), "{code}");
         }
         assert!(StoreError::Silent.is_away());
+        for code in ["22021", "23505", "40P01", "1811", "19", "20"] {
+            assert!(is_of_a_row(code), "{code}");
+        }
+        for code in ["53100", "57P01", "5", "13", "10", "778", ""] {
+            assert!(!is_of_a_row(code), "{code}");
+        }
         assert!(StoreError::from(sqlx::Error::PoolTimedOut).is_away());
         assert!(!StoreError::from(sqlx::Error::RowNotFound).is_away());
     }

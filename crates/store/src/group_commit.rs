@@ -32,18 +32,30 @@ impl GroupCommit {
     pub(crate) fn start(writer: Pool, wrote: Arc<Notify>) -> Self {
         let (queue, mut waiting) = mpsc::channel(QUEUE);
         tokio::spawn(async move {
-            let mut group = Vec::new();
+            let mut group: Vec<Waiting> = Vec::new();
             while waiting.recv_many(&mut group, GROUP).await > 0 {
-                commit_all(&writer, std::mem::take(&mut group)).await;
+                // What nobody waits for any more is not begun.
+                group.retain(|one| !one.answer.is_closed());
+                let away = commit_all(&writer, std::mem::take(&mut group)).await;
                 wrote.notify_one();
+                // Who has waited behind these waits for nothing else.
+                let Some(away) = away else { continue };
+                while let Ok(one) = waiting.try_recv() {
+                    drop(one.answer.send(Err(away.clone())));
+                }
             }
         });
         Self(queue)
     }
+
+    /// Whether nothing is committed any more: it has panicked.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.0.is_closed()
+    }
 }
 
 impl Store {
-    /// Changes a sandbox, and tells of it. Whoever stops waiting does not undo it.
+    /// Changes a sandbox, and tells of it. Whoever stops waiting before its turn has asked for nothing; later, it is done.
     pub(crate) async fn write(&self, what: What, row: &Sandbox) -> Result<Admitted, StoreError> {
         let write = Write {
             what,
@@ -58,23 +70,39 @@ impl Store {
     }
 }
 
-/// Commits a group. Where the database refuses one of them, each is on its own, so that one does not take others with it.
-async fn commit_all(writer: &Pool, group: Vec<Waiting>) {
+/// Commits a group. Where the database refuses what one of them is, each is on its own, so that one does not take others with it.
+/// Answers with why the database is away, when it is.
+async fn commit_all(writer: &Pool, group: Vec<Waiting>) -> Option<StoreError> {
     let (writes, answers): (Vec<Write>, Vec<_>) =
         group.into_iter().map(|one| (one.write, one.answer)).unzip();
-    let mut told: Vec<Result<Admitted, StoreError>> = match commit(writer, &writes).await {
+    let told: Vec<Result<Admitted, StoreError>> = match commit(writer, &writes).await {
         Ok(done) => done.into_iter().map(Ok).collect(),
-        Err(refusal) if refusal.is_refusal() && writes.len() > 1 => Vec::new(),
+        Err(refusal) if refusal.is_of_a_row() => commit_each(writer, &writes).await,
         Err(error) => vec![Err(error); writes.len()],
     };
-    for write in &writes[told.len()..] {
-        let done = commit(writer, std::slice::from_ref(write)).await;
-        told.push(done.map(|mut done| done.remove(0)));
-    }
+    let errors = told.iter().filter_map(|told| told.as_ref().err());
+    let away = errors.rev().find(|error| error.is_away()).cloned();
     for (answer, told) in answers.into_iter().zip(told) {
         // It may have stopped waiting.
         drop(answer.send(told));
     }
+    away
+}
+
+/// Commits each by itself. What ails the database and no row ails those that come after, too.
+async fn commit_each(writer: &Pool, writes: &[Write]) -> Vec<Result<Admitted, StoreError>> {
+    let mut told = Vec::with_capacity(writes.len());
+    for write in writes {
+        let done = match commit(writer, std::slice::from_ref(write)).await {
+            Err(error) if !error.is_of_a_row() => {
+                told.resize(writes.len(), Err(error));
+                break;
+            }
+            done => done.map(|mut done| done.remove(0)),
+        };
+        told.push(done);
+    }
+    told
 }
 
 /// What became of each, once all are durable.
@@ -193,9 +221,8 @@ mod tests {
         assert_eq!(told, [(1, &rows[0].id), (2, &rows[1].id), (3, &rows[3].id)]);
     }
 
-    /// A caller that hangs up leaves others, and what it has asked for, as they are.
     #[tokio::test]
-    async fn who_stops_waiting_undoes_nothing() {
+    async fn who_stops_waiting_before_its_turn_has_asked_for_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let store = store(folder.path()).await;
         let rows = ["first", "gone", "last"].map(sandbox);
@@ -209,6 +236,6 @@ mod tests {
         };
         let (first, gone, last) = tokio::join!(first, gone, last);
         assert!(first.unwrap() && gone.is_none() && last.unwrap());
-        assert!(store.get(&rows[1].id).await.unwrap().is_some());
+        assert_eq!(store.get(&rows[1].id).await.unwrap(), None);
     }
 }

@@ -58,6 +58,17 @@ impl Store {
             rows.iter().map(read).collect()
         })
     }
+
+    /// Every sandbox of which something is said to be under way.
+    ///
+    /// # Errors
+    /// When the database refuses, or a row makes no sense.
+    pub async fn in_transition(&self) -> Result<Vec<Sandbox>, StoreError> {
+        on!(&self.readers, db => {
+            let rows = query(sandboxes!("WHERE transition <> ''")).fetch_all(db).await?;
+            rows.iter().map(read).collect()
+        })
+    }
 }
 
 /// The query that the filter stands for.

@@ -10,7 +10,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let socket = std::env::args_os()
         .nth(1)
         .ok_or("usage: fake_agent SOCKET")?;
-    let _serving = FakeAgent::start(Path::new(&socket))?;
+    let agent = FakeAgent::start(Path::new(&socket))?;
+    agent.set(|knobs| knobs.tells = true);
     std::future::pending::<()>().await;
     Ok(())
 }

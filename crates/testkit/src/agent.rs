@@ -79,7 +79,7 @@ struct State {
     resumes: AtomicUsize,
     /// The requests that calls were made for.
     requests: Mutex<BTreeSet<String>>,
-    /// Sandboxes that came or went by themselves.
+    /// Sandboxes that change, come or go.
     changes: broadcast::Sender<String>,
     /// Calls that are held at its door, on their way in or out.
     held: AtomicUsize,
@@ -185,13 +185,13 @@ impl FakeAgent {
     pub fn put(&self, sandbox: rpc::Sandbox) {
         let id = sandbox.sandbox_id.clone();
         lock(&self.state.sandboxes).insert(id.clone(), sandbox);
-        drop(self.state.changes.send(id));
+        self.state.changed(&id);
     }
 
     /// Has this sandbox no more, as if it had ended by itself.
     pub fn lose(&self, id: &str) {
         lock(&self.state.sandboxes).remove(id);
-        drop(self.state.changes.send(id.to_owned()));
+        self.state.changed(id);
     }
 
     /// The content of a file in a sandbox.
@@ -331,6 +331,11 @@ fn refusal(kind: ErrorKind, message: &str) -> ConnectError {
 }
 
 impl State {
+    /// Tells whoever listens.
+    fn changed(&self, id: &str) {
+        drop(self.changes.send(id.to_owned()));
+    }
+
     fn knobs(&self) -> Knobs {
         self.calls.fetch_add(1, Ordering::SeqCst);
         lock(&self.knobs).clone()
@@ -384,6 +389,7 @@ impl Drop for Unwind<'_> {
     fn drop(&mut self) {
         if self.armed {
             lock(&self.state.sandboxes).remove(&self.id);
+            self.state.changed(&self.id);
         }
     }
 }
@@ -418,6 +424,7 @@ async fn create(
         ..Default::default()
     };
     lock(&state.sandboxes).insert(request.sandbox_id.clone(), sandbox.clone());
+    state.changed(&request.sandbox_id);
     let mut unwind = Unwind {
         state,
         id: request.sandbox_id,
@@ -441,6 +448,7 @@ async fn create(
     sandbox.started_at_unix_ms = now_ms();
     sandbox.last_active_at_unix_ms = now_ms();
     sandboxes.insert(sandbox.sandbox_id.clone(), sandbox.clone());
+    state.changed(&sandbox.sandbox_id);
     unwind.armed = false;
     Ok(sandbox)
 }

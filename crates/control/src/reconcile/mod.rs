@@ -3,8 +3,8 @@
 //! [`rules`] decides, as a pure function of one row and one sandbox of the agent; here is the hand that looks and
 //! writes. An agent that cannot be reached changes nothing. A sandbox that somebody here is working on is left alone.
 //!
-//! The agent tells what changes ([`news`]), and that is looked at at once; everything is, now and then, and often while the agent
-//! tells nothing.
+//! The agent tells what changes ([`news`]), and that is looked at at once ([`look`]); everything is, now and then, and often while
+//! the agent tells nothing.
 //!
 //! Other servers may share the database, and reconcile at the same time. None needs to know of the others:
 //!
@@ -13,6 +13,7 @@
 //! - What a row says is under way, and the agent shows nothing of, another server may be about to ask for: such a row is left
 //!   alone for a while ([`wait::Waits`]).
 
+mod look;
 pub(crate) mod news;
 mod observe;
 pub(crate) mod rules;
@@ -27,7 +28,6 @@ use wrenn_hostagent_api as rpc;
 use wrenn_model::{Fault, SandboxId, Status, Transition};
 use wrenn_store::{Sandbox, StoreError};
 
-use crate::agent::Change;
 use crate::clock::millis;
 use crate::fault::store_fault;
 use crate::plane::Core;
@@ -42,8 +42,6 @@ pub(crate) use wait::Waits;
 const SOON: Duration = Duration::from_millis(250);
 /// How much longer a sweep may be in coming while the agent tells what changes.
 const SLOWER: u32 = 12;
-/// How long news is gathered, so that what happens to many at once is one look.
-const GATHER: Duration = Duration::from_millis(20);
 /// Between two looks for what is too old to be told.
 const FORGET_EVERY: Duration = Duration::from_secs(600);
 
@@ -53,14 +51,7 @@ pub(crate) async fn run(core: Arc<Core>) {
     let mut forgot: Option<Instant> = None;
     while !core.closing.is_cancelled() {
         let swept = sweep(&core).await;
-        let listening = core.news.is_listening();
-        let next = match &swept {
-            // What the agent is doing by itself, after a restart as a rule, ends soon.
-            Ok(Swept::UnderWay) if !listening => core.limits.sweep_every.min(SOON),
-            Ok(Swept::Settled) if listening => core.limits.sweep_every * SLOWER,
-            _ => core.limits.sweep_every,
-        };
-        match swept {
+        match &swept {
             Ok(_) if away => {
                 tracing::info!("sandboxes are looked after again");
                 away = false;
@@ -76,53 +67,19 @@ pub(crate) async fn run(core: Arc<Core>) {
             forget(&core).await;
             forgot = Some(Instant::now());
         }
+        let (every, listening) = (core.limits.sweep_every, core.news.is_listening());
+        let next = match swept {
+            // What the agent is doing by itself, after a restart as a rule, ends soon.
+            Ok(Swept::UnderWay) if !listening => every.min(SOON),
+            Ok(_) if listening => every * SLOWER,
+            _ => every,
+        };
         tokio::select! {
             () = tokio::time::sleep(next) => {}
-            () = follow_news(&core) => {}
+            () = look::between_sweeps(&core, listening) => {}
             () = core.closing.cancelled() => return,
         }
     }
-}
-
-/// Looks at what the agent tells to have changed. Returns when everything is to be looked at, or nothing is told any more.
-async fn follow_news(core: &Core) {
-    let mut listened = core.news.is_listening();
-    loop {
-        tokio::select! {
-            () = core.news.came() => tokio::time::sleep(GATHER).await,
-            () = tokio::time::sleep(SOON), if core.news.is_pending() => {}
-        }
-        let was = std::mem::replace(&mut listened, core.news.is_listening());
-        match core.news.take(|id| core.flights.has(id)) {
-            Some(Change::All) => return,
-            Some(Change::Of(ids)) => {
-                if let Err(fault) = look_at(core, &ids).await {
-                    tracing::debug!(%fault, "what has changed is not looked at yet");
-                    return;
-                }
-            }
-            None if was && !listened => return,
-            None => {}
-        }
-    }
-}
-
-/// Brings the rows of these up to what the agent has.
-async fn look_at(core: &Core, ids: &[SandboxId]) -> Result<(), Fault> {
-    // Rows first: see above.
-    let mut rows = Vec::new();
-    for id in ids {
-        let row = core.store.get(id).await;
-        rows.extend(row.map_err(|error| store_fault(&error))?);
-    }
-    if rows.is_empty() {
-        return Ok(());
-    }
-    let seen = Observation::of(&core.agent, ids).await?;
-    for row in &rows {
-        settle(core, row, &seen).await?;
-    }
-    Ok(())
 }
 
 /// What a look at everything came to.

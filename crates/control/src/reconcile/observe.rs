@@ -11,7 +11,7 @@ use wrenn_model::{Fault, SandboxId};
 
 use crate::agent::AgentClient;
 
-/// All that the agent had at some moment.
+/// What the agent had, of those that it was asked for, at some moment.
 #[derive(Debug)]
 pub(crate) struct Observation {
     pub(crate) sandboxes: HashMap<SandboxId, rpc::Sandbox>,
@@ -20,7 +20,7 @@ pub(crate) struct Observation {
 }
 
 impl Observation {
-    /// What the agent has of these now.
+    /// What the agent has of these now. Of others it says nothing.
     pub(crate) async fn of(agent: &AgentClient, ids: &[SandboxId]) -> Result<Self, Fault> {
         let asked = Instant::now();
         let sandboxes = agent.list(ids).await?;
@@ -28,7 +28,7 @@ impl Observation {
     }
 }
 
-/// The last observation. However many ask, the agent is asked once.
+/// The last observation of everything. However many ask, the agent is asked once.
 #[derive(Debug, Default)]
 pub(crate) struct Observer(Mutex<Option<Arc<Observation>>>);
 

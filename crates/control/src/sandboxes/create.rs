@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use wrenn_hostagent_api as rpc;
 use wrenn_model::{
@@ -76,29 +77,47 @@ impl Sandboxes {
         self.core.open_for_work()?;
         let envs = new.envs.clone();
         let row = self.plan(new).await?;
+        let gone = CancellationToken::new();
+        let (tell, accepted) = oneshot::channel();
+        let work = self
+            .clone()
+            .admit(row.clone(), envs, wait, tell, gone.clone());
+        let task = self.core.tasks.spawn(carried(work));
+        // Dropped with this future when the caller hangs up.
+        let caller = gone.drop_guard();
+        if wait == Wait::Accepted {
+            // Who is not told is refused.
+            let accepted = accepted.await.is_ok();
+            caller.disarm();
+            if accepted {
+                return Ok(Created {
+                    sandbox: row,
+                    steps: Vec::new(),
+                });
+            }
+        }
+        task.await.unwrap_or_else(|error| Err(broken(&error)))
+    }
+
+    /// Writes the row, which is told, and starts what it says. In a task of its own: what is written is begun or taken back,
+    /// whether its caller still waits or not.
+    async fn admit(
+        self,
+        row: Sandbox,
+        envs: BTreeMap<String, String>,
+        wait: Wait,
+        accepted: oneshot::Sender<()>,
+        gone: CancellationToken,
+    ) -> Result<Created, Fault> {
         let flight = self.core.flights.begin(&row.id);
         let admitted = self.core.store().admit(&row).await;
         if let Admitted::Refused(exceeded) = admitted.map_err(|error| store_fault(&error))? {
             return Err(beyond(&row, exceeded));
         }
-
-        let gone = CancellationToken::new();
+        // Who waits until it runs does not listen.
+        let _ = accepted.send(());
         let request = request(&row, envs, wait);
-        let work = self
-            .clone()
-            .start(row.clone(), request, gone.clone(), flight);
-        let task = self.core.tasks.spawn(carried(work));
-        match wait {
-            Wait::Accepted => Ok(Created {
-                sandbox: row,
-                steps: Vec::new(),
-            }),
-            Wait::Running => {
-                // Dropped with this future when the caller hangs up.
-                let _caller = gone.drop_guard();
-                task.await.unwrap_or_else(|error| Err(broken(&error)))
-            }
-        }
+        self.start(row, request, gone, flight).await
     }
 
     /// The row as it would be, if host and templates allow it. Nothing is written yet.

@@ -1381,7 +1381,7 @@ pub trait HostAgentService: Send + Sync + 'static {
             impl ::connectrpc::Encodable<DestroySandboxResponse> + Send + use<'a, Self>,
         >,
     > + Send;
-    /// Everything that the agent has. Unavailable until recovery has ended.
+    /// Everything that the agent has, or what it has of those of some ids. Unavailable until recovery has ended.
     ///
     /// `'a` lets the response body borrow from `&self` (e.g. server-resident state).
     ///

@@ -148,6 +148,7 @@ impl<'a> UnderWay<'a> {
             .get_mut(id)
             .ok_or_else(|| refuse(&Fault::no_sandbox(id)))?;
         transition.clone_into(&mut sandbox.transition);
+        state.changed(id);
         Ok(Self {
             state,
             id: id.to_owned(),
@@ -171,5 +172,6 @@ impl Drop for UnderWay<'_> {
         if let Some(sandbox) = lock(&self.state.sandboxes).get_mut(&self.id) {
             sandbox.transition.clear();
         }
+        self.state.changed(&self.id);
     }
 }

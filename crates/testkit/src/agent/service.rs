@@ -67,6 +67,7 @@ impl HostAgentService for Service {
             return Err(refuse(&fault));
         }
         lock(&self.0.sandboxes).remove(request.sandbox_id);
+        self.0.changed(request.sandbox_id);
         tokio::time::sleep(knobs.destroy_takes).await;
         Response::ok(rpc::DestroySandboxResponse::default())
     }
@@ -99,6 +100,7 @@ impl HostAgentService for Service {
         }
         let mut sandbox = self.0.get(&request.sandbox_id)?;
         sandbox.network = request.network;
+        self.0.changed(&request.sandbox_id);
         lock(&self.0.sandboxes).insert(request.sandbox_id, sandbox.clone());
         tokio::time::sleep(knobs.network_takes).await;
         Response::ok(rpc::SetNetworkResponse {

@@ -34,6 +34,8 @@ const GLANCE: Duration = Duration::from_micros(50);
 /// How far time goes at once while nothing happens, at the least and at the most.
 const SHORTEST: Duration = Duration::from_millis(5);
 const LONGEST: Duration = Duration::from_secs(20);
+/// The same at the most while an answer is waited for: what is asked is meant to be asked now.
+const SOON: Duration = Duration::from_millis(100);
 
 /// See the module.
 pub(crate) struct Stage {
@@ -170,8 +172,9 @@ impl Stage {
         W: Future<Output = T> + Send + 'static,
     {
         let called = self.call(work)?;
+        self.settle();
         while !called.is_finished() {
-            self.step(Duration::MAX);
+            self.step(SOON);
         }
         let (half, _) = self.control.as_ref()?;
         Some(half.finish(called))
@@ -183,8 +186,9 @@ impl Stage {
         work: impl Future<Output = T> + Send + 'static,
     ) -> T {
         let asked = self.wire.spawn(work);
+        self.settle();
         while !asked.is_finished() {
-            self.step(Duration::MAX);
+            self.step(SOON);
         }
         self.wire.finish(asked)
     }

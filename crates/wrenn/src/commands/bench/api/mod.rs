@@ -39,16 +39,16 @@ const WRITES: u32 = 200;
 /// The figures. The sandboxes that it makes are gone afterwards.
 pub(super) async fn measure(bench: &Bench, sandboxes: u32) -> Result<Vec<Figure>> {
     let none = Samples::default();
+    let by_hand = durable_writes(&bench.data)?;
     let mut ids = Vec::new();
     let create = create(bench, sandboxes, &mut ids).await;
     let measured = async {
         let create = create?;
-        let first = ids.first().context("no sandbox was made")?;
-        let get = get(bench, first).await?;
+        let first = ids.first().context("no sandbox was made")?.clone();
+        let get = get(bench, &first).await?;
         let list = list(bench).await?;
-        let (exec, straight) = exec(bench, first).await?;
-        let memory = listened_to(bench).await?;
-        let by_hand = durable_writes(&bench.data)?;
+        let (exec, straight) = exec(bench, &first).await?;
+        let memory = listened_to(bench, &mut ids).await?;
         Ok(vec![
             Figure::new(
                 "get, 1000 a second",
@@ -81,11 +81,14 @@ pub(super) async fn measure(bench: &Bench, sandboxes: u32) -> Result<Vec<Figure>
             ),
         ])
     };
-    let measured = measured.await;
-    delete(&bench.client, ids).await?;
-    measured
+    let measured: Result<Vec<Figure>> = measured.await;
+    let deleted = delete(&bench.client, ids).await;
+    let measured = measured?;
+    deleted?;
+    Ok(measured)
 }
 
+/// Notes those that it has made, also when some could not be.
 async fn create(bench: &Bench, count: u32, ids: &mut Vec<String>) -> Result<Samples> {
     tracing::info!("api: {count} creates, {CREATES} a second");
     let request = Arc::new(CreateSandbox {
@@ -96,13 +99,17 @@ async fn create(bench: &Bench, count: u32, ids: &mut Vec<String>) -> Result<Samp
         let (client, request) = (bench.client.clone(), request.clone());
         async move { Ok(client.create_sandbox(&request).await?.id) }
     });
-    let mut times = Samples::default();
+    let (mut times, mut failed) = (Samples::default(), None);
     while let Some(call) = made.join_next().await {
-        let (took, id) = call??;
-        times.push_ms(took);
-        ids.push(id);
+        match call? {
+            Ok((took, id)) => {
+                times.push_ms(took);
+                ids.push(id);
+            }
+            Err(error) => failed = Some(error),
+        }
     }
-    Ok(times)
+    failed.map_or(Ok(times), Err)
 }
 
 async fn get(bench: &Bench, id: &str) -> Result<Samples> {
@@ -152,29 +159,28 @@ async fn exec(bench: &Bench, id: &str) -> Result<(Samples, Samples)> {
 }
 
 /// What the server takes while all streams are open, once each has been told of something.
-async fn listened_to(bench: &Bench) -> Result<Samples> {
+async fn listened_to(bench: &Bench, ids: &mut Vec<String>) -> Result<Samples> {
     tracing::info!("api: {STREAMS} event streams");
     let mut streams = Vec::new();
     for _ in 0..STREAMS {
         streams.push(bench.client.follow_events(None, None).await?);
     }
-    let happens = bench.create().await?;
+    let happens = bench.create().await?.id;
+    ids.push(happens.clone());
     let mut listeners = JoinSet::new();
     for stream in streams {
         listeners.spawn(tokio::time::timeout(
             TOLD_WITHIN,
-            told_of(stream, happens.id.clone()),
+            told_of(stream, happens.clone()),
         ));
     }
     let mut open = Vec::new();
     while let Some(listener) = listeners.join_next().await {
         open.push(listener?.context("an event did not come in time")??);
     }
-    bench.client.delete_sandbox(&happens.id).await?;
+    let server = server_memory::server(&bench.data, bench.state.as_deref());
     let mut taken = Samples::default();
-    if let Some(mib) = server_memory::server(&bench.data, bench.state.as_deref()) {
-        taken.push(mib);
-    }
+    taken.push(server.context("no server works in the data directory, or in WRENN_STATE")?);
     drop(open);
     Ok(taken)
 }
