@@ -67,18 +67,20 @@ impl Kind {
             )
     }
 
-    /// `None` for a call that changes nothing.
+    /// `None` for a call that changes nothing, and for one that there is none of: a key changes nothing about its refusal.
     fn of(method: &Method, route: &str) -> Option<Self> {
-        if method.is_safe() || route.ends_with("/read") {
-            return None;
-        }
-        Some(match route {
-            "/v1/sandboxes" => Self::Create,
-            "/v1/keys" | "/v1/hosts/invitations" => Self::Secret,
-            _ if route.ends_with("/pause") || route.ends_with("/resume") => Self::State,
-            _ if is_upload(route) => Self::Upload,
-            _ if *method != Method::POST || route.ends_with("/ping") => Self::Repeatable,
-            _ => Self::Once,
+        Some(match (method.as_str(), route) {
+            ("POST", "/v1/sandboxes") => Self::Create,
+            ("POST", "/v1/keys" | "/v1/hosts/invitations") => Self::Secret,
+            ("POST", "/v1/sandboxes/{id}/pause" | "/v1/sandboxes/{id}/resume") => Self::State,
+            ("POST", "/v1/sandboxes/{id}/exec") => Self::Once,
+            ("POST", "/v1/sandboxes/{id}/ping")
+            | ("PUT", "/v1/sandboxes/{id}/network" | "/v1/teams/{name}")
+            | ("DELETE", "/v1/sandboxes/{id}" | "/v1/keys/{id}" | "/v1/snapshots/{name}") => {
+                Self::Repeatable
+            }
+            ("POST", _) if is_upload(route) => Self::Upload,
+            _ => return None,
         })
     }
 }
@@ -380,8 +382,10 @@ mod tests {
                 let takes = operation["parameters"]
                     .to_string()
                     .contains("Idempotency-Key");
-                let joins = path == "/v1/hosts/join";
-                assert_eq!(takes, Kind::of(&method, path).is_some() && !joins, "{path}");
+                // Who joins has a token that is good once; a file that is read stays as it is.
+                let changes_nothing =
+                    method.is_safe() || path == "/v1/hosts/join" || path.ends_with("/read");
+                assert_eq!(takes, !changes_nothing, "{method} {path}");
             }
         }
         kinds.sort_by(|a, b| a.0.cmp(&b.0));
@@ -396,7 +400,6 @@ mod tests {
                 ("DELETE /v1/sandboxes/{id}", Kind::Repeatable),
                 ("DELETE /v1/snapshots/{name}", Kind::Repeatable),
                 ("POST /v1/hosts/invitations", Kind::Secret),
-                ("POST /v1/hosts/join", Kind::Once),
                 ("POST /v1/keys", Kind::Secret),
                 ("POST /v1/sandboxes", Kind::Create),
                 ("POST /v1/sandboxes/{id}/exec", Kind::Once),
