@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use wrenn_model::Fault;
 
-use crate::{check, limits};
+use crate::{check, limits, whole};
 
 /// A command to run to its end. No shell stands in between.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -19,7 +19,11 @@ pub struct ExecRequest {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub args: Vec<String>,
     /// Seconds until it is ended with all its children. Absent, zero or less mean 30.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "whole::optional"
+    )]
     #[schema(maximum = 86400)]
     pub timeout_sec: Option<i64>,
     /// The absolute path of the folder it runs in; the user's home when absent.
@@ -118,7 +122,7 @@ mod tests {
             r#"{}"#,
             r#"{"cmd":1}"#,
             r#"{"cmd":"a","shell":true}"#,
-            r#"{"cmd":"a","timeout_sec":6.0}"#,
+            r#"{"cmd":"a","timeout_sec":6.5}"#,
             r#"{"cmd":"a","args":"b"}"#,
         ] {
             assert!(parse(bad).is_err(), "{bad}");

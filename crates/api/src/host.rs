@@ -4,14 +4,18 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use wrenn_model::Fault;
 
-use crate::{Timestamp, check, limits};
+use crate::{Timestamp, check, limits, whole};
 
 /// An invitation that is asked for. No body at all means `{}`, and so does `null`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct InviteHost {
     /// Seconds for which it is good. Absent, zero or less mean 3600.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "whole::optional"
+    )]
     #[schema(maximum = 86400)]
     pub ttl_sec: Option<i64>,
 }

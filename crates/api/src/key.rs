@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use wrenn_model::{Fault, Scope, Scopes, TeamName};
 
-use crate::{Timestamp, check, limits};
+use crate::{Timestamp, check, limits, whole};
 
 /// One thing that a key may be for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -37,7 +37,11 @@ pub struct CreateKey {
     #[schema(min_items = 1)]
     pub scopes: Option<Vec<KeyScope>>,
     /// Seconds after which it opens nothing any more; never without it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "whole::optional"
+    )]
     #[schema(minimum = 1, maximum = 315_360_000)]
     pub expires_in_sec: Option<i64>,
 }

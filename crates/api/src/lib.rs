@@ -20,6 +20,7 @@ mod stream;
 mod team;
 mod template;
 mod time;
+mod whole;
 
 pub use check::{absolute_path, user_name};
 pub use error::{ErrorBody, ErrorInfo, http_status};

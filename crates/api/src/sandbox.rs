@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use wrenn_model::{Fault, NetworkPolicy, OnTimeout, TemplateName};
 
 use crate::check::{self, refuse};
-use crate::{Network, Timestamp};
+use crate::{Network, Timestamp, whole};
 
 /// What to make. Everything has a default: `{}` is a sandbox too.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -18,13 +18,25 @@ pub struct CreateSandbox {
     #[schema(example = "minimal")]
     pub template: Option<String>,
     /// Virtual CPUs. Absent, zero or less mean 1; at most the host's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "whole::optional"
+    )]
     pub vcpus: Option<i64>,
     /// Memory in MiB. Absent, zero or less mean 512; at most the host's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "whole::optional"
+    )]
     pub memory_mb: Option<i64>,
     /// Seconds without activity after which `on_timeout` happens. Absent, zero or less mean 300.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "whole::optional"
+    )]
     pub timeout_sec: Option<i64>,
     /// What happens then: `destroy` (also when absent), `pause` or `none`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -180,7 +192,12 @@ mod tests {
 
     #[test]
     fn nothing_said_means_the_defaults() {
-        for json in ["{}", r#"{"vcpus":0,"memory_mb":-1}"#, r#"{"vcpus":null}"#] {
+        for json in [
+            "{}",
+            r#"{"vcpus":0,"memory_mb":-1}"#,
+            r#"{"vcpus":null}"#,
+            r#"{"vcpus":0.0}"#,
+        ] {
             let asked = parse(json).unwrap().check().unwrap();
             assert_eq!(asked, Asked::default(), "{json}");
         }
@@ -204,7 +221,7 @@ mod tests {
         for bad in [
             "",
             r#"{"vcpus":"2"}"#,
-            r#"{"vcpus":6.0}"#,
+            r#"{"vcpus":6.5}"#,
             r#"{"vcpus":1e30}"#,
             r#"{"auto_resume":"yes"}"#,
             r#"{"on_timeout":1}"#,

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use wrenn_model::Fault;
 
-use crate::{check, limits};
+use crate::{check, limits, whole};
 
 /// What to run; the first message of a client.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -28,7 +28,11 @@ pub struct StartCommand {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub args: Vec<String>,
     /// Seconds until it is ended. Absent, zero or less mean no limit.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "whole::optional"
+    )]
     pub timeout_sec: Option<i64>,
     /// The absolute path of the folder it runs in; the user's home when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
