@@ -19,6 +19,7 @@ mod sandbox;
 mod stream;
 mod team;
 mod template;
+mod text;
 mod time;
 mod whole;
 

@@ -10,6 +10,8 @@ use axum::response::{IntoResponse, Response};
 use futures::FutureExt as _;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+use utoipa::openapi::RefOr;
+use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::path::{Operation, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 use wrenn_api::limits;
@@ -101,6 +103,7 @@ pub(crate) fn describe_key(method: &Method, route: &str, operation: &mut Operati
                 .schema_type(Type::String)
                 .min_length(Some(1))
                 .max_length(Some(KEY_LENGTH))
+                .pattern(Some("^[!-~]+$"))
                 .build(),
         ))
         .build();
@@ -108,6 +111,16 @@ pub(crate) fn describe_key(method: &Method, route: &str, operation: &mut Operati
         .parameters
         .get_or_insert_default()
         .push(key.into());
+    let replayed = HeaderBuilder::new()
+        .schema(Some(ObjectBuilder::new().schema_type(Type::String)))
+        .description(Some("`true` where this is the answer of an earlier call"))
+        .build();
+    for response in operation.responses.responses.values_mut() {
+        if let RefOr::T(response) = response {
+            let headers = &mut response.headers;
+            headers.insert("Idempotency-Replayed".to_owned(), replayed.clone().into());
+        }
+    }
 }
 
 /// What it uploads streams through, and is no part of what tells calls apart.
