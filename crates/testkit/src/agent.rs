@@ -81,6 +81,10 @@ struct State {
 pub struct Knobs {
     /// The version of the contract that it speaks, where it is not this one.
     pub speaks: Option<Protocol>,
+    /// How many CPUs it says that the host has; 4 where that is `None`.
+    pub cpus: Option<u32>,
+    /// How much memory, likewise; 8192 MiB.
+    pub memory_mb: Option<u64>,
     /// Not recovered yet: no list, no create.
     pub recovering: bool,
     /// How long a create takes.
