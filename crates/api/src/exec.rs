@@ -6,30 +6,44 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use wrenn_model::Fault;
 
-use crate::{check, limits};
+use crate::text::{Argument, Variables};
+use crate::{check, limits, whole};
 
 /// A command to run to its end. No shell stands in between.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({"cmd": "echo", "args": ["hello"], "timeout_sec": 10}))]
 pub struct ExecRequest {
     /// A path, or a name that is looked up in PATH.
-    #[schema(example = "uname")]
+    #[schema(min_length = 1, max_length = 4095, pattern = r"^[^\x00]+$")]
     pub cmd: String,
     /// Its arguments.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<Argument>, max_items = 4096)]
     pub args: Vec<String>,
     /// Seconds until it is ended with all its children. Absent, zero or less mean 30.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "whole::optional"
+    )]
     #[schema(maximum = 86400)]
     pub timeout_sec: Option<i64>,
     /// The absolute path of the folder it runs in; the user's home when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 4095, pattern = r"^/[^\x00]*$")]
     pub cwd: Option<String>,
-    /// Variables on top of the sandbox's own.
+    /// Variables on top of the sandbox's own; names and values together have at most 128 KiB.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(value_type = Variables)]
     pub envs: BTreeMap<String, String>,
     /// Who runs it; root when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(
+        min_length = 1,
+        max_length = 64,
+        pattern = r"^[^:/\x00-\x1f\x7f-\x9f]+$"
+    )]
     pub user: Option<String>,
     /// What it reads from its standard input, which is empty when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -118,7 +132,7 @@ mod tests {
             r#"{}"#,
             r#"{"cmd":1}"#,
             r#"{"cmd":"a","shell":true}"#,
-            r#"{"cmd":"a","timeout_sec":6.0}"#,
+            r#"{"cmd":"a","timeout_sec":6.5}"#,
             r#"{"cmd":"a","args":"b"}"#,
         ] {
             assert!(parse(bad).is_err(), "{bad}");

@@ -4,14 +4,19 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use wrenn_model::Fault;
 
-use crate::{Timestamp, check, limits};
+use crate::{Timestamp, check, limits, whole};
 
 /// An invitation that is asked for. No body at all means `{}`, and so does `null`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({"ttl_sec": 3600}))]
 pub struct InviteHost {
     /// Seconds for which it is good. Absent, zero or less mean 3600.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "whole::optional"
+    )]
     #[schema(maximum = 86400)]
     pub ttl_sec: Option<i64>,
 }
@@ -48,15 +53,23 @@ impl std::fmt::Debug for Invitation {
 /// A host's request to join. It holds no secret; the token's secret proves it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({
+    "token_id": "0123456789abcdef", "csr": "-----BEGIN CERTIFICATE REQUEST-----\n…", "names": ["10.0.0.5"],
+    "proof": "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+}))]
 pub struct JoinHost {
     /// The second part of the token, between the underscores.
+    #[schema(max_length = 256)]
     pub token_id: String,
     /// A certificate request (PKCS #10, PEM) for an ECDSA key on P-256. Names in it are ignored.
+    #[schema(max_length = 8192)]
     pub csr: String,
     /// Addresses and DNS names by which the server dials the host.
+    #[schema(min_items = 1, max_items = 16)]
     pub names: Vec<String>,
     /// HMAC-SHA256 under the third part of the token, in hex: of `wrenn join request 1`, `token_id`, `csr` and each of
     /// `names`, each preceded by its length as eight bytes, most significant first.
+    #[schema(max_length = 256)]
     pub proof: String,
 }
 

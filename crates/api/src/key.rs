@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use wrenn_model::{Fault, Scope, Scopes, TeamName};
 
-use crate::{Timestamp, check, limits};
+use crate::{Timestamp, check, limits, whole};
 
 /// One thing that a key may be for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -25,19 +25,25 @@ pub enum KeyScope {
 /// A key that is asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({"name": "ci", "scopes": ["read", "sandboxes"], "expires_in_sec": 2_592_000}))]
 pub struct CreateKey {
     /// What it is called, for people; up to 64 bytes. Several may be called the same.
-    #[schema(min_length = 1, max_length = 64, example = "ci")]
+    #[schema(min_length = 1, max_length = 64, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$")]
     pub name: String,
     /// Whose it is: the team of the key that asks, without it. Only the operator makes keys of other teams.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^[a-z0-9][a-z0-9._-]{0,62}$")]
     pub team: Option<String>,
     /// What it is for: `read` and `sandboxes` without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(min_items = 1)]
     pub scopes: Option<Vec<KeyScope>>,
     /// Seconds after which it opens nothing any more; never without it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "whole::optional"
+    )]
     #[schema(minimum = 1, maximum = 315_360_000)]
     pub expires_in_sec: Option<i64>,
 }

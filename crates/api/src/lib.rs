@@ -19,7 +19,9 @@ mod sandbox;
 mod stream;
 mod team;
 mod template;
+mod text;
 mod time;
+mod whole;
 
 pub use check::{absolute_path, user_name};
 pub use error::{ErrorBody, ErrorInfo, http_status};

@@ -5,6 +5,7 @@ use utoipa::ToSchema;
 use wrenn_model::{Fault, InvalidSubnet, NetworkPolicy, Subnet};
 
 use crate::check::refuse;
+use crate::text::AddressRange;
 
 /// Where a sandbox's packets may go. What is left out is the default, which is the public internet and nothing else.
 ///
@@ -14,15 +15,16 @@ use crate::check::refuse;
 /// all with neither `internet` nor `allow`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schema(example = json!({"internet": false, "allow": ["1.1.1.0/24", "8.8.8.8"]}))]
 pub struct Network {
     /// Whether public addresses are reached that no list names.
     #[schema(default = true)]
     pub internet: bool,
     /// IPv4 ranges, or addresses, that are reached without `internet` too: at most 64, without names.
-    #[schema(example = json!(["1.1.1.0/24", "8.8.8.8"]), max_items = 64)]
+    #[schema(value_type = Vec<AddressRange>, max_items = 64)]
     pub allow: Vec<String>,
     /// IPv4 ranges, or addresses, that are never reached, also where `allow` has them: at most 64.
-    #[schema(max_items = 64)]
+    #[schema(value_type = Vec<AddressRange>, max_items = 64)]
     pub deny: Vec<String>,
 }
 

@@ -8,6 +8,7 @@ use crate::Sandbox;
 /// How to resume. No body at all means `{}`, and so does `null`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({"cold": false}))]
 pub struct ResumeRequest {
     /// Boot from the disk of the pause; its memory is not looked at, and what ran has ended. The way out where the
     /// host is another one than the one that paused it.

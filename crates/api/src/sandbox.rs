@@ -7,40 +7,65 @@ use utoipa::ToSchema;
 use wrenn_model::{Fault, NetworkPolicy, OnTimeout, TemplateName};
 
 use crate::check::{self, refuse};
-use crate::{Network, Timestamp};
+use crate::text::{Labels, Variables};
+use crate::{Network, Timestamp, whole};
 
 /// What to make. Everything has a default: `{}` is a sandbox too.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({
+    "template": "minimal", "vcpus": 1, "memory_mb": 512, "timeout_sec": 300, "on_timeout": "pause", "auto_resume": true,
+    "metadata": {"team": "red"}, "envs": {"LANG": "C.UTF-8"}, "hostname": "box",
+    "network": {"internet": false, "allow": ["1.1.1.0/24"]}
+}))]
 pub struct CreateSandbox {
     /// What it is made from; `minimal` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(example = "minimal")]
+    #[schema(pattern = "^[a-z0-9][a-z0-9._-]{0,62}$")]
     pub template: Option<String>,
     /// Virtual CPUs. Absent, zero or less mean 1; at most the host's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "whole::optional"
+    )]
+    #[schema(maximum = 4_294_967_295_i64)]
     pub vcpus: Option<i64>,
-    /// Memory in MiB. Absent, zero or less mean 512; at most the host's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Memory in MiB. Absent, zero or less mean 512; at least 64, at most the host's.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "whole::optional"
+    )]
+    #[schema(maximum = 4_294_967_295_i64)]
     pub memory_mb: Option<i64>,
-    /// Seconds without activity after which `on_timeout` happens. Absent, zero or less mean 300.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Seconds without activity after which `on_timeout` happens. Absent, zero or less mean 300;
+    /// at most 30 days.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "whole::optional"
+    )]
+    #[schema(maximum = 2_592_000)]
     pub timeout_sec: Option<i64>,
     /// What happens then: `destroy` (also when absent), `pause` or `none`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(example = "pause")]
+    #[schema(pattern = "^(destroy|pause|none)$")]
     pub on_timeout: Option<String>,
     /// While it is paused, a command, a file or a ping resumes it first, and then succeeds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auto_resume: Option<bool>,
     /// Labels of the caller's own, at most 64; lists can be filtered by them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(value_type = Labels)]
     pub metadata: BTreeMap<String, String>,
-    /// Variables for every process in the guest.
+    /// Variables for every process in the guest; names and values together have at most 128 KiB.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(value_type = Variables)]
     pub envs: BTreeMap<String, String>,
     /// The guest's host name; `sandbox` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$")]
     pub hostname: Option<String>,
     /// Where its packets may go; the public internet and nothing else when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -180,7 +205,12 @@ mod tests {
 
     #[test]
     fn nothing_said_means_the_defaults() {
-        for json in ["{}", r#"{"vcpus":0,"memory_mb":-1}"#, r#"{"vcpus":null}"#] {
+        for json in [
+            "{}",
+            r#"{"vcpus":0,"memory_mb":-1}"#,
+            r#"{"vcpus":null}"#,
+            r#"{"vcpus":0.0}"#,
+        ] {
             let asked = parse(json).unwrap().check().unwrap();
             assert_eq!(asked, Asked::default(), "{json}");
         }
@@ -204,7 +234,7 @@ mod tests {
         for bad in [
             "",
             r#"{"vcpus":"2"}"#,
-            r#"{"vcpus":6.0}"#,
+            r#"{"vcpus":6.5}"#,
             r#"{"vcpus":1e30}"#,
             r#"{"auto_resume":"yes"}"#,
             r#"{"on_timeout":1}"#,

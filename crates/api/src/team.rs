@@ -4,27 +4,44 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use wrenn_model::Fault;
 
-use crate::{Timestamp, check};
+use crate::{Timestamp, check, whole};
 
 /// What a team may have. What is absent has no limit.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({"max_sandboxes": 20, "max_vcpus": 16, "max_memory_mb": 16384, "creates_per_min": 60}))]
 pub struct TeamLimits {
     /// Sandboxes that are pending, run or are paused.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(minimum = 0, maximum = 4_294_967_295_i64, example = 20)]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "whole::optional"
+    )]
+    #[schema(minimum = 0, maximum = 4_294_967_295_i64)]
     pub max_sandboxes: Option<i64>,
     /// Virtual CPUs of those that are pending or run.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(minimum = 0, maximum = 4_294_967_295_i64, example = 16)]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "whole::optional"
+    )]
+    #[schema(minimum = 0, maximum = 4_294_967_295_i64)]
     pub max_vcpus: Option<i64>,
     /// Guest memory of the same, in MiB.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(minimum = 0, maximum = 4_294_967_295_i64, example = 16384)]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "whole::optional"
+    )]
+    #[schema(minimum = 0, maximum = 4_294_967_295_i64)]
     pub max_memory_mb: Option<i64>,
     /// Sandboxes made in any minute.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(minimum = 0, maximum = 4_294_967_295_i64, example = 60)]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "whole::optional"
+    )]
+    #[schema(minimum = 0, maximum = 4_294_967_295_i64)]
     pub creates_per_min: Option<i64>,
 }
 

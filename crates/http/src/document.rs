@@ -1,15 +1,17 @@
 //! The OpenAPI document, made from the handlers, and the page that shows it.
 
+mod refusals;
+
 use std::sync::LazyLock;
 
 use axum::Router;
 use axum::http::Method;
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
+use utoipa::OpenApi as _;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityRequirement, SecurityScheme};
-use utoipa::openapi::{Content, OpenApi, PathItem, Ref, RefOr, ResponseBuilder};
-use utoipa::{OpenApi as _, ToSchema as _};
+use utoipa::openapi::{OpenApi, PathItem};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 use wrenn_api::{ClientMessage, ErrorBody, ErrorInfo, ServerMessage};
@@ -19,8 +21,6 @@ use crate::once::describe_key;
 use crate::router::{App, described};
 
 const SCHEME: &str = "api_key";
-/// Has a token that is good once, and takes no key for that.
-const JOIN: &str = "/v1/hosts/join";
 /// A role beside the scopes.
 const OPERATOR: &str = "operator";
 
@@ -49,17 +49,14 @@ pub fn openapi() -> OpenApi {
         "An API key of this installation. Every operation names the scope that the key needs, which `admin` has in it, and \
          `operator` where only a key of the team `default` will do.",
     ));
-    document
-        .components
-        .get_or_insert_default()
-        .add_security_scheme(SCHEME, SecurityScheme::ApiKey(key));
+    let components = document.components.get_or_insert_default();
+    components.add_security_scheme(SCHEME, SecurityScheme::ApiKey(key));
+    components.responses.extend(refusals::all());
     document.security = Some(vec![SecurityRequirement::new(SCHEME, Vec::<String>::new())]);
     for (path, item) in &mut document.paths.paths {
         operations(item).for_each(|(method, operation)| {
-            describe_refusals(operation);
-            if path != JOIN {
-                describe_key(&method, path, operation);
-            }
+            describe_key(&method, path, operation);
+            refusals::describe(&method, path, operation);
         });
     }
     document
@@ -101,19 +98,6 @@ pub(crate) fn describe_need(document: &mut OpenApi, need: Need) {
             operation.security = Some(vec![SecurityRequirement::new(SCHEME, roles.clone())]);
         });
     }
-}
-
-/// Whatever else an operation answers, it may refuse.
-fn describe_refusals(operation: &mut Operation) {
-    let body = Content::new(Some(RefOr::Ref(Ref::from_schema_name(ErrorBody::name()))));
-    let refusal = ResponseBuilder::new()
-        .description("Any refusal; docs/errors.md lists the codes and their statuses.")
-        .content("application/json", body)
-        .build();
-    operation
-        .responses
-        .responses
-        .insert("default".into(), refusal.into());
 }
 
 /// The document in both forms, and Swagger UI from the binary.

@@ -15,7 +15,7 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
 }
 
 /// Whether the server and its database answer, and how the host agent is.
-#[utoipa::path(get, path = "/healthz", tag = "server", security(()), responses((status = 200, body = Health)))]
+#[utoipa::path(get, path = "/healthz", operation_id = "get_health", tag = "server", security(()), responses((status = 200, description = "The server and its database are well.", body = Health)))]
 async fn healthz(State(app): State<App>) -> Answer<Json<Health>> {
     let agent = match app.control.check().await? {
         AgentState::Ready => AgentHealth::Ready,

@@ -10,6 +10,8 @@ use axum::response::{IntoResponse, Response};
 use futures::FutureExt as _;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+use utoipa::openapi::RefOr;
+use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::path::{Operation, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 use wrenn_api::limits;
@@ -67,18 +69,20 @@ impl Kind {
             )
     }
 
-    /// `None` for a call that changes nothing.
+    /// `None` for a call that changes nothing, and for one that there is none of: a key changes nothing about its refusal.
     fn of(method: &Method, route: &str) -> Option<Self> {
-        if method.is_safe() || route.ends_with("/read") {
-            return None;
-        }
-        Some(match route {
-            "/v1/sandboxes" => Self::Create,
-            "/v1/keys" | "/v1/hosts/invitations" => Self::Secret,
-            _ if route.ends_with("/pause") || route.ends_with("/resume") => Self::State,
-            _ if is_upload(route) => Self::Upload,
-            _ if *method != Method::POST || route.ends_with("/ping") => Self::Repeatable,
-            _ => Self::Once,
+        Some(match (method.as_str(), route) {
+            ("POST", "/v1/sandboxes") => Self::Create,
+            ("POST", "/v1/keys" | "/v1/hosts/invitations") => Self::Secret,
+            ("POST", "/v1/sandboxes/{id}/pause" | "/v1/sandboxes/{id}/resume") => Self::State,
+            ("POST", "/v1/sandboxes/{id}/exec") => Self::Once,
+            ("POST", "/v1/sandboxes/{id}/ping")
+            | ("PUT", "/v1/sandboxes/{id}/network" | "/v1/teams/{name}")
+            | ("DELETE", "/v1/sandboxes/{id}" | "/v1/keys/{id}" | "/v1/snapshots/{name}") => {
+                Self::Repeatable
+            }
+            ("POST", _) if is_upload(route) => Self::Upload,
+            _ => return None,
         })
     }
 }
@@ -99,6 +103,7 @@ pub(crate) fn describe_key(method: &Method, route: &str, operation: &mut Operati
                 .schema_type(Type::String)
                 .min_length(Some(1))
                 .max_length(Some(KEY_LENGTH))
+                .pattern(Some("^[!-~]+$"))
                 .build(),
         ))
         .build();
@@ -106,6 +111,16 @@ pub(crate) fn describe_key(method: &Method, route: &str, operation: &mut Operati
         .parameters
         .get_or_insert_default()
         .push(key.into());
+    let replayed = HeaderBuilder::new()
+        .schema(Some(ObjectBuilder::new().schema_type(Type::String)))
+        .description(Some("`true` where this is the answer of an earlier call"))
+        .build();
+    for response in operation.responses.responses.values_mut() {
+        if let RefOr::T(response) = response {
+            let headers = &mut response.headers;
+            headers.insert("Idempotency-Replayed".to_owned(), replayed.clone().into());
+        }
+    }
 }
 
 /// What it uploads streams through, and is no part of what tells calls apart.
@@ -380,8 +395,10 @@ mod tests {
                 let takes = operation["parameters"]
                     .to_string()
                     .contains("Idempotency-Key");
-                let joins = path == "/v1/hosts/join";
-                assert_eq!(takes, Kind::of(&method, path).is_some() && !joins, "{path}");
+                // Who joins has a token that is good once; a file that is read stays as it is.
+                let changes_nothing =
+                    method.is_safe() || path == "/v1/hosts/join" || path.ends_with("/read");
+                assert_eq!(takes, !changes_nothing, "{method} {path}");
             }
         }
         kinds.sort_by(|a, b| a.0.cmp(&b.0));
@@ -396,7 +413,6 @@ mod tests {
                 ("DELETE /v1/sandboxes/{id}", Kind::Repeatable),
                 ("DELETE /v1/snapshots/{name}", Kind::Repeatable),
                 ("POST /v1/hosts/invitations", Kind::Secret),
-                ("POST /v1/hosts/join", Kind::Once),
                 ("POST /v1/keys", Kind::Secret),
                 ("POST /v1/sandboxes", Kind::Create),
                 ("POST /v1/sandboxes/{id}/exec", Kind::Once),

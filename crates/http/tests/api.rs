@@ -161,7 +161,7 @@ async fn bad_requests_are_named_and_change_nothing() {
         r#"{"on_timeout":null,"on_timeout":"none"}"#,
         r#"{"vcpus":1,"vcpus":2}"#,
         r#"{"vcpus":"2"}"#,
-        r#"{"vcpus":6.0}"#,
+        r#"{"vcpus":2.5}"#,
         r#"{"vcpus":1e99}"#,
         r#"{"vcpus":5}"#,
         r#"{"vcpus":9223372036854775807}"#,

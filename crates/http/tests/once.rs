@@ -172,6 +172,21 @@ async fn what_is_no_key_is_refused() {
     assert_eq!(bench.send(look, "").await.status, StatusCode::OK);
 }
 
+/// What is not done is not written down either: another call may have the key.
+#[tokio::test]
+async fn a_method_that_a_route_has_not_takes_no_key() {
+    let bench = Bench::new().await;
+    for method in [Method::PUT, Method::PATCH] {
+        let request = bench
+            .request(method, "/v1/keys")
+            .header("idempotency-key", "k-1");
+        let refused = bench.send(request, "").await;
+        refused.refused(405, "method_not_allowed");
+    }
+    let made = keyed(&bench, "k-1", CREATE, "{}").await;
+    assert_eq!(made.status, StatusCode::CREATED);
+}
+
 #[tokio::test]
 async fn what_may_succeed_later_is_as_if_it_had_not_been_asked() {
     let mut bench = Bench::new().await;

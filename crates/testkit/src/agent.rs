@@ -94,6 +94,10 @@ pub struct Knobs {
     pub speaks: Option<Protocol>,
     /// Tells of what changes by itself; without, it is as an agent that knows no such call.
     pub tells: bool,
+    /// How many CPUs it says that the host has; 4 where that is `None`.
+    pub cpus: Option<u32>,
+    /// How much memory, likewise; 8192 MiB.
+    pub memory_mb: Option<u64>,
     /// Not recovered yet: no list, no create.
     pub recovering: bool,
     /// How long a create takes.

@@ -5,6 +5,7 @@ use axum::response::Response;
 use wrenn_api::{AuditEntry, Timestamp, limits};
 use wrenn_control::AuditFilter;
 
+use super::described::Page;
 use super::listing::{page, page_size};
 use crate::auth::Who;
 use crate::extract::Pairs;
@@ -16,13 +17,13 @@ use crate::router::App;
 /// A team's admin sees the calls with that team's keys, the operator all. A call is on the record within moments of its answer, also one that was refused, as long as its key is known. When there are
 /// more, the header `Link` has the address of the next page.
 #[utoipa::path(
-    get, path = "/v1/audit", tag = "events",
+    get, path = "/v1/audit", operation_id = "list_calls", tag = "events",
     params(
-        ("sandbox_id" = Option<String>, Query, description = "Only those about this sandbox"),
-        ("limit" = Option<u32>, Query, description = "At most so many, up to 1000"),
-        ("cursor" = Option<String>, Query, description = "Where the page before ended; taken from its `Link`"),
+        ("sandbox_id" = Option<String>, Query, description = "Only those about this sandbox", pattern = "^sb-[a-z0-9]{20}$", example = "sb-k3x9q2m7c1v8b5n4z6a0"),
+        Page,
+        ("cursor" = Option<String>, Query, description = "Where the page before ended; taken from its `Link`", pattern = "^[0-9]{1,15}[.][A-Za-z0-9]*$", example = "1772366400000.req1"),
     ),
-    responses((status = 200, body = Vec<AuditEntry>, headers(("Link" = String, description = "The next page, if there is one"))))
+    responses((status = 200, description = "A page of them.", body = Vec<AuditEntry>, headers(("Link" = String, description = "The next page, if there is one"))))
 )]
 pub(super) async fn audit(
     State(app): State<App>,

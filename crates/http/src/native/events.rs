@@ -18,6 +18,7 @@ use wrenn_api::{Event, Timestamp, limits};
 use wrenn_control::{Caller, Events, Follower};
 use wrenn_model::{ErrorKind, Fault, SandboxId};
 
+use super::described::{EventMessage, LastEvent, OfSandbox, Page};
 use super::listing::{page, page_size};
 use crate::auth::{Mine, Shown, Who};
 use crate::extract::{Id, Pairs};
@@ -41,15 +42,15 @@ const STALLED: Duration = Duration::from_secs(60);
 ///
 /// With `Accept: application/json` the answer is a page of the history instead, the oldest first, and `Link` has the next.
 #[utoipa::path(
-    get, path = "/v1/events", tag = "events",
+    get, path = "/v1/events", operation_id = "follow_events", tag = "events",
     params(
-        ("after" = Option<i64>, Query, description = "Only events after this number; 0 for all that are kept"),
-        ("limit" = Option<u32>, Query, description = "Of a page: at most so many, up to 1000"),
-        ("sandbox_id" = Option<String>, Query, description = "Only of this sandbox"),
-        ("Last-Event-ID" = Option<i64>, Header, description = "As `after`, which it wins over")
+        ("after" = Option<i64>, Query, description = "Only events after this number; 0 for all that are kept", minimum = 0, example = 0),
+        Page,
+        ("sandbox_id" = Option<String>, Query, description = "Only of this sandbox", pattern = "^sb-[a-z0-9]{20}$", example = "sb-k3x9q2m7c1v8b5n4z6a0"),
+        LastEvent,
     ),
-    responses((status = 200, content(
-        (String = "text/event-stream"),
+    responses((status = 200, description = "A stream of them, or a page.", content(
+        (EventMessage = "text/event-stream"),
         (Vec<Event> = "application/json"),
     ), headers(("Link" = String, description = "The next page, where there may be one"))))
 )]
@@ -66,15 +67,15 @@ pub(super) async fn events(
 
 /// What becomes of one sandbox, as it happens: as `/v1/events`.
 #[utoipa::path(
-    get, path = "/v1/sandboxes/{id}/events", tag = "events",
+    get, path = "/v1/sandboxes/{id}/events", operation_id = "follow_sandbox", tag = "events",
     params(
-        ("id" = String, Path),
-        ("after" = Option<i64>, Query, description = "Only events after this number; 0 for all that are kept"),
-        ("limit" = Option<u32>, Query, description = "Of a page: at most so many, up to 1000"),
-        ("Last-Event-ID" = Option<i64>, Header, description = "As `after`, which it wins over")
+        OfSandbox,
+        ("after" = Option<i64>, Query, description = "Only events after this number; 0 for all that are kept", minimum = 0, example = 0),
+        Page,
+        LastEvent,
     ),
-    responses((status = 200, content(
-        (String = "text/event-stream"),
+    responses((status = 200, description = "A stream of them, or a page.", content(
+        (EventMessage = "text/event-stream"),
         (Vec<Event> = "application/json"),
     ), headers(("Link" = String, description = "The next page, where there may be one"))))
 )]

@@ -6,6 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use wrenn_api::{Encoding, ExecRequest, ExecResponse};
 use wrenn_control::Command;
 
+use super::described::OfSandbox;
 use crate::auth::Mine;
 use crate::extract::{Id, Json};
 use crate::refusal::Answer;
@@ -15,8 +16,8 @@ use crate::refusal::Answer;
 /// No shell stands in between: `cmd` is looked up in PATH and gets `args` as they are. A command that outlives its
 /// timeout is ended with all its children, and the answer is 200 with `timed_out`.
 #[utoipa::path(
-    post, path = "/v1/sandboxes/{id}/exec", tag = "commands", params(("id" = String, Path)),
-    request_body = ExecRequest, responses((status = 200, body = ExecResponse))
+    post, path = "/v1/sandboxes/{id}/exec", operation_id = "exec", tag = "commands", params(OfSandbox),
+    request_body = ExecRequest, responses((status = 200, description = "It ended.", body = ExecResponse))
 )]
 pub(super) async fn exec(
     Mine(sandboxes): Mine,

@@ -14,19 +14,21 @@ use wrenn_api::{ReadFileRequest, WriteFileForm, limits};
 use wrenn_control::{FileStream, Sandboxes};
 use wrenn_model::Fault;
 
+use super::described::{Octets, OfSandbox};
 use super::upload::{self, Order};
 use crate::auth::Mine;
 use crate::extract::{Id, Json};
 use crate::refusal::{Answer, Refusal};
 use crate::router::App;
 
-/// Writes a file, of up to 100 MiB with its form. The parts may come in any order.
+/// Writes a file, of up to 100 MiB with its form. The parts `path` and `file` may come in any order;
+/// `user` comes before `file`.
 ///
 /// The old file, if any, is replaced as a whole; when the upload breaks off, it stays as it was.
 #[utoipa::path(
-    post, path = "/v1/sandboxes/{id}/files/write", tag = "files", params(("id" = String, Path)),
+    post, path = "/v1/sandboxes/{id}/files/write", operation_id = "write_file", tag = "files", params(OfSandbox),
     request_body(content = WriteFileForm, content_type = "multipart/form-data"),
-    responses((status = 204))
+    responses((status = 204, description = "It is written."))
 )]
 pub(super) async fn write(
     State(app): State<App>,
@@ -45,9 +47,9 @@ pub(super) async fn write(
 ///
 /// The old file, if any, is replaced as a whole; when the upload breaks off, it stays as it was.
 #[utoipa::path(
-    post, path = "/v1/sandboxes/{id}/files/stream/write", tag = "files", params(("id" = String, Path)),
+    post, path = "/v1/sandboxes/{id}/files/stream/write", operation_id = "write_file_stream", tag = "files", params(OfSandbox),
     request_body(content = WriteFileForm, content_type = "multipart/form-data"),
-    responses((status = 204))
+    responses((status = 204, description = "It is written."))
 )]
 pub(super) async fn write_stream(
     State(app): State<App>,
@@ -61,9 +63,9 @@ pub(super) async fn write_stream(
 
 /// Reads a regular file of up to 100 MiB.
 #[utoipa::path(
-    post, path = "/v1/sandboxes/{id}/files/read", tag = "files", params(("id" = String, Path)),
+    post, path = "/v1/sandboxes/{id}/files/read", operation_id = "read_file", tag = "files", params(OfSandbox),
     request_body = ReadFileRequest,
-    responses((status = 200, body = Vec<u8>, content_type = "application/octet-stream"))
+    responses((status = 200, description = "What is in it.", body = inline(Octets), content_type = "application/octet-stream"))
 )]
 pub(super) async fn read(
     State(app): State<App>,
@@ -95,9 +97,9 @@ pub(super) async fn read(
 
 /// Reads a regular file of any size. One that is not there is 404 before the first byte.
 #[utoipa::path(
-    post, path = "/v1/sandboxes/{id}/files/stream/read", tag = "files", params(("id" = String, Path)),
+    post, path = "/v1/sandboxes/{id}/files/stream/read", operation_id = "read_file_stream", tag = "files", params(OfSandbox),
     request_body = ReadFileRequest,
-    responses((status = 200, body = Vec<u8>, content_type = "application/octet-stream"))
+    responses((status = 200, description = "What is in it.", body = inline(Octets), content_type = "application/octet-stream"))
 )]
 pub(super) async fn read_stream(
     Mine(sandboxes): Mine,

@@ -14,7 +14,7 @@ use crate::router::App;
 
 /// Makes a one-time token, with which one host joins: `wrenn agent join` there.
 #[utoipa::path(
-    post, path = "/v1/hosts/invitations", tag = "hosts", request_body = Option<InviteHost>,
+    post, path = "/v1/hosts/invitations", operation_id = "invite_host", tag = "hosts", request_body = Option<InviteHost>,
     responses((status = 201, description = "The token, which is shown this once.", body = Invitation))
 )]
 pub(super) async fn invite(
@@ -36,7 +36,7 @@ pub(super) async fn invite(
 /// A token that nobody knows, or a proof that is none, is 401; one that was used or has expired is 403. A refused request
 /// uses no token up.
 #[utoipa::path(
-    post, path = "/v1/hosts/join", tag = "hosts", security(()), request_body = JoinHost,
+    post, path = "/v1/hosts/join", operation_id = "join_host", tag = "hosts", security(()), request_body = JoinHost,
     responses((status = 200, description = "It has joined.", body = JoinedHost))
 )]
 pub(super) async fn join(

@@ -13,7 +13,7 @@ use crate::router::App;
 
 /// Makes a key of the caller's team, or of any for the operator: an admin of the team `default`.
 #[utoipa::path(
-    post, path = "/v1/keys", tag = "keys", request_body = CreateKey,
+    post, path = "/v1/keys", operation_id = "create_key", tag = "keys", request_body = CreateKey,
     responses((status = 201, description = "The key, which is shown this once.", body = CreatedKey))
 )]
 pub(super) async fn create(
@@ -39,8 +39,8 @@ pub(super) async fn create(
 /// Lists the keys of the caller's team, or every key for the operator, newest first. Those that have expired or were revoked
 /// are among them.
 #[utoipa::path(
-    get, path = "/v1/keys", tag = "keys",
-    responses((status = 200, body = Vec<Key>))
+    get, path = "/v1/keys", operation_id = "list_keys", tag = "keys",
+    responses((status = 200, description = "The keys.", body = Vec<Key>))
 )]
 pub(super) async fn list(State(app): State<App>, Who(caller): Who) -> Answer<Body<Vec<Key>>> {
     let keys = app.control.keys().list(&caller).await?;
@@ -50,7 +50,7 @@ pub(super) async fn list(State(app): State<App>, Who(caller): Who) -> Answer<Bod
 /// Revokes a key: it opens nothing any more, on other servers of the same database within five seconds. Asked again, it
 /// answers the same.
 #[utoipa::path(
-    delete, path = "/v1/keys/{id}", tag = "keys", params(("id" = String, Path)),
+    delete, path = "/v1/keys/{id}", operation_id = "revoke_key", tag = "keys", params(("id" = String, Path, description = "The key's id", pattern = "^key-[a-z0-9]{8}$", example = "key-0a1b2c3d")),
     responses((status = 204, description = "It is revoked."))
 )]
 pub(super) async fn revoke(

@@ -4,6 +4,7 @@ use axum::Json;
 use wrenn_api::{MachineMetrics, SandboxMetrics, Timestamp};
 use wrenn_control::{MachineUsage, Usage};
 
+use super::described::OfSandbox;
 use crate::auth::Mine;
 use crate::extract::Id;
 use crate::refusal::Answer;
@@ -11,8 +12,8 @@ use crate::refusal::Answer;
 /// What a sandbox uses now: CPU, memory, disk and network, as its host counts them. It is no use of the sandbox: its
 /// time until `on_timeout` goes on.
 #[utoipa::path(
-    get, path = "/v1/sandboxes/{id}/metrics", tag = "sandboxes", params(("id" = String, Path)),
-    responses((status = 200, body = SandboxMetrics))
+    get, path = "/v1/sandboxes/{id}/metrics", operation_id = "get_metrics", tag = "sandboxes", params(OfSandbox),
+    responses((status = 200, description = "What it uses.", body = SandboxMetrics))
 )]
 pub(super) async fn metrics(Mine(sandboxes): Mine, Id(id): Id) -> Answer<Json<SandboxMetrics>> {
     Ok(Json(view(sandboxes.usage(&id).await?)))

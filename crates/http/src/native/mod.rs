@@ -1,6 +1,7 @@
 //! The native API. The list of its routes, read in one sitting:
 
 mod audit;
+mod described;
 mod events;
 mod exec;
 mod files;

@@ -4,6 +4,7 @@ use axum::Json as Body;
 use wrenn_api::{Paused, ResumeRequest, Resumed, Timing};
 use wrenn_control::StepTime;
 
+use super::described::OfSandbox;
 use super::sandboxes::view;
 use crate::auth::Mine;
 use crate::extract::{Id, MaybeJson};
@@ -15,7 +16,7 @@ use crate::refusal::Answer;
 /// while one is under way joins it, and both callers get its outcome; of a paused sandbox it is 409. Open exec streams
 /// end with an error that says so; their commands go on after the resume.
 #[utoipa::path(
-    post, path = "/v1/sandboxes/{id}/pause", tag = "sandboxes", params(("id" = String, Path)),
+    post, path = "/v1/sandboxes/{id}/pause", operation_id = "pause", tag = "sandboxes", params(OfSandbox),
     responses((status = 200, description = "It is paused.", body = Paused))
 )]
 pub(super) async fn pause(Mine(sandboxes): Mine, Id(id): Id) -> Answer<Body<Paused>> {
@@ -33,7 +34,7 @@ pub(super) async fn pause(Mine(sandboxes): Mine, Id(id): Id) -> Answer<Body<Paus
 /// One that fails leaves the pause as it was. A resume that is asked for while one is under way joins it; of a running
 /// sandbox it is 409. Where the pause does not fit this host (`conflict`), `{"cold": true}` boots from its disk.
 #[utoipa::path(
-    post, path = "/v1/sandboxes/{id}/resume", tag = "sandboxes", params(("id" = String, Path)),
+    post, path = "/v1/sandboxes/{id}/resume", operation_id = "resume", tag = "sandboxes", params(OfSandbox),
     request_body = Option<ResumeRequest>,
     responses((status = 200, description = "It runs.", body = Resumed))
 )]

@@ -9,6 +9,7 @@ use wrenn_api::{CreateSandbox, Network, Sandbox, Timestamp};
 use wrenn_control::{Created, Deleted, NewSandbox, StepTime, Wait};
 use wrenn_model::{MiB, OnTimeout, Status};
 
+use super::described::{Label, OfSandbox, Page, Preference};
 use super::listing::{Listing, page};
 use crate::auth::Mine;
 use crate::extract::{Id, Json, Pairs};
@@ -26,13 +27,17 @@ const SERVER_TIMING: &str = "server-timing";
 /// A caller that hangs up before that has it unwound, unless it sent `Prefer: respond-async`: then the answer comes at
 /// once, with the sandbox still pending.
 #[utoipa::path(
-    post, path = "/v1/sandboxes", tag = "sandboxes", request_body = CreateSandbox,
-    params(("Prefer" = Option<String>, Header, description = "`respond-async` to be answered at once")),
+    post, path = "/v1/sandboxes", operation_id = "create_sandbox", tag = "sandboxes", request_body = CreateSandbox,
+    params(Preference),
     responses(
         (status = 201, description = "It runs.", body = Sandbox, headers(
+            ("Location" = String, description = "Where it is from now on"),
             ("Server-Timing" = String, description = "How long the wait for its turn (`queue`), each step and the writes of the `journal` took, in milliseconds")
         )),
-        (status = 202, description = "It is pending.", body = Sandbox),
+        (status = 202, description = "It is pending.", body = Sandbox, headers(
+            ("Location" = String, description = "Where it is from now on"),
+            ("Preference-Applied" = String, description = "`respond-async`, where that was preferred")
+        )),
     )
 )]
 pub(super) async fn create(
@@ -101,15 +106,15 @@ fn prefers_async(headers: &HeaderMap) -> bool {
 ///
 /// When there are more, the header `Link` has the address of the next page.
 #[utoipa::path(
-    get, path = "/v1/sandboxes", tag = "sandboxes",
+    get, path = "/v1/sandboxes", operation_id = "list_sandboxes", tag = "sandboxes",
     params(
-        ("status" = Option<String>, Query, description = "pending, running, paused, stopped or error"),
-        ("template" = Option<String>, Query, description = "Only those made from this template"),
-        ("metadata" = Option<Vec<String>>, Query, description = "`key=value`; repeated, all of them have to match"),
-        ("limit" = Option<u32>, Query, description = "At most so many, up to 1000"),
-        ("cursor" = Option<String>, Query, description = "Where the page before ended; taken from its `Link`"),
+        ("status" = Option<String>, Query, description = "pending, running, paused, stopped or error", pattern = "^(pending|running|paused|stopped|error)$", example = "running"),
+        ("template" = Option<String>, Query, description = "Only those made from this template", pattern = "^[a-z0-9][a-z0-9._-]{0,62}$", example = "minimal"),
+        ("metadata" = inline(Option<Vec<Label>>), Query, description = "Repeated, all of them have to match", max_items = 64, example = json!(["team=red"])),
+        Page,
+        ("cursor" = Option<String>, Query, description = "Where the page before ended; taken from its `Link`", pattern = "^[0-9]{1,15}[.]sb-[a-z0-9]{20}$", example = "1772366400000.sb-k3x9q2m7c1v8b5n4z6a0"),
     ),
-    responses((status = 200, body = Vec<Sandbox>))
+    responses((status = 200, description = "A page of them.", body = Vec<Sandbox>, headers(("Link" = String, description = "The next page, if there is one"))))
 )]
 pub(super) async fn list(
     Mine(sandboxes): Mine,
@@ -125,8 +130,8 @@ pub(super) async fn list(
 
 /// One sandbox.
 #[utoipa::path(
-    get, path = "/v1/sandboxes/{id}", tag = "sandboxes", params(("id" = String, Path)),
-    responses((status = 200, body = Sandbox))
+    get, path = "/v1/sandboxes/{id}", operation_id = "get_sandbox", tag = "sandboxes", params(OfSandbox),
+    responses((status = 200, description = "As it is now.", body = Sandbox))
 )]
 pub(super) async fn get(Mine(sandboxes): Mine, Id(id): Id) -> Answer<Body<Sandbox>> {
     Ok(Body(view(sandboxes.get(&id).await?)))
@@ -134,7 +139,7 @@ pub(super) async fn get(Mine(sandboxes): Mine, Id(id): Id) -> Answer<Body<Sandbo
 
 /// Destroys a sandbox, whatever it is doing. Asked again, it answers the same.
 #[utoipa::path(
-    delete, path = "/v1/sandboxes/{id}", tag = "sandboxes", params(("id" = String, Path)),
+    delete, path = "/v1/sandboxes/{id}", operation_id = "delete_sandbox", tag = "sandboxes", params(OfSandbox),
     responses(
         (status = 204, description = "Nothing of it exists any more."),
         (status = 202, description = "Its host cannot be reached; it is destroyed when that is back."),
@@ -152,7 +157,7 @@ pub(super) async fn delete(Mine(sandboxes): Mine, Id(id): Id) -> Answer<StatusCo
 /// One that runs is under it when the answer comes, and connections that it forbids are cut; one that is paused, from its
 /// resume on. No packet meets half of a policy. A change that fails leaves the policy as it was.
 #[utoipa::path(
-    put, path = "/v1/sandboxes/{id}/network", tag = "sandboxes", params(("id" = String, Path)),
+    put, path = "/v1/sandboxes/{id}/network", operation_id = "set_network", tag = "sandboxes", params(OfSandbox),
     request_body = Network,
     responses((status = 200, description = "It is under this policy.", body = Sandbox))
 )]
@@ -167,8 +172,8 @@ pub(super) async fn network(
 
 /// Counts as use: the time until `on_timeout` happens begins anew. A paused sandbox with `auto_resume` is resumed.
 #[utoipa::path(
-    post, path = "/v1/sandboxes/{id}/ping", tag = "sandboxes", params(("id" = String, Path)),
-    responses((status = 204))
+    post, path = "/v1/sandboxes/{id}/ping", operation_id = "ping", tag = "sandboxes", params(OfSandbox),
+    responses((status = 204, description = "It counted."))
 )]
 pub(super) async fn ping(Mine(sandboxes): Mine, Id(id): Id) -> Answer<StatusCode> {
     sandboxes.ping(&id).await?;
@@ -177,8 +182,8 @@ pub(super) async fn ping(Mine(sandboxes): Mine, Id(id): Id) -> Answer<StatusCode
 
 /// The last 64 KiB of its serial console. The guest wrote it: escape it before a terminal sees it.
 #[utoipa::path(
-    get, path = "/v1/sandboxes/{id}/console", tag = "sandboxes", params(("id" = String, Path)),
-    responses((status = 200, body = String, content_type = "text/plain"))
+    get, path = "/v1/sandboxes/{id}/console", operation_id = "get_console", tag = "sandboxes", params(OfSandbox),
+    responses((status = 200, description = "What it wrote last.", body = String, content_type = "text/plain"))
 )]
 pub(super) async fn console(Mine(sandboxes): Mine, Id(id): Id) -> Answer<Response> {
     let content = sandboxes.console(&id).await?;

@@ -12,8 +12,8 @@ use crate::router::App;
 
 /// Lists the caller's team, or every team for the operator, by name.
 #[utoipa::path(
-    get, path = "/v1/teams", tag = "keys",
-    responses((status = 200, body = Vec<Team>))
+    get, path = "/v1/teams", operation_id = "list_teams", tag = "keys",
+    responses((status = 200, description = "The teams.", body = Vec<Team>))
 )]
 pub(super) async fn list(State(app): State<App>, Who(caller): Who) -> Answer<Body<Vec<Team>>> {
     let teams = app.control.teams().list(&caller).await?;
@@ -22,8 +22,8 @@ pub(super) async fn list(State(app): State<App>, Who(caller): Who) -> Answer<Bod
 
 /// One team.
 #[utoipa::path(
-    get, path = "/v1/teams/{name}", tag = "keys", params(("name" = String, Path)),
-    responses((status = 200, body = Team))
+    get, path = "/v1/teams/{name}", operation_id = "get_team", tag = "keys", params(("name" = String, Path, description = "The team's name", pattern = "^[a-z0-9][a-z0-9._-]{0,62}$", example = "red")),
+    responses((status = 200, description = "As it is now.", body = Team))
 )]
 pub(super) async fn get(
     State(app): State<App>,
@@ -36,7 +36,7 @@ pub(super) async fn get(
 /// Gives a team these limits in the place of those that it has: what is left out has none. Makes the team where there is
 /// none. Sandboxes that are there go on, also beyond a limit.
 #[utoipa::path(
-    put, path = "/v1/teams/{name}", tag = "keys", params(("name" = String, Path)),
+    put, path = "/v1/teams/{name}", operation_id = "put_team", tag = "keys", params(("name" = String, Path, description = "The team's name", pattern = "^[a-z0-9][a-z0-9._-]{0,62}$", example = "red")),
     request_body = TeamLimits,
     responses((status = 200, description = "It has these limits.", body = Team))
 )]

@@ -11,9 +11,9 @@ use crate::router::App;
 
 /// Lists the templates, by name.
 #[utoipa::path(
-    get, path = "/v1/snapshots", tag = "templates",
-    params(("type" = Option<TemplateType>, Query, description = "Only those of this type")),
-    responses((status = 200, body = Vec<Template>))
+    get, path = "/v1/snapshots", operation_id = "list_templates", tag = "templates",
+    params(("type" = Option<TemplateType>, Query, description = "Only those of this type", example = "base")),
+    responses((status = 200, description = "The templates.", body = Vec<Template>))
 )]
 pub(super) async fn list(
     State(app): State<App>,
@@ -54,8 +54,8 @@ pub(super) async fn list(
 
 /// Deletes a template. Sandboxes made from it go on.
 #[utoipa::path(
-    delete, path = "/v1/snapshots/{name}", tag = "templates", params(("name" = String, Path)),
-    responses((status = 204))
+    delete, path = "/v1/snapshots/{name}", operation_id = "delete_template", tag = "templates", params(("name" = String, Path, description = "The template's name", pattern = "^[a-z0-9][a-z0-9._-]{0,62}$", example = "python")),
+    responses((status = 204, description = "It is deleted."))
 )]
 pub(super) async fn delete(State(app): State<App>, Name(name): Name) -> Answer<StatusCode> {
     app.control.templates().delete(&name).await?;

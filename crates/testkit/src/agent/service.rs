@@ -476,14 +476,15 @@ impl HostAgentService for Service {
         _: RequestContext,
         _: ServiceRequest<'_, rpc::HealthRequest>,
     ) -> ServiceResult<rpc::HealthResponse> {
+        let knobs = self.0.knobs();
         Response::ok(rpc::HealthResponse {
-            ready: !self.0.knobs().recovering,
+            ready: !knobs.recovering,
             instance_id: "abc123".into(),
             version: "0.1.0".into(),
             isolation: "emulated".into(),
             vmm: "qemu".into(),
-            cpus: 4,
-            memory_mb: 8192,
+            cpus: knobs.cpus.unwrap_or(4),
+            memory_mb: knobs.memory_mb.unwrap_or(8192),
             ..Default::default()
         })
     }

@@ -11,6 +11,7 @@ use axum::response::Response;
 use wrenn_api::limits;
 use wrenn_control::request;
 
+use super::described::OfSandbox;
 use crate::auth::{Mine, Shown};
 use crate::extract::Id;
 use crate::refusal::{Answer, Refusal};
@@ -26,7 +27,7 @@ use crate::router::App;
 /// ends it. When the sandbox is paused, the server says `error` with code `invalid_state`: the command goes on after the
 /// resume, and `connect` takes it up again.
 #[utoipa::path(
-    get, path = "/v1/sandboxes/{id}/exec/stream", tag = "commands", params(("id" = String, Path)),
+    get, path = "/v1/sandboxes/{id}/exec/stream", operation_id = "exec_stream", tag = "commands", params(OfSandbox),
     responses((status = 101, description = "The WebSocket begins."))
 )]
 pub(super) async fn exec_stream(
