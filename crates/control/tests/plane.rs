@@ -654,3 +654,34 @@ async fn an_agent_of_another_release_says_whom_to_upgrade() {
     sandboxes.ping(&made.id).await.unwrap();
     assert_eq!(bench.get(&made.id).await.status, Status::Running);
 }
+
+/// Wherever it was: before the row was written, while it was, before the agent had heard of it or after. No sweep comes to help.
+#[tokio::test]
+async fn a_creator_that_goes_away_at_any_moment_leaves_nothing_under_way() {
+    let bench = Bench::new().await;
+    bench
+        .agent
+        .set(|knobs| knobs.create_takes = Duration::from_millis(50));
+    for moment in 0..60 {
+        let sandboxes = bench.plane.sandboxes();
+        let create = sandboxes.create(NewSandbox::default(), Wait::Running);
+        let moment = Duration::from_micros(500 * moment);
+        drop(tokio::time::timeout(moment, create).await);
+    }
+    for _ in 0..200 {
+        let all = bench.list().await;
+        let left: Vec<_> = all
+            .iter()
+            .filter(|row| row.status != Status::Stopped)
+            .collect();
+        if left.is_empty() && bench.agent.count() == 0 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!(
+        "{:?} of {} at the agent",
+        bench.list().await,
+        bench.agent.count()
+    );
+}

@@ -79,21 +79,17 @@ impl Sandboxes {
         let row = self.plan(new).await?;
         let gone = CancellationToken::new();
         let (tell, accepted) = oneshot::channel();
-        let work = self
-            .clone()
-            .admit(row.clone(), envs, wait, tell, gone.clone());
+        let work = self.clone().admit(row, envs, wait, tell, gone.clone());
         let task = self.core.tasks.spawn(carried(work));
         // Dropped with this future when the caller hangs up.
         let caller = gone.drop_guard();
         if wait == Wait::Accepted {
             // Who is not told is refused.
-            let accepted = accepted.await.is_ok();
+            let accepted = accepted.await;
             caller.disarm();
-            if accepted {
-                return Ok(Created {
-                    sandbox: row,
-                    steps: Vec::new(),
-                });
+            if let Ok(sandbox) = accepted {
+                let steps = Vec::new();
+                return Ok(Created { sandbox, steps });
             }
         }
         task.await.unwrap_or_else(|error| Err(broken(&error)))
@@ -106,7 +102,7 @@ impl Sandboxes {
         row: Sandbox,
         envs: BTreeMap<String, String>,
         wait: Wait,
-        accepted: oneshot::Sender<()>,
+        accepted: oneshot::Sender<Sandbox>,
         gone: CancellationToken,
     ) -> Result<Created, Fault> {
         let flight = self.core.flights.begin(&row.id);
@@ -115,7 +111,7 @@ impl Sandboxes {
             return Err(beyond(&row, exceeded));
         }
         // Who waits until it runs does not listen.
-        let _ = accepted.send(());
+        drop(accepted.send(row.clone()));
         let request = request(&row, envs, wait);
         self.start(row, request, gone, flight).await
     }
