@@ -184,7 +184,7 @@ impl Client {
         let http = std::error::Error::source(&error).and_then(|cause| cause.downcast_ref());
         if error.is_connect() {
             self.unreachable(error)
-        } else if http.is_some_and(hyper::Error::is_parse) {
+        } else if http.is_some_and(is_no_http) {
             self.contract("it is not HTTP")
         } else {
             self.broken(error)
@@ -218,6 +218,13 @@ impl Client {
             what: what.into(),
         }
     }
+}
+
+/// Whether what came is no HTTP, or came before anything was asked: hyper has no other name for that than what it says.
+fn is_no_http(error: &hyper::Error) -> bool {
+    const UNASKED: &str = "received unexpected message from connection";
+    let cause = std::error::Error::source(error);
+    error.is_parse() || cause.is_some_and(|cause| cause.to_string() == UNASKED)
 }
 
 /// The seconds of `Retry-After`. Its other form, a date, is none of a Wrenn server's.
