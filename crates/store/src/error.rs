@@ -114,6 +114,14 @@ impl StoreError {
         code == DISK_FULL || code.parse::<i64>().is_ok_and(|code| code & 0xff == FULL)
     }
 
+    /// Whether the database's file could not be written: SQLITE_READONLY, SQLITE_FULL or SQLITE_CANTOPEN.
+    #[must_use]
+    pub fn is_unwritable(&self) -> bool {
+        let code = self.code().filter(|code| code.len() < 5);
+        let code = code.and_then(|code| code.parse::<i64>().ok());
+        code.is_some_and(|code| matches!(code & 0xff, 8 | 13 | 14))
+    }
+
     /// Whether the database cannot be reached or does not answer now, and may again without anything being changed.
     #[must_use]
     pub fn is_away(&self) -> bool {

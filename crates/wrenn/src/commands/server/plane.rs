@@ -97,6 +97,14 @@ impl Meanwhile {
 }
 
 fn refused(database: &DatabaseUrl, error: OpenError) -> anyhow::Error {
+    if let OpenError::Store(refusal) = &error
+        && refusal.is_unwritable()
+    {
+        let message = format!("the database {database} cannot be written");
+        return Advised::new(message, "see that its file system is writable and has room")
+            .because(error)
+            .into();
+    }
     let remedy = match database.as_file() {
         Some(_) => {
             "bring it back from a copy; or move it and the `wrenn.db-…` files beside it away: sandboxes that are there are taken into a new one"
