@@ -1,7 +1,7 @@
 //! What became of sandboxes, in order: one event for each write of a row, in the same transaction.
 //!
 //! The numbers count up from 1 in the order in which events become visible, without holes: the counter's row is locked from the
-//! count to the commit, and what is rolled back is not counted. So a reader that has seen number n asks for what comes after n,
+//! beginning of a group of writes to its commit, and what is rolled back is not counted. So a reader that has seen number n asks for what comes after n,
 //! and whoever is shown n + 2 knows that there is one more.
 
 use std::sync::Arc;

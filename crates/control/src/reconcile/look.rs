@@ -66,13 +66,20 @@ async fn at(core: &Core, ids: &[SandboxId]) -> Result<(), Fault> {
             adopt(core, id, sandbox).await?;
         }
     }
-    // Where servers share a database, the one that asked the agent for it is about to write what came of it.
-    rows.retain(|row| row.transition.is_none() || !core.store.is_shared());
+    if core.store.is_shared() {
+        // Whichever server asked the agent for it is about to write what came of it.
+        let (others, ours): (Vec<_>, Vec<_>) =
+            rows.into_iter().partition(|row| row.transition.is_some());
+        core.news.put_back(others.into_iter().map(|row| row.id));
+        rows = ours;
+    }
     settle_all(core, &rows, &seen).await
 }
 
 /// Brings the rows that say that something is under way up to what the agent has.
 async fn at_unsettled(core: &Core) -> Result<(), Fault> {
+    let clock = core.store.read_clock().await;
+    clock.map_err(|error| store_fault(&error))?;
     let rows = core.store.in_transition().await;
     let mut rows = rows.map_err(|error| store_fault(&error))?;
     rows.retain(|row| !core.flights.has(&row.id));

@@ -56,6 +56,11 @@ impl News {
         (!of.is_empty()).then_some(Change::Of(of))
     }
 
+    /// It is too early to look at these.
+    pub(super) fn put_back(&self, ids: impl IntoIterator<Item = SandboxId>) {
+        self.lock().of.extend(ids);
+    }
+
     /// Whether there is something that was not told yet.
     pub(super) fn is_pending(&self) -> bool {
         let state = self.lock();
@@ -130,6 +135,8 @@ mod tests {
         news.add(Change::Of(vec![idle.clone()]));
         assert_eq!(news.take(|id| *id == busy), Some(Change::Of(vec![idle])));
         assert!(news.is_pending());
+        assert_eq!(news.take(|_| false), Some(Change::Of(vec![busy.clone()])));
+        news.put_back([busy.clone()]);
         news.add(Change::All);
         assert_eq!(news.take(|_| true), Some(Change::All));
         assert_eq!(news.take(|_| false), Some(Change::Of(vec![busy])));
