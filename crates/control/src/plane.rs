@@ -13,7 +13,7 @@ use crate::audit::Audit;
 use crate::fault::{stopping, store_fault};
 use crate::flight::Flights;
 use crate::hosts::{self, Hosts, OpenError};
-use crate::reconcile::{self, News, Observer, Waits};
+use crate::reconcile::{self, News, Waits};
 use crate::request;
 use crate::tail::{self, Tail};
 use crate::{Caller, Calls, Events, Keys, Limits, Sandboxes, Teams, Templates};
@@ -30,7 +30,6 @@ pub(crate) struct Core {
     pub(crate) agent: AgentClient,
     pub(crate) limits: Limits,
     pub(crate) flights: Flights,
-    pub(crate) observer: Observer,
     pub(crate) news: News,
     pub(crate) waits: Waits,
     pub(crate) tail: Arc<Tail>,
@@ -85,7 +84,6 @@ impl ControlPlane {
             agent: AgentClient::new(agent, Arc::clone(&authority)),
             limits,
             flights: Flights::default(),
-            observer: Observer::default(),
             news: News::default(),
             waits: Waits::new(patience),
             tail: Arc::default(),

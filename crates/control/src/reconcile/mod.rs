@@ -35,7 +35,7 @@ use crate::{Limits, once};
 use rules::Action;
 
 pub(crate) use news::News;
-pub(crate) use observe::{Observation, Observer};
+pub(crate) use observe::Observation;
 pub(crate) use wait::Waits;
 
 /// How soon to look again at what is under way.
@@ -101,7 +101,7 @@ pub(crate) async fn sweep(core: &Core) -> Result<Swept, Fault> {
         .unstopped()
         .await
         .map_err(|error| store_fault(&error))?;
-    let seen = core.observer.look(&core.agent, Duration::ZERO).await?;
+    let seen = Observation::all(&core.agent).await?;
     let known: HashSet<&SandboxId> = rows.iter().map(|row| &row.id).collect();
     core.waits.keep(&rows);
     let mut swept = Swept::Settled;
@@ -127,14 +127,6 @@ pub(crate) async fn sweep(core: &Core) -> Result<Swept, Fault> {
         }
     }
     Ok(swept)
-}
-
-/// Whether what was seen of a sandbox is not what its row says: there is something to do about it, or it was in transition
-/// then, perhaps in one that has ended before the row was written.
-pub(crate) fn is_news(row: &Sandbox, seen: &Observation) -> bool {
-    let sandbox = seen.sandboxes.get(&row.id);
-    sandbox.is_some_and(|sandbox| !sandbox.transition.is_empty())
-        || rules::decide(row, sandbox, row.last_updated_ms) != Action::Nothing
 }
 
 /// Brings one row up to what was seen after it was read. Answers with what it is then.

@@ -17,15 +17,12 @@ use crate::Caller;
 use crate::agent::{Command, CommandStream, ExecOutcome, FileStream, Input, Upload, Usage, moving};
 use crate::fault::store_fault;
 use crate::plane::Core;
-use crate::reconcile;
+use crate::reconcile::{self, Observation};
 use crate::request::carried;
 
 pub use create::{Created, NewSandbox, Wait};
 pub use destroy::Deleted;
 pub use pause::{Paused, Resumed, StepTime};
-
-/// How old what is told of a sandbox may be that the agent pauses and resumes by itself.
-const FRESH: Duration = Duration::from_secs(1);
 
 /// The sandboxes of this installation, or those of them that one caller sees: the others are to them as if they were not.
 /// Clones are the same.
@@ -79,7 +76,7 @@ impl Sandboxes {
         listed.map_err(|error| store_fault(&error))
     }
 
-    /// One sandbox. What is told of a running or paused one is at most a second old, as long as the agent answers.
+    /// One sandbox. What is told of a running or paused one is what its host says now, as long as the agent answers.
     ///
     /// # Errors
     /// `not_found` or `db_error`.
@@ -89,23 +86,16 @@ impl Sandboxes {
         if !moves || row.transition.is_some() {
             return Ok(row);
         }
-        self.seen(row, FRESH).await
+        self.seen(row).await
     }
 
-    /// The row, which was just read, brought up to what the agent had so long ago; as it is when the agent does not answer.
-    async fn seen(&self, row: Sandbox, max_age: Duration) -> Result<Sandbox, Fault> {
+    /// The row, which was just read, brought up to what the agent has now; as it is when the agent does not answer.
+    async fn seen(&self, row: Sandbox) -> Result<Sandbox, Fault> {
         let core = &self.core;
-        let Ok(mut seen) = core.observer.look(&core.agent, max_age).await else {
-            return Ok(row);
-        };
-        // The row may be younger than that, written by another server even, whose clock tells nothing here.
-        if !max_age.is_zero() && reconcile::is_news(&row, &seen) {
-            let Ok(now) = core.observer.look(&core.agent, Duration::ZERO).await else {
-                return Ok(row);
-            };
-            seen = now;
+        match Observation::of(&core.agent, std::slice::from_ref(&row.id)).await {
+            Ok(seen) => reconcile::settle(core, &row, &seen).await,
+            Err(_) => Ok(row),
         }
-        reconcile::settle(core, &row, &seen).await
     }
 
     /// Writes what `change` makes of a row, once more of the newest that there is as often as somebody else has written in
@@ -202,8 +192,8 @@ impl Sandboxes {
     /// Why a conversation about a command broke off with this fault: when its sandbox was paused under it, that is
     /// why, and the command goes on later.
     pub async fn broke_off(&self, id: &SandboxId, pid: u32, fault: Fault) -> Fault {
-        let now = Duration::ZERO;
-        let Ok(seen) = self.core.observer.look(&self.core.agent, now).await else {
+        let seen = Observation::of(&self.core.agent, std::slice::from_ref(id)).await;
+        let Ok(seen) = seen else {
             return fault;
         };
         let pausing = seen.sandboxes.get(id).is_some_and(|sandbox| {
@@ -303,7 +293,7 @@ impl Sandboxes {
                 Ok(answer)
             }
             Err(fault) if matches!(fault.kind, ErrorKind::NotFound | ErrorKind::InvalidState) => {
-                let row = self.seen(row, Duration::ZERO).await?;
+                let row = self.seen(row).await?;
                 let ended = matches!(row.status, Status::Stopped | Status::Error);
                 Err(if ended { not_running(&row) } else { fault })
             }
@@ -316,7 +306,7 @@ impl Sandboxes {
         let this = self.clone();
         self.core.tasks.spawn(carried(async move {
             if this.core.open_for_work().is_ok()
-                && let Err(fault) = this.seen(row, Duration::ZERO).await
+                && let Err(fault) = this.seen(row).await
             {
                 tracing::debug!(%fault, "a resumed sandbox is looked at later");
             }

@@ -101,7 +101,7 @@ impl Sandboxes {
             let mut row = self.row(id).await?;
             if !allows(&row, transition) {
                 // The agent may have paused or resumed it by itself since.
-                row = self.seen(row, std::time::Duration::ZERO).await?;
+                row = self.seen(row).await?;
             }
             if !allows(&row, transition) {
                 return Err(refusal(&row, transition));
