@@ -138,10 +138,13 @@ macro_rules! remove {
 }
 
 macro_rules! apply {
-    ($($connection:ty, $go_first:literal);*) => { $(
+    ($($connection:ty, $go_first:expr);*) => { $(
         impl Apply for $connection {
             async fn go_first(&mut self) -> Result<(), StoreError> {
-                query($go_first).execute(&mut *self).await?;
+                let lock: Option<&'static str> = $go_first;
+                if let Some(lock) = lock {
+                    query(lock).execute(&mut *self).await?;
+                }
                 Ok(())
             }
 
@@ -166,8 +169,8 @@ macro_rules! apply {
 
 // SQLite has one writer, from the beginning of its transaction.
 apply!(
-    SqliteConnection, "SELECT 1";
-    PgConnection, "SELECT newest FROM counters WHERE id = 'events' FOR UPDATE"
+    SqliteConnection, None;
+    PgConnection, Some("SELECT newest FROM counters WHERE id = 'events' FOR UPDATE")
 );
 
 /// A map of texts always has a JSON form, and so has a policy.
