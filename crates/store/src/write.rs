@@ -4,7 +4,7 @@ use sqlx::{PgConnection, SqliteConnection, query};
 use wrenn_model::{RequestId, Transition};
 
 use crate::event::{EventKind, append_event};
-use crate::quota::Quota as _;
+use crate::quota::{More, Quota as _};
 use crate::sandbox::reason_text;
 use crate::{Admitted, Sandbox, StoreError};
 
@@ -26,6 +26,8 @@ pub(crate) enum What {
     Admit,
     /// It says something else, if nobody else has written it since it was read.
     Update,
+    /// The same, and it will run again, if its team may have it run.
+    Wake,
     /// It is no more, under the same condition.
     Remove,
 }
@@ -149,12 +151,17 @@ macro_rules! apply {
             }
 
             async fn apply(&mut self, Write { what, row, by }: &Write) -> Result<Admitted, StoreError> {
-                if let What::Admit = what && let Some(exceeded) = self.exceeded(row).await? {
+                let more = match what {
+                    What::Admit => Some(More::Sandbox),
+                    What::Wake => Some(More::Running),
+                    What::Insert | What::Update | What::Remove => None,
+                };
+                if let Some(more) = more && let Some(exceeded) = self.exceeded(row, more).await? {
                     return Ok(Admitted::Refused(exceeded));
                 }
                 let (kind, changed) = match what {
                     What::Insert | What::Admit => (EventKind::Created, insert!(self, row)),
-                    What::Update => (EventKind::Changed, update!(self, row)),
+                    What::Update | What::Wake => (EventKind::Changed, update!(self, row)),
                     What::Remove => (EventKind::Forgotten, remove!(self, row)),
                 };
                 if !changed {

@@ -5,6 +5,7 @@ mod create;
 mod destroy;
 mod network;
 mod pause;
+mod quota;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -125,7 +126,7 @@ impl Sandboxes {
     /// # Errors
     /// `not_found`, `invalid_state`, or what the agent says.
     pub async fn ping(&self, id: &SandboxId) -> Result<(), Fault> {
-        let row = self.callable(id).await?;
+        let row = self.called(id).await?;
         let told = self.core.agent.ping(id, room(&row)).await;
         self.explain(row, told).await
     }
@@ -160,7 +161,7 @@ impl Sandboxes {
         command: Command,
         stdin: Option<Vec<u8>>,
     ) -> Result<ExecOutcome, Fault> {
-        let row = self.callable(id).await?;
+        let row = self.called(id).await?;
         let told = self.core.agent.exec(id, command, stdin, room(&row)).await;
         self.explain(row, told).await
     }
@@ -175,7 +176,7 @@ impl Sandboxes {
         command: Command,
         input: Input,
     ) -> Result<CommandStream, Fault> {
-        let row = self.callable(id).await?;
+        let row = self.called(id).await?;
         let told = self.core.agent.exec_stream(id, command, input).await;
         self.explain(row, told).await
     }
@@ -185,7 +186,7 @@ impl Sandboxes {
     /// # Errors
     /// `not_found`, for the process too, `invalid_state`, or what the agent says.
     pub async fn exec_attach(&self, id: &SandboxId, pid: u32) -> Result<CommandStream, Fault> {
-        let row = self.callable(id).await?;
+        let row = self.called(id).await?;
         let told = self.core.agent.exec_attach(id, pid).await;
         self.explain(row, told).await
     }
@@ -223,7 +224,7 @@ impl Sandboxes {
         path: &str,
         user: Option<&str>,
     ) -> Result<FileStream, Fault> {
-        let row = self.callable(id).await?;
+        let row = self.called(id).await?;
         let told = self.core.agent.read_file(id, path, user).await;
         self.explain(row, told).await
     }
@@ -238,7 +239,7 @@ impl Sandboxes {
         path: &str,
         user: Option<&str>,
     ) -> Result<Upload, Fault> {
-        self.callable(id).await?;
+        self.called(id).await?;
         Ok(self.core.agent.write_file(id, path, user))
     }
 
@@ -254,6 +255,12 @@ impl Sandboxes {
             Status::Paused if row.auto_resume => Ok(row),
             _ => Err(not_running(&row)),
         }
+    }
+
+    /// [`Self::callable`], and running where it must be seen to that its team may have it run.
+    async fn called(&self, id: &SandboxId) -> Result<Sandbox, Fault> {
+        let row = self.callable(id).await?;
+        self.woken(row).await
     }
 
     /// A sandbox that is not over.
