@@ -230,6 +230,13 @@ const OBSTACLES: &[(i64, i64, &str, &str, &str)] = &[
         "ALTER TABLE teams DROP COLUMN max_storage_mb",
         "max_storage_mb",
     ),
+    (
+        9,
+        5,
+        "ALTER TABLE audit ADD COLUMN object BIGINT",
+        "ALTER TABLE audit DROP COLUMN object",
+        "object",
+    ),
 ];
 
 /// The versions that a database says it has come by.
