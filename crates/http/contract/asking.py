@@ -23,11 +23,12 @@ def made(answer):
 
 def look(sandbox):
     """How it is, when nothing is under way."""
-    while True:
+    for _ in range(600):
         now = made(ME.get(f"{URL}/v1/sandboxes/{sandbox}")).json()
         if "transition" not in now:
             return now
         time.sleep(0.1)
+    raise AssertionError(f"it does not come to rest: {now}")
 
 
 def in_status(status, purpose):
