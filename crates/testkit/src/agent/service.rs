@@ -114,9 +114,11 @@ impl HostAgentService for Service {
         _: RequestContext,
         request: ServiceRequest<'_, rpc::ListSandboxesRequest>,
     ) -> ServiceResult<rpc::ListSandboxesResponse> {
-        if self.0.knobs().recovering {
+        let knobs = self.0.knobs();
+        if knobs.recovering {
             return Err(refusal(ErrorKind::Unavailable, "the agent is recovering"));
         }
+        tokio::time::sleep(knobs.list_takes).await;
         let wanted = request.to_owned_message().sandbox_ids;
         let there = lock(&self.0.sandboxes);
         let sandboxes = match wanted.as_slice() {
