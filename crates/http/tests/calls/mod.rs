@@ -151,6 +151,7 @@ fn commands() -> Vec<Call> {
                 let (mut control, mut events) = w.client.exec_stream(&w.id, &start).await?;
                 control.stdin(Bytes::from_static(&[0, 255])).await?;
                 control.close_stdin().await?;
+                control.resize(w.a("PtySize")).await?;
                 control.signal(2).await?;
                 control.stop().await?;
                 follow(&mut events, "exit").await
