@@ -1,7 +1,5 @@
 //! What is too old to be told is forgotten.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on says so")]
-
 mod common;
 
 use std::time::Duration;
