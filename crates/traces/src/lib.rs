@@ -24,8 +24,8 @@ use opentelemetry::global::{BoxedTracer, ObjectSafeTracer};
 
 pub use held::Held;
 pub use parent::HEADER;
-pub use place::{Place, carried};
-pub use span::Span;
+pub use place::{Around, Place, carried, name_sandbox};
+pub use span::{Span, Within};
 
 /// The attribute that says for which request of the API something is done.
 pub const REQUEST_ID: &str = "wrenn.request.id";

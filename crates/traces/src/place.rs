@@ -1,9 +1,13 @@
 //! Where in a trace work is done.
 
-use opentelemetry::Context;
-use opentelemetry::trace::{FutureExt as _, TraceContextExt as _};
+use std::pin::Pin;
+use std::task::{self, Poll};
 
-use crate::tracer;
+use opentelemetry::trace::TraceContextExt as _;
+use opentelemetry::{Context, KeyValue};
+use pin_project_lite::pin_project;
+
+use crate::{SANDBOX_ID, tracer};
 
 /// The sandbox that work is done for: spans that begin at a place name it.
 #[derive(Debug, Clone)]
@@ -33,11 +37,8 @@ impl Place {
     }
 
     /// Does work there.
-    pub async fn around<F: Future>(self, work: F) -> F::Output {
-        match self.0 {
-            Some(here) => work.with_context(here).await,
-            None => work.await,
-        }
+    pub fn around<F: Future>(self, work: F) -> Around<F> {
+        Around { work, here: self.0 }
     }
 
     pub(crate) fn of(context: Context) -> Self {
@@ -49,7 +50,36 @@ impl Place {
     }
 }
 
+pin_project! {
+    /// Work at a place. It is hardly larger than the work: an `async fn` around it would have it twice, and work is nested.
+    #[derive(Debug)]
+    #[must_use = "futures do nothing unless polled"]
+    pub struct Around<F> {
+        #[pin]
+        work: F,
+        here: Option<Context>,
+    }
+}
+
+impl<F: Future> Future for Around<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, task: &mut task::Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        let _here = this.here.clone().map(Context::attach);
+        this.work.poll(task)
+    }
+}
+
+/// Says of what is done here to which sandbox.
+pub fn name_sandbox(id: &impl ToString) {
+    if let Place(Some(here)) = Place::here() {
+        let id = KeyValue::new(SANDBOX_ID, id.to_string());
+        here.span().set_attribute(id);
+    }
+}
+
 /// Work for a task of its own, which would no longer know its place.
-pub fn carried<F: Future>(work: F) -> impl Future<Output = F::Output> {
+pub fn carried<F: Future>(work: F) -> Around<F> {
     Place::here().around(work)
 }

@@ -1,12 +1,15 @@
 //! Something that is done.
 
 use std::borrow::Cow;
+use std::pin::Pin;
+use std::task::{self, Poll, ready};
 
 use http::HeaderMap;
 use opentelemetry::trace::{SpanBuilder, SpanKind, Status, TraceContextExt as _, Tracer as _};
 use opentelemetry::{Context, KeyValue, Value};
+use pin_project_lite::pin_project;
 
-use crate::place::{Place, Subject};
+use crate::place::{Around, Place, Subject};
 use crate::{SANDBOX_ID, parent, tracer};
 
 /// A name, made up only where it is needed.
@@ -67,6 +70,12 @@ impl Span {
         Self(Some(parent.with_span(span)))
     }
 
+    /// Whether it is nothing, so that nothing need be said about it.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// Says something about it.
     pub fn set(&self, name: &'static str, value: impl Into<Value>) {
         if let Some(context) = &self.0 {
@@ -98,14 +107,11 @@ impl Span {
     }
 
     /// Does work as a part of it. Work that is dropped before its end was given up.
-    pub async fn around<F: Future>(&self, work: F) -> F::Output {
-        if self.0.is_none() {
-            return work.await;
+    pub fn around<F: Future>(&self, work: F) -> Within<'_, F> {
+        Within {
+            work: self.place().around(work),
+            unfinished: (!self.is_none()).then_some(self),
         }
-        let given_up = GivenUp(self);
-        let done = self.place().around(work).await;
-        std::mem::forget(given_up);
-        done
     }
 }
 
@@ -118,11 +124,33 @@ impl Drop for Span {
     }
 }
 
-struct GivenUp<'a>(&'a Span);
+pin_project! {
+    /// Work within a span.
+    #[derive(Debug)]
+    #[must_use = "futures do nothing unless polled"]
+    pub struct Within<'a, F> {
+        #[pin]
+        work: Around<F>,
+        unfinished: Option<&'a Span>,
+    }
 
-impl Drop for GivenUp<'_> {
-    fn drop(&mut self) {
-        self.0.failed(GIVEN_UP);
+    impl<F> PinnedDrop for Within<'_, F> {
+        fn drop(this: Pin<&mut Self>) {
+            if let Some(span) = this.project().unfinished {
+                span.failed(GIVEN_UP);
+            }
+        }
+    }
+}
+
+impl<F: Future> Future for Within<'_, F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, task: &mut task::Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        let done = ready!(this.work.poll(task));
+        *this.unfinished = None;
+        Poll::Ready(done)
     }
 }
 
