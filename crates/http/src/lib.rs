@@ -16,6 +16,7 @@ mod once;
 mod refusal;
 mod router;
 mod serve;
+mod traced;
 mod waiting;
 
 pub use router::router;

@@ -8,6 +8,7 @@ mod fault;
 mod file;
 mod metrics;
 mod network;
+mod traced;
 mod watch;
 
 use std::collections::HashMap;
