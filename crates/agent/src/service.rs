@@ -587,6 +587,18 @@ impl HostAgentService for Agent {
         Response::ok(self.usage(&id).await.map_err(refuse)?)
     }
 
+    async fn measure_storage(
+        &self,
+        _: RequestContext,
+        request: ServiceRequest<'_, rpc::MeasureStorageRequest>,
+    ) -> ServiceResult<impl Encodable<rpc::MeasureStorageResponse> + Send + use<>> {
+        let owner = request.to_owned_message().owner_id;
+        Response::ok(rpc::MeasureStorageResponse {
+            bytes: self.storage(&owner).await.map_err(refuse)?,
+            ..Default::default()
+        })
+    }
+
     async fn host_metrics(
         &self,
         _: RequestContext,

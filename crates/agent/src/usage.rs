@@ -1,5 +1,8 @@
 //! What a sandbox uses of the host, as the host counts it. A guest is not asked: it may say anything.
 
+use std::io;
+use std::path::Path;
+
 use wrenn_hostagent_api::MetricsResponse;
 use wrenn_hostagent_api::metrics_response::Machine;
 use wrenn_model::Fault;
@@ -15,14 +18,29 @@ impl Agent {
     /// What a sandbox uses now.
     pub(crate) async fn usage(&self, id: &str) -> Result<MetricsResponse, Fault> {
         let handle = self.find(id)?;
-        self.count(&handle).await.map_err(|failed| {
-            let message = format!("what it uses cannot be counted: {}", failed.reason);
-            Fault::new(
-                failed.kind,
-                message,
-                "ask again; the agent's log may say more",
-            )
-        })
+        self.count(&handle).await.map_err(uncounted)
+    }
+
+    /// How many bytes of the host's disk all sandboxes of this owner take: layers and pauses.
+    pub(crate) async fn storage(&self, owner: &str) -> Result<u64, Fault> {
+        self.check_ready()?;
+        let folders = self.host.sandboxes();
+        let owned: Vec<_> = self
+            .table
+            .all()
+            .iter()
+            .filter(|handle| handle.spec.owner_id == owner)
+            .map(|handle| (folders.join(handle.spec.id.as_str()), handle.view().layer))
+            .collect();
+        let measured = blocking(move || {
+            let mut bytes = 0;
+            for (folder, layer) in owned {
+                bytes += Generations::of(&folder).allocated()?;
+                bytes += layer.map_or(Ok(0), |layer| taken(&layer))?;
+            }
+            Ok(bytes)
+        });
+        measured.await.map_err(|error| uncounted(error.into()))
     }
 
     async fn count(&self, handle: &Handle) -> Result<MetricsResponse, Failed> {
@@ -64,4 +82,21 @@ impl Agent {
             ..Default::default()
         }))
     }
+}
+
+/// What a layer takes; one that has just gone takes nothing.
+fn taken(layer: &Path) -> io::Result<u64> {
+    match wrenn_disk::usage(layer) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+        usage => usage,
+    }
+}
+
+fn uncounted(failed: Failed) -> Fault {
+    let message = format!("what is used cannot be counted: {}", failed.reason);
+    Fault::new(
+        failed.kind,
+        message,
+        "ask again; the agent's log may say more",
+    )
 }

@@ -54,6 +54,10 @@ pub struct AuditEntry {
     /// The sandbox that it was about, if it was about one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sandbox_id: Option<String>,
+    /// The key, team or snapshot that it was about, if it was about one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "key-0a1b2c3d")]
+    pub object: Option<String>,
     /// The HTTP status of its answer; of a WebSocket, 101.
     #[schema(example = 200)]
     pub status: u16,

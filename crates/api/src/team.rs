@@ -9,7 +9,7 @@ use crate::{Timestamp, check, whole};
 /// What a team may have. What is absent has no limit.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(example = json!({"max_sandboxes": 20, "max_vcpus": 16, "max_memory_mb": 16384, "creates_per_min": 60}))]
+#[schema(example = json!({"max_sandboxes": 20, "max_vcpus": 16, "max_memory_mb": 16384, "max_storage_mb": 102400, "creates_per_min": 60}))]
 pub struct TeamLimits {
     /// Sandboxes that are pending, run or are paused.
     #[serde(
@@ -35,6 +35,15 @@ pub struct TeamLimits {
     )]
     #[schema(minimum = 0, maximum = 4_294_967_295_i64)]
     pub max_memory_mb: Option<i64>,
+    /// Disk of all that are not gone, in MiB: what their guests wrote, and their pauses. Where there is more, no sandbox is
+    /// made; those that are there go on.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "whole::optional"
+    )]
+    #[schema(minimum = 0, maximum = 4_294_967_295_i64)]
+    pub max_storage_mb: Option<i64>,
     /// Sandboxes made in any minute.
     #[serde(
         default,
@@ -54,6 +63,8 @@ pub struct AskedLimits {
     pub vcpus: Option<u32>,
     /// MiB of guest memory.
     pub memory_mb: Option<u32>,
+    /// MiB of disk.
+    pub storage_mb: Option<u32>,
     /// Sandboxes made in any minute.
     pub creates_per_min: Option<u32>,
 }
@@ -68,6 +79,7 @@ impl TeamLimits {
             sandboxes: count("max_sandboxes", self.max_sandboxes)?,
             vcpus: count("max_vcpus", self.max_vcpus)?,
             memory_mb: count("max_memory_mb", self.max_memory_mb)?,
+            storage_mb: count("max_storage_mb", self.max_storage_mb)?,
             creates_per_min: count("creates_per_min", self.creates_per_min)?,
         })
     }

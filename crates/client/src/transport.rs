@@ -181,10 +181,9 @@ impl Client {
 
     /// Why there is no answer.
     fn unsent(&self, error: hyper_util::client::legacy::Error) -> Error {
-        let http = std::error::Error::source(&error).and_then(|cause| cause.downcast_ref());
         if error.is_connect() {
             self.unreachable(error)
-        } else if http.is_some_and(is_no_http) {
+        } else if is_no_http(&error) {
             self.contract("it is not HTTP")
         } else {
             self.broken(error)
@@ -220,11 +219,13 @@ impl Client {
     }
 }
 
-/// Whether what came is no HTTP, or came before anything was asked: hyper has no other name for that than what it says.
-fn is_no_http(error: &hyper::Error) -> bool {
+/// Whether what came is no HTTP, or came before anything was asked: hyper has no other name for the latter than what
+/// it says. It tells either of the request itself, or as what kept that from being sent.
+fn is_no_http(error: &(dyn std::error::Error + 'static)) -> bool {
     const UNASKED: &str = "received unexpected message from connection";
-    let cause = std::error::Error::source(error);
-    error.is_parse() || cause.is_some_and(|cause| cause.to_string() == UNASKED)
+    std::iter::successors(Some(error), |error| error.source())
+        .filter_map(|cause| cause.downcast_ref::<hyper::Error>())
+        .any(|cause| cause.is_parse() || cause.to_string() == UNASKED)
 }
 
 /// The seconds of `Retry-After`. Its other form, a date, is none of a Wrenn server's.

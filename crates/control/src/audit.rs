@@ -34,6 +34,8 @@ pub struct Call {
     pub action: String,
     /// The sandbox that it was about, if it was about one.
     pub sandbox: Option<SandboxId>,
+    /// The key, team or snapshot that it was about, if it was about one.
+    pub object: Option<String>,
     /// The HTTP status of the answer.
     pub status: u16,
 }
@@ -162,6 +164,7 @@ fn entry(call: Call, now_ms: i64) -> AuditEntry {
         owner_id: call.caller.team.to_string(),
         action: call.action,
         sandbox_id: call.sandbox.map_or_else(String::new, Into::into),
+        object: call.object.unwrap_or_default(),
         status: call.status,
     }
 }

@@ -6,9 +6,8 @@ use std::time::{Duration, SystemTime};
 
 use wrenn_model::{ErrorKind, Fault};
 use wrenn_pki::{Authority, HostName, JoinAnswer, JoinRequest, Token};
-use wrenn_store::{Invitation, Store, StoreError, StoredAuthority};
+use wrenn_store::{Invitation, Store, StoreError, StoredAuthority, millis};
 
-use crate::clock::millis;
 use crate::fault::store_fault;
 
 /// How long it is remembered of an invitation that it has expired, in milliseconds: a day.

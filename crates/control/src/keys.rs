@@ -10,10 +10,9 @@ use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use wrenn_model::{ErrorKind, Fault, KeyId, Scope, Scopes, TeamName};
-use wrenn_store::{Store, StoreError, StoredKey};
+use wrenn_store::{Store, StoreError, StoredKey, millis};
 
 use crate::Caller;
-use crate::clock::millis;
 use crate::fault::store_fault;
 use crate::teams::visible_team;
 

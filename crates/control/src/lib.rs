@@ -7,7 +7,6 @@
 mod agent;
 mod audit;
 mod caller;
-mod clock;
 mod events;
 mod fault;
 mod flight;

@@ -12,9 +12,8 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use wrenn_model::{ErrorKind, Fault, SandboxId, TeamName, random_text};
-use wrenn_store::{Once, Store, StoredAnswer};
+use wrenn_store::{Once, Store, StoredAnswer, millis};
 
-use crate::clock::millis;
 use crate::fault::{stopping, store_fault};
 use crate::request::carried;
 

@@ -312,6 +312,34 @@ async fn what_the_agent_tells_of_is_looked_at_at_once() {
 }
 
 #[tokio::test]
+async fn an_agent_that_would_tell_of_a_change_is_not_asked_for_each_look() {
+    let mut bench = Bench::new().await;
+    bench.agent.set(|knobs| knobs.tells = true);
+    bench.reopen().await;
+    let (looked_at, lost) = (bench.create().await, bench.create().await);
+    bench.agent.lose(lost.id.as_str());
+    bench.stands(&lost.id, Status::Stopped).await;
+    // What was told by then has been looked at.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let before = bench.agent.calls();
+    for _ in 0..100 {
+        let seen = bench.get(&looked_at.id).await;
+        assert_eq!(seen.status, Status::Running);
+    }
+    let asked = bench.agent.calls() - before;
+    assert!(asked < 20, "{asked} calls for 100 looks");
+
+    // One that tells nothing is asked.
+    bench.agent.set(|knobs| knobs.tells = false);
+    bench.reopen().await;
+    let before = bench.agent.calls();
+    for _ in 0..100 {
+        bench.get(&looked_at.id).await;
+    }
+    assert!(bench.agent.calls() - before >= 100);
+}
+
+#[tokio::test]
 async fn an_agent_that_is_away_or_recovering_changes_nothing() {
     let mut bench = Bench::new().await;
     let made = bench.create().await;

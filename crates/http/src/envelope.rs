@@ -11,7 +11,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use wrenn_api::{ErrorBody, ErrorInfo};
 use wrenn_control::{Call, Caller, request as of_request};
-use wrenn_model::{ErrorKind, Fault, RequestId, SandboxId};
+use wrenn_model::{ErrorKind, Fault, KeyId, RequestId, SandboxId, TeamName, TemplateName};
 use wrenn_traces::Span;
 
 use crate::auth::Asking;
@@ -33,7 +33,7 @@ pub(crate) async fn envelope(State(app): State<App>, mut request: Request, next:
     let asking = Asking::default();
     request.extensions_mut().insert(asking.clone());
     let span = traced::begun(&request, route.as_ref(), &id);
-    let place = match named(&path) {
+    let inside = match sandbox(&path) {
         Some(sandbox) => span.place().about(&sandbox),
         None => span.place(),
     };
@@ -47,7 +47,7 @@ pub(crate) async fn envelope(State(app): State<App>, mut request: Request, next:
         path: &path,
         begun,
     };
-    let mut response = place
+    let mut response = inside
         .around(of_request::within(Some(id.clone()), next.run(request)))
         .await;
     if response.status().is_client_error() || response.status().is_server_error() {
@@ -58,7 +58,7 @@ pub(crate) async fn envelope(State(app): State<App>, mut request: Request, next:
             response.headers_mut().insert(header::CONNECTION, close);
         }
     }
-    let answer = exchange.answered(response.status().as_u16(), made(&response));
+    let answer = exchange.answered(response.status().as_u16(), place(&response));
     std::mem::forget(exchange);
     answer.log();
     traced::answered(&span, answer.status, answer.sandbox.as_ref());
@@ -91,11 +91,12 @@ struct Exchange<'a> {
 }
 
 impl<'a> Exchange<'a> {
-    /// What is told of it, with the sandbox that it made, if it made one.
-    fn answered(&self, status: u16, made: Option<SandboxId>) -> Answered<'a> {
+    /// What is told of it, with what it made, by the address of that.
+    fn answered(&self, status: u16, made: Option<&str>) -> Answered<'a> {
         Answered {
             id: self.id,
-            sandbox: named(self.path).or(made),
+            sandbox: sandbox(self.path).or_else(|| sandbox(made?)),
+            object: object(self.path).or_else(|| object(made?)),
             method: self.method,
             route: self.route,
             status,
@@ -119,6 +120,8 @@ impl Drop for Exchange<'_> {
 struct Answered<'a> {
     id: &'a RequestId,
     sandbox: Option<SandboxId>,
+    /// For the record alone.
+    object: Option<String>,
     method: &'a Method,
     /// The pattern that its path fitted.
     route: Option<&'a str>,
@@ -139,6 +142,7 @@ impl Answered<'_> {
             caller: Arc::clone(caller),
             action: format!("{} {}", self.method, self.route.unwrap_or("none")),
             sandbox: self.sandbox.clone(),
+            object: self.object.clone(),
             status: self.status,
         }
     }
@@ -158,13 +162,26 @@ impl Answered<'_> {
     }
 }
 
-/// The sandbox that a path, or the address of what was made, names.
-fn named(path: &str) -> Option<SandboxId> {
+/// The sandbox that a path names.
+fn sandbox(path: &str) -> Option<SandboxId> {
     path.split('/').find_map(|segment| segment.parse().ok())
 }
 
-fn made(response: &Response) -> Option<SandboxId> {
-    named(response.headers().get(header::LOCATION)?.to_str().ok()?)
+/// The key, team or snapshot that a path names.
+fn object(path: &str) -> Option<String> {
+    let (kind, name) = path.strip_prefix("/v1/")?.split_once('/')?;
+    let is_one = match kind {
+        "keys" => name.parse::<KeyId>().is_ok(),
+        "teams" => name.parse::<TeamName>().is_ok(),
+        "snapshots" => name.parse::<TemplateName>().is_ok(),
+        _ => false,
+    };
+    is_one.then(|| name.to_owned())
+}
+
+/// The address of what was made.
+fn place(response: &Response) -> Option<&str> {
+    response.headers().get(header::LOCATION)?.to_str().ok()
 }
 
 fn is_form(request: &Request) -> bool {

@@ -13,6 +13,7 @@ mod line;
 mod metrics;
 mod native;
 mod once;
+mod places;
 mod refusal;
 mod router;
 mod serve;

@@ -12,13 +12,12 @@ use wrenn_control::{ControlPlane, Need};
 use wrenn_model::Scope;
 
 use crate::metrics::{self, Metrics};
+use crate::places::Places;
 use crate::refusal::Refusal;
 use crate::{auth, console, document, envelope, health, native, once};
 
 /// Bodies of up to 100 MiB that may be in memory at a time.
 const LARGE_BODIES: usize = 4;
-/// Streams of events that may be open at a time.
-const STREAMS: usize = 2048;
 
 /// What handlers share.
 #[derive(Debug, Clone)]
@@ -28,8 +27,8 @@ pub(crate) struct App {
     pub(crate) closing: CancellationToken,
     /// A permit for each large body in memory.
     pub(crate) large: Arc<Semaphore>,
-    /// A permit for each stream of events.
-    pub(crate) streams: Arc<Semaphore>,
+    /// A place for each stream of events.
+    pub(crate) streams: Places,
     pub(crate) metrics: Arc<Metrics>,
 }
 
@@ -47,7 +46,7 @@ pub fn router(control: ControlPlane, closing: CancellationToken) -> Router {
         control,
         closing,
         large: Arc::new(Semaphore::new(LARGE_BODIES)),
-        streams: Arc::new(Semaphore::new(STREAMS)),
+        streams: Places::default(),
         metrics: Arc::default(),
     };
     let outermost = app.clone();

@@ -290,6 +290,44 @@ async fn calls_that_may_change_something_are_on_the_record() {
 }
 
 #[tokio::test]
+async fn the_record_says_which_key_and_which_team() {
+    let bench = Bench::new().await;
+    let put = bench.request(Method::PUT, "/v1/teams/red");
+    assert_eq!(
+        bench.send(put, "{}".to_owned()).await.status,
+        StatusCode::OK
+    );
+    let made = bench.post("/v1/keys", r#"{"name":"ci"}"#).await;
+    let id = made.json()["id"].as_str().unwrap().to_owned();
+    let place = format!("/v1/keys/{id}");
+    assert_eq!(made.headers["location"].to_str().unwrap(), place);
+    bench.delete(&place).await;
+    bench.delete("/v1/keys/nonsense").await;
+    let expected = [
+        ("PUT /v1/teams/{name}", json!("red")),
+        ("POST /v1/keys", json!(id)),
+        ("DELETE /v1/keys/{id}", json!(id)),
+        ("DELETE /v1/keys/{id}", json!(null)),
+    ];
+    let recorded = async {
+        loop {
+            let calls = bench.get("/v1/audit").await.json();
+            let calls = calls.as_array().unwrap().clone();
+            if calls.len() == expected.len() {
+                return calls;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let calls = tokio::time::timeout(SOON, recorded).await.unwrap();
+    for (action, object) in expected {
+        let is_it =
+            |call: &&serde_json::Value| call["action"] == action && call["object"] == object;
+        assert!(calls.iter().any(|call| is_it(&call)), "{action}: {calls:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_caller_that_hangs_up_is_on_the_record() {
     let bench = Bench::new().await;
     bench

@@ -5,6 +5,7 @@ mod common;
 use common::{Answered, Bench, Made};
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
+use wrenn_testkit::agent::STORAGE_BYTES;
 
 const SCOPES: [&str; 4] = ["read", "sandboxes", "templates", "admin"];
 
@@ -249,4 +250,75 @@ async fn beyond_a_limit_a_create_is_429_and_leaves_no_trace() {
     let path = format!("/v1/sandboxes/{}", made.json()["id"].as_str().unwrap());
     call(&bench, &red, Method::DELETE, &path, "").await;
     assert_eq!(create().await.status, StatusCode::CREATED);
+}
+
+#[tokio::test]
+async fn what_was_paused_runs_again_within_its_team_s_limits() {
+    let bench = Bench::new().await;
+    let red = bench.key("red", "read,sandboxes").await;
+    let limits = async |limits: Value| {
+        let request = bench.request(Method::PUT, "/v1/teams/red");
+        let put = bench.send(request, limits.to_string()).await;
+        assert_eq!(put.status, StatusCode::OK);
+    };
+    let create = async || {
+        let body = r#"{"vcpus":1,"auto_resume":true}"#;
+        let made = call(&bench, &red, Method::POST, "/v1/sandboxes", body).await;
+        assert_eq!(made.status, StatusCode::CREATED);
+        format!("/v1/sandboxes/{}", made.json()["id"].as_str().unwrap())
+    };
+    let post = async |path: &str, what: &str, body: &str| {
+        call(&bench, &red, Method::POST, &format!("{path}/{what}"), body).await
+    };
+    let command = r#"{"cmd":"true"}"#;
+    limits(json!({"max_vcpus": 1})).await;
+    let first = create().await;
+    assert_eq!(post(&first, "pause", "").await.status, StatusCode::OK);
+    let second = create().await;
+    // Neither by itself nor by a call.
+    for (what, body) in [("resume", ""), ("exec", command), ("ping", "")] {
+        post(&first, what, body)
+            .await
+            .refused(429, "resource_exhausted");
+    }
+    let there = call(&bench, &red, Method::GET, &first, "").await.json();
+    assert_eq!(
+        (&there["status"], &there["transition"]),
+        (&json!("paused"), &Value::Null)
+    );
+    assert_eq!(bench.agent.resumes(), 0);
+    assert_eq!(post(&second, "pause", "").await.status, StatusCode::OK);
+    assert_eq!(post(&first, "exec", command).await.status, StatusCode::OK);
+    let there = call(&bench, &red, Method::GET, &first, "").await.json();
+    assert_eq!(there["status"], "running");
+    post(&second, "resume", "")
+        .await
+        .refused(429, "resource_exhausted");
+}
+
+#[tokio::test]
+async fn a_team_that_takes_all_the_disk_it_may_makes_nothing_more() {
+    let bench = Bench::new().await;
+    let red = bench.key("red", "read,sandboxes").await;
+    let limits = async |max_storage_mb: u64| {
+        let request = bench.request(Method::PUT, "/v1/teams/red");
+        let limits = json!({"max_storage_mb": max_storage_mb});
+        let put = bench.send(request, limits.to_string()).await;
+        assert_eq!(put.json()["limits"], limits);
+    };
+    let create = async || call(&bench, &red, Method::POST, "/v1/sandboxes", "{}").await;
+    limits(1).await;
+    assert_eq!(create().await.status, StatusCode::CREATED);
+    let mib = STORAGE_BYTES >> 20;
+    limits(mib).await;
+    let full = create().await;
+    full.refused(429, "resource_exhausted");
+    let told = full.json()["error"]["message"].to_string();
+    assert!(told.contains(&format!("{mib} MiB of disk")), "{told}");
+    limits(mib + 1).await;
+    assert_eq!(create().await.status, StatusCode::CREATED);
+    create().await.refused(429, "resource_exhausted");
+    // What others take is not counted.
+    let theirs = bench.post("/v1/sandboxes", "{}").await;
+    assert_eq!(theirs.status, StatusCode::CREATED);
 }

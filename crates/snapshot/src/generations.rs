@@ -151,10 +151,7 @@ impl Generations {
     /// # Errors
     /// What the kernel said.
     pub fn allocated(&self) -> io::Result<u64> {
-        match allocated(&self.folder.join(GENERATIONS)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
-            other => other,
-        }
+        allocated(&self.folder.join(GENERATIONS))
     }
 
     fn make_generations(&self) -> Result<(), Error> {
@@ -184,12 +181,14 @@ impl Generations {
 }
 
 /// The blocks of all files below. What has several names belongs to others too and is not counted: a generation links its
-/// base image and its VMM's build.
+/// base image and its VMM's build. What goes while it is counted takes nothing.
 fn allocated(dir: &Path) -> io::Result<u64> {
     let mut sum = 0;
-    for entry in fs::read_dir(dir)? {
+    for entry in there(fs::read_dir(dir))?.into_iter().flatten() {
         let entry = entry?;
-        let meta = entry.metadata()?;
+        let Some(meta) = there(entry.metadata())? else {
+            continue;
+        };
         sum += if meta.is_dir() {
             allocated(&entry.path())?
         } else if meta.nlink() == 1 {
@@ -199,6 +198,13 @@ fn allocated(dir: &Path) -> io::Result<u64> {
         };
     }
     Ok(sum)
+}
+
+fn there<T>(looked: io::Result<T>) -> io::Result<Option<T>> {
+    match looked {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        looked => looked.map(Some),
+    }
 }
 
 fn make_dir(dir: &Path) -> io::Result<()> {

@@ -25,6 +25,8 @@ pub struct AuditEntry {
     pub action: String,
     /// The sandbox that it was about; empty where it was about none.
     pub sandbox_id: String,
+    /// The key, team or snapshot that it was about, by id or name; empty where it was about none.
+    pub object: String,
     /// The HTTP status of the answer.
     pub status: u16,
 }
@@ -52,8 +54,8 @@ impl Store {
             let mut tx = db.transaction().await?;
             for entry in entries {
                 query(
-                    "INSERT INTO audit (id, at, request_id, key_id, key_name, owner_id, action, sandbox_id, status) \
-                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (id) DO NOTHING",
+                    "INSERT INTO audit (id, at, request_id, key_id, key_name, owner_id, action, sandbox_id, object, \
+                     status) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (id) DO NOTHING",
                 )
                 .bind(&entry.id)
                 .bind(entry.at_ms)
@@ -63,6 +65,7 @@ impl Store {
                 .bind(&entry.owner_id)
                 .bind(&entry.action)
                 .bind(&entry.sandbox_id)
+                .bind(&entry.object)
                 .bind(i64::from(entry.status))
                 .execute(&mut *tx)
                 .await?;
@@ -106,7 +109,7 @@ where
     for<'q> &'q str: Encode<'q, DB> + Type<DB>,
 {
     let mut query = QueryBuilder::new(
-        "SELECT id, at, request_id, key_id, key_name, owner_id, action, sandbox_id, status FROM audit WHERE 1 = 1",
+        "SELECT id, at, request_id, key_id, key_name, owner_id, action, sandbox_id, object, status FROM audit WHERE 1 = 1",
     );
     if let Some((at_ms, id)) = &filter.before {
         query.push(" AND (at, id) < (").push_bind(*at_ms);
@@ -138,6 +141,7 @@ fn read(row: &impl Columns) -> Result<AuditEntry, StoreError> {
         owner_id: row.text("owner_id")?,
         action: row.text("action")?,
         sandbox_id: row.text("sandbox_id")?,
+        object: row.text("object")?,
         status,
         id,
     })

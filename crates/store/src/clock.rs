@@ -77,6 +77,8 @@ fn own_ms() -> i64 {
     millis(since)
 }
 
-fn millis(time: Duration) -> i64 {
+/// A length of time in the unit of all times here, milliseconds.
+#[must_use]
+pub fn millis(time: Duration) -> i64 {
     i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }

@@ -1,6 +1,7 @@
 //! What can go wrong with a database.
 
 use std::borrow::Cow;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -128,9 +129,9 @@ impl StoreError {
         match self {
             Self::Silent => true,
             Self::Sql(error) => match **error {
-                sqlx::Error::Io(_)
-                | sqlx::Error::Tls(_)
-                | sqlx::Error::PoolTimedOut
+                // A server that nobody can vouch for, or that speaks no TLS, is there.
+                sqlx::Error::Io(ref error) => error.kind() != io::ErrorKind::InvalidData,
+                sqlx::Error::PoolTimedOut
                 | sqlx::Error::PoolClosed
                 | sqlx::Error::WorkerCrashed => true,
                 _ => self.code().is_some_and(|code| is_away(&code)),

@@ -25,6 +25,7 @@ mod wal;
 mod write;
 
 pub use audit::{AuditEntry, AuditFilter};
+pub use clock::millis;
 pub use copy::copy;
 pub use db::Store;
 pub use error::StoreError;

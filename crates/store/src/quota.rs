@@ -1,7 +1,8 @@
-//! Whether a team may have one sandbox more. It is looked at in the transaction that writes the sandbox, so that servers
+//! Whether a team may have one sandbox more, or one more that runs. It is looked at in the transaction that writes the sandbox, so that servers
 //! which write at the same time never go beyond a limit together.
 
 use sqlx::{PgConnection, SqliteConnection, query, query_scalar};
+use wrenn_model::Status;
 
 use crate::db::Columns;
 use crate::{Sandbox, StoreError, TeamLimits, team};
@@ -19,8 +20,19 @@ pub enum Limited {
     Vcpus,
     /// MiB of guest memory of the same.
     Memory,
+    /// MiB of disk. The host has measured it, and no query looks at it.
+    Storage,
     /// Sandboxes made in the last minute.
     Creates,
+}
+
+/// What a sandbox that is about to be written is more of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum More {
+    /// It is made.
+    Sandbox,
+    /// It was put aside, and will run.
+    Running,
 }
 
 /// A limit of its team that a sandbox would go beyond.
@@ -41,17 +53,18 @@ pub struct Exceeded {
 pub enum Admitted {
     /// It is written.
     Written,
-    /// There is one with this id already; that one is left as it is.
+    /// There is one with this id already, or somebody else has written it since it was read; that one is left as it is.
     Taken,
     /// Its team may not have it. Nothing is written.
     Refused(Exceeded),
 }
 
-/// What a team has: sandboxes, and of those that are not put aside vCPUs and memory. A sum of PostgreSQL's is no BIGINT.
+/// What a team has: sandboxes, and of those that are not put aside vCPUs and memory. An error on its way back counts. A sum of PostgreSQL's is no BIGINT.
 const USED: &str = "SELECT COUNT(*) AS sandboxes, \
      CAST(COALESCE(SUM(CASE WHEN status = 'paused' AND transition <> 'resuming' THEN 0 ELSE vcpus END), 0) AS BIGINT) AS vcpus, \
      CAST(COALESCE(SUM(CASE WHEN status = 'paused' AND transition <> 'resuming' THEN 0 ELSE memory_mb END), 0) AS BIGINT) \
-     AS memory_mb FROM sandboxes WHERE owner_id = $1 AND status IN ('pending', 'running', 'paused')";
+     AS memory_mb FROM sandboxes \
+     WHERE owner_id = $1 AND (status IN ('pending', 'running', 'paused') OR transition = 'resuming')";
 
 /// When the sandbox was made before which a team made so many in the last minute.
 const NTH_NEWEST: &str = "SELECT created_at FROM sandboxes WHERE owner_id = $1 AND created_at > $2 \
@@ -59,15 +72,20 @@ const NTH_NEWEST: &str = "SELECT created_at FROM sandboxes WHERE owner_id = $1 A
 
 /// A transaction that is about to write a sandbox.
 pub(crate) trait Quota {
-    /// The limit of its team that this sandbox would go beyond, if there is one. Until the transaction ends, nobody else
+    /// The limit of its team that this sandbox would go beyond by what it is more of, if there is one. Until the transaction ends, nobody else
     /// writes one of a team that has limits.
-    async fn exceeded(&mut self, row: &Sandbox) -> Result<Option<Exceeded>, StoreError>;
+    async fn exceeded(&mut self, row: &Sandbox, more: More)
+    -> Result<Option<Exceeded>, StoreError>;
 }
 
 macro_rules! quota {
     ($($connection:ty),*) => { $(
         impl Quota for $connection {
-            async fn exceeded(&mut self, row: &Sandbox) -> Result<Option<Exceeded>, StoreError> {
+            async fn exceeded(
+                &mut self,
+                row: &Sandbox,
+                more: More,
+            ) -> Result<Option<Exceeded>, StoreError> {
                 let owner = row.owner_id.as_str();
                 let team = query(team::teams!("WHERE name = $1")).bind(owner);
                 let team = team.fetch_optional(&mut *self).await?;
@@ -79,8 +97,9 @@ macro_rules! quota {
                 let lock = query("UPDATE teams SET name = name WHERE name = $1").bind(owner);
                 lock.execute(&mut *self).await?;
                 let used = query(USED).bind(owner).fetch_one(&mut *self).await?;
-                let exceeded = beyond(&limits, &used, row)?;
-                let Some(limit) = limits.creates_per_min.filter(|_| exceeded.is_none()) else {
+                let exceeded = beyond(&limits, &used, row, more)?;
+                let made = exceeded.is_none() && more == More::Sandbox;
+                let Some(limit) = limits.creates_per_min.filter(|_| made) else {
                     return Ok(exceeded);
                 };
                 let oldest: Option<i64> = query_scalar(NTH_NEWEST)
@@ -102,10 +121,14 @@ fn beyond(
     limits: &TeamLimits,
     used: &impl Columns,
     row: &Sandbox,
+    more: More,
 ) -> Result<Option<Exceeded>, StoreError> {
+    // What is put aside is counted; an error is not.
+    let counted = more == More::Running && row.status != Status::Error;
+    let sandboxes = limits.sandboxes.filter(|_| !counted);
     let memory = limits.memory.map(|memory| memory.0);
     for (what, limit, column, more) in [
-        (Limited::Sandboxes, limits.sandboxes, "sandboxes", 1),
+        (Limited::Sandboxes, sandboxes, "sandboxes", 1),
         (Limited::Vcpus, limits.vcpus, "vcpus", row.vcpus),
         (Limited::Memory, memory, "memory_mb", row.memory.0),
     ] {

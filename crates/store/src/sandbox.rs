@@ -122,6 +122,17 @@ impl Store {
         Ok(done)
     }
 
+    /// Like [`Self::update`], of one that was put aside and will run again, unless its team would go beyond one of its limits.
+    /// [`Admitted::Taken`] is that somebody else has written.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn wake(&self, row: &mut Sandbox) -> Result<Admitted, StoreError> {
+        let done = self.write(What::Wake, row).await?;
+        row.version += i64::from(done == Admitted::Written);
+        Ok(done)
+    }
+
     /// Forgets a sandbox, unless somebody else has written since `row` was read.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use crate::{Store, StoreError};
 macro_rules! teams {
     ($which:literal) => {
         concat!(
-            "SELECT name, max_sandboxes, max_vcpus, max_memory_mb, creates_per_min, created_at FROM teams ",
+            "SELECT name, max_sandboxes, max_vcpus, max_memory_mb, max_storage_mb, creates_per_min, created_at FROM teams ",
             $which
         )
     };
@@ -26,6 +26,8 @@ pub struct TeamLimits {
     pub vcpus: Option<u32>,
     /// Guest memory of the same.
     pub memory: Option<MiB>,
+    /// Disk of all of them. It is the host that knows how much that is: no query looks at it.
+    pub storage: Option<MiB>,
     /// Sandboxes made in any minute.
     pub creates_per_min: Option<u32>,
 }
@@ -80,14 +82,15 @@ impl Store {
         on!(&self.writer, db => {
             let mut tx = db.transaction().await?;
             query(
-                "INSERT INTO teams (name, max_sandboxes, max_vcpus, max_memory_mb, creates_per_min, created_at) \
-                 VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (name) DO UPDATE SET max_sandboxes = $2, max_vcpus = $3, \
-                 max_memory_mb = $4, creates_per_min = $5",
+                "INSERT INTO teams (name, max_sandboxes, max_vcpus, max_memory_mb, max_storage_mb, creates_per_min, created_at) \
+                 VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (name) DO UPDATE SET max_sandboxes = $2, \
+                 max_vcpus = $3, max_memory_mb = $4, max_storage_mb = $5, creates_per_min = $6",
             )
             .bind(name.as_str())
             .bind(limits.sandboxes.map(i64::from))
             .bind(limits.vcpus.map(i64::from))
             .bind(limits.memory.map(|memory| i64::from(memory.0)))
+            .bind(limits.storage.map(|storage| i64::from(storage.0)))
             .bind(limits.creates_per_min.map(i64::from))
             .bind(now_ms)
             .execute(&mut *tx)
@@ -117,6 +120,7 @@ pub(crate) fn read(row: &impl Columns) -> Result<Team, StoreError> {
             sandboxes: limit("max_sandboxes")?,
             vcpus: limit("max_vcpus")?,
             memory: limit("max_memory_mb")?.map(MiB),
+            storage: limit("max_storage_mb")?.map(MiB),
             creates_per_min: limit("creates_per_min")?,
         },
         created_at_ms: row.number("created_at")?,

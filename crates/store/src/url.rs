@@ -49,7 +49,8 @@ impl DatabaseUrl {
         }
     }
 
-    /// The whole address, with its password, for another process to parse.
+    /// The whole address of a file or a socket, with its password, for another process to parse. Of one that is reached over
+    /// the network the files of its certificates are not told.
     #[must_use]
     pub fn reveal(&self) -> String {
         match &self.0 {

@@ -4,7 +4,7 @@ use sqlx::{PgConnection, SqliteConnection, query};
 use wrenn_model::{RequestId, Transition};
 
 use crate::event::{EventKind, append_event};
-use crate::quota::Quota as _;
+use crate::quota::{More, Quota as _};
 use crate::sandbox::reason_text;
 use crate::{Admitted, Sandbox, StoreError};
 
@@ -26,6 +26,8 @@ pub(crate) enum What {
     Admit,
     /// It says something else, if nobody else has written it since it was read.
     Update,
+    /// The same, and it will run again, if its team may have it run.
+    Wake,
     /// It is no more, under the same condition.
     Remove,
 }
@@ -138,20 +140,28 @@ macro_rules! remove {
 }
 
 macro_rules! apply {
-    ($($connection:ty, $go_first:literal);*) => { $(
+    ($($connection:ty, $go_first:expr);*) => { $(
         impl Apply for $connection {
             async fn go_first(&mut self) -> Result<(), StoreError> {
-                query($go_first).execute(&mut *self).await?;
+                let lock: Option<&'static str> = $go_first;
+                if let Some(lock) = lock {
+                    query(lock).execute(&mut *self).await?;
+                }
                 Ok(())
             }
 
             async fn apply(&mut self, Write { what, row, by }: &Write) -> Result<Admitted, StoreError> {
-                if let What::Admit = what && let Some(exceeded) = self.exceeded(row).await? {
+                let more = match what {
+                    What::Admit => Some(More::Sandbox),
+                    What::Wake => Some(More::Running),
+                    What::Insert | What::Update | What::Remove => None,
+                };
+                if let Some(more) = more && let Some(exceeded) = self.exceeded(row, more).await? {
                     return Ok(Admitted::Refused(exceeded));
                 }
                 let (kind, changed) = match what {
                     What::Insert | What::Admit => (EventKind::Created, insert!(self, row)),
-                    What::Update => (EventKind::Changed, update!(self, row)),
+                    What::Update | What::Wake => (EventKind::Changed, update!(self, row)),
                     What::Remove => (EventKind::Forgotten, remove!(self, row)),
                 };
                 if !changed {
@@ -166,8 +176,8 @@ macro_rules! apply {
 
 // SQLite has one writer, from the beginning of its transaction.
 apply!(
-    SqliteConnection, "SELECT 1";
-    PgConnection, "SELECT newest FROM counters WHERE id = 'events' FOR UPDATE"
+    SqliteConnection, None;
+    PgConnection, Some("SELECT newest FROM counters WHERE id = 'events' FOR UPDATE")
 );
 
 /// A map of texts always has a JSON form, and so has a policy.

@@ -200,6 +200,11 @@ async fn calls_are_recorded_once_and_read_page_by_page() {
             } else {
                 String::new()
             },
+            object: if number == 4 {
+                "blue".into()
+            } else {
+                String::new()
+            },
             status: 201,
         })
         .collect();

@@ -63,6 +63,57 @@ async fn a_database_that_is_not_there_is_named_by_its_server() {
     assert!(why.contains("does not exist"), "{why}");
 }
 
+/// What another machine's is like.
+#[tokio::test]
+async fn over_the_network_it_is_in_tls_and_with_a_password() {
+    let cluster = Cluster::start();
+    let local: DatabaseUrl = cluster.database().parse().unwrap();
+    execute(
+        &local,
+        "CREATE ROLE wrenn LOGIN PASSWORD 'p@ss/word'; ALTER DATABASE test0 OWNER TO wrenn",
+    )
+    .await;
+    let port = cluster.over_tls();
+    let address = |password: &str, security: &str| {
+        format!("postgres://wrenn:{password}@127.0.0.1:{port}/test0?{security}")
+    };
+    let trusting = |certificate: &str| {
+        let certificate = cluster.folder().join(certificate);
+        format!("sslmode=verify-full&sslrootcert={}", certificate.display())
+    };
+    let right = address("p%40ss%2Fword", &trusting("server.crt"));
+    let url: DatabaseUrl = right.parse().unwrap();
+    let store = Store::open(&url).await.unwrap();
+    let row = sandbox(1, &[]);
+    assert!(store.insert(&row).await.unwrap());
+    assert_eq!(store.get(&row.id).await.unwrap(), Some(row));
+    let mut db = PgConnection::connect(&right).await.unwrap();
+    let in_tls = sqlx::query_scalar("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()");
+    let in_tls: bool = in_tls.fetch_one(&mut db).await.unwrap();
+    assert!(in_tls);
+    assert!(!format!("{url} {url:?}").contains("ss"), "{url:?}");
+
+    let wrong = address("guessed", &trusting("server.crt"));
+    let plain = address("p%40ss%2Fword", "sslmode=disable");
+    let stranger = address("p%40ss%2Fword", &trusting("stranger.crt"));
+    let unknown = address("p%40ss%2Fword", "sslmode=verify-full");
+    for (url, why) in [
+        (wrong, "password authentication failed"),
+        (plain, "pg_hba.conf"),
+        (stranger, "Certificate"),
+        (unknown, "Certificate"),
+    ] {
+        let refused = Store::open(&url.parse().unwrap()).await.unwrap_err();
+        assert!(!refused.is_away(), "{refused:?}");
+        let told = format!("{refused}: {:?}", refused.source());
+        assert!(told.contains(why), "{why}: {told}");
+        assert!(
+            !told.contains("p@ss") && !told.contains("guessed"),
+            "{told}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn a_server_that_ends_is_away_and_back_without_a_new_store() {
     let cluster = Cluster::start();

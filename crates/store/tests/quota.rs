@@ -36,7 +36,7 @@ async fn each_limit_counts_what_it_says() {
         sandboxes,
         vcpus,
         memory: memory.map(MiB),
-        creates_per_min: None,
+        ..TeamLimits::default()
     };
     for (status, transition) in [
         (Status::Pending, Some(Transition::Starting)),
@@ -83,6 +83,60 @@ async fn each_limit_counts_what_it_says() {
     assert_eq!(
         store.admit(&of("nobodys", 2)).await.unwrap(),
         Admitted::Written
+    );
+}
+
+#[tokio::test]
+async fn what_was_put_aside_wakes_within_the_same_limits() {
+    let place = Place::new();
+    let store = place.open().await;
+    let asleep = |status| Sandbox {
+        status,
+        transition: None,
+        ..of("red", 1)
+    };
+    let [mut first, mut second, mut failed] =
+        [Status::Paused, Status::Paused, Status::Error].map(asleep);
+    for row in [&first, &second, &failed] {
+        assert!(store.insert(row).await.unwrap());
+    }
+    // Two are there, and no limit on how many are made has to do with them.
+    let limits = TeamLimits {
+        sandboxes: Some(2),
+        vcpus: Some(2),
+        creates_per_min: Some(0),
+        ..TeamLimits::default()
+    };
+    limit(&store, "red", limits).await;
+    for row in [&mut first, &mut second, &mut failed] {
+        row.transition = Some(Transition::Resuming);
+    }
+    let mut stale = first.clone();
+    assert_eq!(store.wake(&mut first).await.unwrap(), Admitted::Written);
+    assert_eq!(first.version, stale.version + 1);
+    limit(
+        &store,
+        "red",
+        TeamLimits {
+            vcpus: None,
+            ..limits
+        },
+    )
+    .await;
+    assert_eq!(store.wake(&mut stale).await.unwrap(), Admitted::Taken);
+    // An error is counted among them again.
+    let beyond = |told: Admitted| match told {
+        Admitted::Refused(exceeded) => (exceeded.what, exceeded.used),
+        other => panic!("{other:?}"),
+    };
+    let refused = store.wake(&mut failed).await.unwrap();
+    assert_eq!(beyond(refused), (Limited::Sandboxes, 2));
+    limit(&store, "red", limits).await;
+    let refused = store.wake(&mut second).await.unwrap();
+    assert_eq!(beyond(refused), (Limited::Vcpus, 2));
+    assert_eq!(
+        store.get(&second.id).await.unwrap().unwrap().transition,
+        None
     );
 }
 

@@ -307,6 +307,9 @@ fn now_ms() -> i64 {
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
+/// What each of its sandboxes takes of its disk.
+pub const STORAGE_BYTES: u64 = 100 << 20;
+
 /// A fault as the contract sends it.
 fn refuse(fault: &Fault) -> ConnectError {
     let code = match fault.kind {

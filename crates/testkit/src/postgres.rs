@@ -89,6 +89,16 @@ impl Cluster {
         self.tell("stop");
     }
 
+    /// Serves from here on at the port of loopback that it answers, too, to who comes in TLS and knows a password. Its
+    /// certificate is `server.crt` in its folder; `stranger.crt` there is somebody else's.
+    pub fn over_tls(&self) -> u16 {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = free.local_addr().unwrap().port();
+        drop(free);
+        self.tell(&format!("over_tls {port}"));
+        port
+    }
+
     /// Serves again after [`Self::stop`], with what it had.
     pub fn restart(&self) {
         self.tell("start");

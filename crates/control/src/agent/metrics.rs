@@ -1,7 +1,7 @@
 //! What a sandbox uses, and what the agent counts of itself.
 
 use wrenn_hostagent_api as rpc;
-use wrenn_model::{Fault, SandboxId};
+use wrenn_model::{Fault, SandboxId, TeamName};
 
 use super::fault::from_agent;
 use super::{AgentClient, SHORT, options, within};
@@ -73,6 +73,25 @@ impl AgentClient {
             vcpus: answer.vcpus,
             snapshot: answer.snapshot_bytes,
         })
+    }
+
+    /// How many bytes of its host's disk all sandboxes of this team take.
+    pub(crate) async fn storage(&self, owner: &TeamName) -> Result<u64, Fault> {
+        let lease = self.connections.lease();
+        let request = rpc::MeasureStorageRequest {
+            owner_id: owner.to_string(),
+            ..Default::default()
+        };
+        let answer = within(
+            SHORT,
+            lease
+                .client()
+                .measure_storage_with_options(request, options()),
+        )
+        .await;
+        let bytes = answer.map_err(from_agent)?.into_owned().bytes;
+        lease.give_back();
+        Ok(bytes)
     }
 
     /// What the agent counts and measures, as OpenMetrics text without its end.

@@ -52,6 +52,9 @@ const MESSAGE_BYTES: usize = 32 << 20;
 /// Sandboxes' texts take memory; so many bytes of them are believed.
 const LIST_BYTES: usize = 256 << 20;
 
+/// Sandboxes as the agent had them at some moment.
+pub(crate) type Sandboxes = HashMap<SandboxId, rpc::Sandbox>;
+
 /// The host's agent.
 #[derive(Debug, Clone)]
 pub(crate) struct AgentClient {
@@ -211,11 +214,27 @@ impl AgentClient {
         Ok(())
     }
 
-    /// What the agent has of these; of no ids, all that it has.
-    pub(crate) async fn list(
-        &self,
-        ids: &[SandboxId],
-    ) -> Result<HashMap<SandboxId, rpc::Sandbox>, Fault> {
+    /// All that the agent has now.
+    pub(crate) async fn all(&self) -> Result<Sandboxes, Fault> {
+        self.list(&[]).await
+    }
+
+    /// What the agent has of these now.
+    pub(crate) async fn some(&self, ids: &[SandboxId]) -> Result<Sandboxes, Fault> {
+        // Asked for none, it would tell of all.
+        match ids {
+            [] => Ok(Sandboxes::new()),
+            ids => self.list(ids).await,
+        }
+    }
+
+    /// What the agent has of this one now.
+    pub(crate) async fn find(&self, id: &SandboxId) -> Result<Option<rpc::Sandbox>, Fault> {
+        let mut found = self.list(std::slice::from_ref(id)).await?;
+        Ok(found.remove(id))
+    }
+
+    async fn list(&self, ids: &[SandboxId]) -> Result<Sandboxes, Fault> {
         let lease = self.connections.lease();
         let options = options()
             .with_max_message_size(LIST_BYTES)

@@ -7,9 +7,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use wrenn_model::{Fault, SandboxId};
 use wrenn_store::Sandbox;
 
-use super::observe::Observation;
 use super::{SOON, adopt, settle};
-use crate::agent::Change;
+use crate::agent::{self, Change};
 use crate::fault::store_fault;
 use crate::plane::Core;
 
@@ -26,10 +25,11 @@ pub(super) async fn between_sweeps(core: &Core, mut listened: bool) {
     unsettled.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let looked = tokio::select! {
-            _ = unsettled.tick() => at_unsettled(core).await,
+            // Without, the sweep is as soon.
+            _ = unsettled.tick(), if listened => at_unsettled(core).await,
             () = came(core) => match core.news.take(|id| core.flights.has(id)) {
                 Some(Change::All) => return,
-                Some(Change::Of(ids)) => at(core, &ids).await,
+                Some(Change::Of(ids)) => at(core, &ids).await.map(|()| core.news.looked()),
                 None => Ok(()),
             },
         };
@@ -60,8 +60,8 @@ async fn at(core: &Core, ids: &[SandboxId]) -> Result<(), Fault> {
     let rows = stream::iter(rows).buffer_unordered(AT_ONCE).try_collect();
     let rows: Vec<Option<Sandbox>> = rows.await.map_err(|error| store_fault(&error))?;
     let mut rows: Vec<Sandbox> = rows.into_iter().flatten().collect();
-    let seen = Observation::of(&core.agent, ids).await?;
-    for (id, sandbox) in &seen.sandboxes {
+    let seen = core.agent.some(ids).await?;
+    for (id, sandbox) in &seen {
         if rows.iter().all(|row| row.id != *id) {
             adopt(core, id, sandbox).await?;
         }
@@ -87,12 +87,15 @@ async fn at_unsettled(core: &Core) -> Result<(), Fault> {
         return Ok(());
     }
     let ids: Vec<SandboxId> = rows.iter().map(|row| row.id.clone()).collect();
-    let seen = Observation::of(&core.agent, &ids).await?;
+    let seen = core.agent.some(&ids).await?;
     settle_all(core, &rows, &seen).await
 }
 
-async fn settle_all(core: &Core, rows: &[Sandbox], seen: &Observation) -> Result<(), Fault> {
-    let settled: Vec<_> = rows.iter().map(|row| settle(core, row, seen)).collect();
+async fn settle_all(core: &Core, rows: &[Sandbox], seen: &agent::Sandboxes) -> Result<(), Fault> {
+    let settled: Vec<_> = rows
+        .iter()
+        .map(|row| settle(core, row, seen.get(&row.id)))
+        .collect();
     let settled = stream::iter(settled).buffer_unordered(AT_ONCE);
     settled.try_for_each(|_| async { Ok(()) }).await
 }

@@ -15,7 +15,6 @@
 
 mod look;
 pub(crate) mod news;
-mod observe;
 pub(crate) mod rules;
 mod wait;
 
@@ -26,16 +25,14 @@ use std::time::Duration;
 use tokio::time::Instant;
 use wrenn_hostagent_api as rpc;
 use wrenn_model::{Fault, SandboxId, Status, Transition};
-use wrenn_store::{Sandbox, StoreError};
+use wrenn_store::{Sandbox, StoreError, millis};
 
-use crate::clock::millis;
 use crate::fault::store_fault;
 use crate::plane::Core;
 use crate::{Limits, once};
 use rules::Action;
 
 pub(crate) use news::News;
-pub(crate) use observe::Observation;
 pub(crate) use wait::Waits;
 
 /// How soon to look again at what is under way.
@@ -51,6 +48,9 @@ pub(crate) async fn run(core: Arc<Core>) {
     let mut forgot: Option<Instant> = None;
     while !core.closing.is_cancelled() {
         let swept = sweep(&core).await;
+        if swept.is_ok() {
+            core.news.looked();
+        }
         match &swept {
             Ok(_) if away => {
                 tracing::info!("sandboxes are looked after again");
@@ -101,17 +101,17 @@ pub(crate) async fn sweep(core: &Core) -> Result<Swept, Fault> {
         .unstopped()
         .await
         .map_err(|error| store_fault(&error))?;
-    let seen = Observation::all(&core.agent).await?;
+    let seen = core.agent.all().await?;
     let known: HashSet<&SandboxId> = rows.iter().map(|row| &row.id).collect();
     core.waits.keep(&rows);
     let mut swept = Swept::Settled;
     for row in &rows {
-        let row = settle(core, row, &seen).await?;
+        let row = settle(core, row, seen.get(&row.id)).await?;
         if row.transition.is_some() && !core.flights.has(&row.id) {
             swept = Swept::UnderWay;
         }
     }
-    for (id, sandbox) in seen.sandboxes.iter().filter(|(id, _)| !known.contains(id)) {
+    for (id, sandbox) in seen.iter().filter(|(id, _)| !known.contains(id)) {
         match core
             .store
             .get(id)
@@ -119,7 +119,7 @@ pub(crate) async fn sweep(core: &Core) -> Result<Swept, Fault> {
             .map_err(|error| store_fault(&error))?
         {
             Some(row) if row.status == Status::Stopped => {
-                settle(core, &row, &seen).await?;
+                settle(core, &row, Some(sandbox)).await?;
             }
             // It is younger than the others, and the next sweep's.
             Some(_) => {}
@@ -129,14 +129,14 @@ pub(crate) async fn sweep(core: &Core) -> Result<Swept, Fault> {
     Ok(swept)
 }
 
-/// Brings one row up to what was seen after it was read. Answers with what it is then.
+/// Brings one row up to what was seen of it after it was read: `None` where the agent did not have it. Answers with what it is
+/// then.
 pub(crate) async fn settle(
     core: &Core,
     row: &Sandbox,
-    seen: &Observation,
+    sandbox: Option<&rpc::Sandbox>,
 ) -> Result<Sandbox, Fault> {
     let mut row = row.clone();
-    let sandbox = seen.sandboxes.get(&row.id);
     if core.flights.has(&row.id) || core.waits.on(&row, sandbox) {
         return Ok(row);
     }

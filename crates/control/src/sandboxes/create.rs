@@ -11,9 +11,10 @@ use wrenn_hostagent_api as rpc;
 use wrenn_model::{
     ErrorKind, Fault, MiB, NetworkPolicy, OnTimeout, SandboxId, Status, TemplateName, Transition,
 };
-use wrenn_store::{Admitted, Exceeded, Limited, Sandbox};
+use wrenn_store::{Admitted, Sandbox};
 
 use super::pause::{StepTime, steps};
+use super::quota::beyond;
 use super::{Sandboxes, overtaken};
 use crate::agent::policy_message;
 use crate::fault::store_fault;
@@ -77,6 +78,7 @@ impl Sandboxes {
         self.core.open_for_work()?;
         let envs = new.envs.clone();
         let row = self.plan(new).await?;
+        self.room_on_disk(&row).await?;
         let gone = CancellationToken::new();
         let (tell, accepted) = oneshot::channel();
         let work = self.clone().admit(row, envs, wait, tell, gone.clone());
@@ -274,38 +276,6 @@ impl Sandboxes {
             "create another",
         ))
     }
-}
-
-/// Its team may not have it.
-fn beyond(row: &Sandbox, exceeded: Exceeded) -> Fault {
-    let Exceeded { limit, used, .. } = exceeded;
-    let (there, asked) = match exceeded.what {
-        Limited::Sandboxes => (format!("has {used} sandboxes"), "one more".to_owned()),
-        Limited::Vcpus => (format!("uses {used} vCPUs"), format!("{} more", row.vcpus)),
-        Limited::Memory => (
-            format!("uses {used} MiB of memory"),
-            format!("{} MiB more", row.memory.0),
-        ),
-        Limited::Creates => (
-            format!("has made {used} sandboxes within a minute"),
-            "one more".to_owned(),
-        ),
-    };
-    let message = format!(
-        "the team {} {there} and may not have {asked}: its limit is {limit}",
-        row.owner_id
-    );
-    let remedy = match exceeded.what {
-        Limited::Creates => "try again after as many seconds as Retry-After says",
-        Limited::Sandboxes => "destroy sandboxes, or have the limit raised with `wrenn team set`",
-        Limited::Vcpus | Limited::Memory => {
-            "pause or destroy sandboxes, or have the limit raised with `wrenn team set`"
-        }
-    };
-    // Whole seconds, the last one begun.
-    let seconds = exceeded.room_after_ms.map(|ms| (ms + 999) / 1000);
-    let seconds = seconds.map(|seconds| u32::try_from(seconds).unwrap_or(1).max(1));
-    Fault::new(ErrorKind::QuotaExhausted, message, remedy).retry_after(seconds)
 }
 
 fn within(field: &str, given: u32, min: u32, max: u32) -> Result<(), Fault> {

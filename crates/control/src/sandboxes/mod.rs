@@ -5,6 +5,7 @@ mod create;
 mod destroy;
 mod network;
 mod pause;
+mod quota;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +18,7 @@ use crate::Caller;
 use crate::agent::{Command, CommandStream, ExecOutcome, FileStream, Input, Upload, Usage, moving};
 use crate::fault::store_fault;
 use crate::plane::Core;
-use crate::reconcile::{self, Observation};
+use crate::reconcile;
 use crate::request::carried;
 
 pub use create::{Created, NewSandbox, Wait};
@@ -76,14 +77,15 @@ impl Sandboxes {
         listed.map_err(|error| store_fault(&error))
     }
 
-    /// One sandbox. What is told of a running or paused one is what its host says now, as long as the agent answers.
+    /// One sandbox. What is told of a running or paused one is what its host says, as long as the agent answers: it is asked
+    /// unless it would have told of a change.
     ///
     /// # Errors
     /// `not_found` or `db_error`.
     pub async fn get(&self, id: &SandboxId) -> Result<Sandbox, Fault> {
         let row = self.row(id).await?;
         let moves = matches!(row.status, Status::Running | Status::Paused);
-        if !moves || row.transition.is_some() {
+        if !moves || row.transition.is_some() || self.core.news.is_settled(id) {
             return Ok(row);
         }
         self.seen(row).await
@@ -92,8 +94,8 @@ impl Sandboxes {
     /// The row, which was just read, brought up to what the agent has now; as it is when the agent does not answer.
     async fn seen(&self, row: Sandbox) -> Result<Sandbox, Fault> {
         let core = &self.core;
-        match Observation::of(&core.agent, std::slice::from_ref(&row.id)).await {
-            Ok(seen) => reconcile::settle(core, &row, &seen).await,
+        match core.agent.find(&row.id).await {
+            Ok(seen) => reconcile::settle(core, &row, seen.as_ref()).await,
             Err(_) => Ok(row),
         }
     }
@@ -124,7 +126,7 @@ impl Sandboxes {
     /// # Errors
     /// `not_found`, `invalid_state`, or what the agent says.
     pub async fn ping(&self, id: &SandboxId) -> Result<(), Fault> {
-        let row = self.callable(id).await?;
+        let row = self.called(id).await?;
         let told = self.core.agent.ping(id, room(&row)).await;
         self.explain(row, told).await
     }
@@ -159,7 +161,7 @@ impl Sandboxes {
         command: Command,
         stdin: Option<Vec<u8>>,
     ) -> Result<ExecOutcome, Fault> {
-        let row = self.callable(id).await?;
+        let row = self.called(id).await?;
         let told = self.core.agent.exec(id, command, stdin, room(&row)).await;
         self.explain(row, told).await
     }
@@ -174,7 +176,7 @@ impl Sandboxes {
         command: Command,
         input: Input,
     ) -> Result<CommandStream, Fault> {
-        let row = self.callable(id).await?;
+        let row = self.called(id).await?;
         let told = self.core.agent.exec_stream(id, command, input).await;
         self.explain(row, told).await
     }
@@ -184,7 +186,7 @@ impl Sandboxes {
     /// # Errors
     /// `not_found`, for the process too, `invalid_state`, or what the agent says.
     pub async fn exec_attach(&self, id: &SandboxId, pid: u32) -> Result<CommandStream, Fault> {
-        let row = self.callable(id).await?;
+        let row = self.called(id).await?;
         let told = self.core.agent.exec_attach(id, pid).await;
         self.explain(row, told).await
     }
@@ -192,11 +194,10 @@ impl Sandboxes {
     /// Why a conversation about a command broke off with this fault: when its sandbox was paused under it, that is
     /// why, and the command goes on later.
     pub async fn broke_off(&self, id: &SandboxId, pid: u32, fault: Fault) -> Fault {
-        let seen = Observation::of(&self.core.agent, std::slice::from_ref(id)).await;
-        let Ok(seen) = seen else {
+        let Ok(seen) = self.core.agent.find(id).await else {
             return fault;
         };
-        let pausing = seen.sandboxes.get(id).is_some_and(|sandbox| {
+        let pausing = seen.is_some_and(|sandbox| {
             sandbox.status == Status::Paused.as_str()
                 || sandbox.transition == Transition::Pausing.as_str()
         });
@@ -223,7 +224,7 @@ impl Sandboxes {
         path: &str,
         user: Option<&str>,
     ) -> Result<FileStream, Fault> {
-        let row = self.callable(id).await?;
+        let row = self.called(id).await?;
         let told = self.core.agent.read_file(id, path, user).await;
         self.explain(row, told).await
     }
@@ -238,7 +239,7 @@ impl Sandboxes {
         path: &str,
         user: Option<&str>,
     ) -> Result<Upload, Fault> {
-        self.callable(id).await?;
+        self.called(id).await?;
         Ok(self.core.agent.write_file(id, path, user))
     }
 
@@ -254,6 +255,12 @@ impl Sandboxes {
             Status::Paused if row.auto_resume => Ok(row),
             _ => Err(not_running(&row)),
         }
+    }
+
+    /// [`Self::callable`], and running where it must be seen to that its team may have it run.
+    async fn called(&self, id: &SandboxId) -> Result<Sandbox, Fault> {
+        let row = self.callable(id).await?;
+        self.woken(row).await
     }
 
     /// A sandbox that is not over.

@@ -5,9 +5,10 @@
 
 use wrenn_hostagent_api as rpc;
 use wrenn_model::{ErrorKind, Fault, SandboxId, Status, Transition};
-use wrenn_store::Sandbox;
+use wrenn_store::{Admitted, Sandbox};
 
 use super::create::broken;
+use super::quota::beyond;
 use super::{Sandboxes, not_running, overtaken, unwritten};
 use crate::fault::store_fault;
 use crate::flight::Flight;
@@ -112,9 +113,18 @@ impl Sandboxes {
             }
             row.transition = Some(transition);
             row.last_updated_ms = self.core.store.now_ms();
-            let written = self.core.store().update(&mut row).await;
-            if written.map_err(|error| store_fault(&error))? {
-                return Ok((row, flight));
+            let store = self.core.store();
+            let written = match transition {
+                Transition::Resuming => store.wake(&mut row).await,
+                _ => store.update(&mut row).await.map(|written| match written {
+                    true => Admitted::Written,
+                    false => Admitted::Taken,
+                }),
+            };
+            match written.map_err(|error| store_fault(&error))? {
+                Admitted::Written => return Ok((row, flight)),
+                Admitted::Refused(exceeded) => return Err(beyond(&row, exceeded)),
+                Admitted::Taken => {}
             }
             // Somebody else has written in between: look again.
         }

@@ -154,6 +154,14 @@ pub type OwnedMetricsRequestView = ::buffa::view::OwnedView<
 pub type OwnedMetricsResponseView = ::buffa::view::OwnedView<
     __buffa::view::MetricsResponseView<'static>,
 >;
+///Shorthand for `OwnedView<MeasureStorageRequestView<'static>>`.
+pub type OwnedMeasureStorageRequestView = ::buffa::view::OwnedView<
+    __buffa::view::MeasureStorageRequestView<'static>,
+>;
+///Shorthand for `OwnedView<MeasureStorageResponseView<'static>>`.
+pub type OwnedMeasureStorageResponseView = ::buffa::view::OwnedView<
+    __buffa::view::MeasureStorageResponseView<'static>,
+>;
 ///Shorthand for `OwnedView<VerifySnapshotRequestView<'static>>`.
 pub type OwnedVerifySnapshotRequestView = ::buffa::view::OwnedView<
     __buffa::view::VerifySnapshotRequestView<'static>,
@@ -832,6 +840,38 @@ for ::buffa::view::OwnedView<__buffa::view::MetricsResponseView<'static>> {
         )
     }
 }
+impl ::connectrpc::Encodable<MeasureStorageResponse>
+for __buffa::view::MeasureStorageResponseView<'_> {
+    fn encode(
+        &self,
+        codec: ::connectrpc::CodecFormat,
+    ) -> ::std::result::Result<::buffa::bytes::Bytes, ::connectrpc::ConnectError> {
+        ::connectrpc::__codegen::encode_view_body(self, codec)
+    }
+}
+impl ::connectrpc::Encodable<MeasureStorageResponse>
+for ::buffa::view::OwnedView<__buffa::view::MeasureStorageResponseView<'static>> {
+    fn encode(
+        &self,
+        codec: ::connectrpc::CodecFormat,
+    ) -> ::std::result::Result<::buffa::bytes::Bytes, ::connectrpc::ConnectError> {
+        ::connectrpc::__codegen::encode_view_body(self.reborrow(), codec)
+    }
+    /// An `OwnedView` still holds the buffer it was decoded from, so
+    /// its large fields can be handed to the response body by
+    /// reference count instead of copied. The bare view impl above
+    /// cannot do this: it has borrows but no buffer to name.
+    fn encode_segments(
+        &self,
+        codec: ::connectrpc::CodecFormat,
+    ) -> ::std::result::Result<::connectrpc::EncodedBody, ::connectrpc::ConnectError> {
+        ::connectrpc::__codegen::encode_view_body_segments(
+            self.reborrow(),
+            self.bytes(),
+            codec,
+        )
+    }
+}
 impl ::connectrpc::Encodable<VerifySnapshotResponse>
 for __buffa::view::VerifySnapshotResponseView<'_> {
     fn encode(
@@ -1237,6 +1277,12 @@ pub const HOST_AGENT_SERVICE_CONSOLE_SPEC: ::connectrpc::Spec = ::connectrpc::Sp
 /// Static [`Spec`](::connectrpc::Spec) for the `Metrics` RPC, as seen by the server; the generated client passes it with [`origin`](::connectrpc::Spec::origin) `Client` (compare across sides with [`Spec::same_method`](::connectrpc::Spec::same_method)).
 pub const HOST_AGENT_SERVICE_METRICS_SPEC: ::connectrpc::Spec = ::connectrpc::Spec::server(
         "/hostagent.v1.HostAgentService/Metrics",
+        ::connectrpc::StreamType::Unary,
+    )
+    .with_idempotency_level(::connectrpc::IdempotencyLevel::Unknown);
+/// Static [`Spec`](::connectrpc::Spec) for the `MeasureStorage` RPC, as seen by the server; the generated client passes it with [`origin`](::connectrpc::Spec::origin) `Client` (compare across sides with [`Spec::same_method`](::connectrpc::Spec::same_method)).
+pub const HOST_AGENT_SERVICE_MEASURE_STORAGE_SPEC: ::connectrpc::Spec = ::connectrpc::Spec::server(
+        "/hostagent.v1.HostAgentService/MeasureStorage",
         ::connectrpc::StreamType::Unary,
     )
     .with_idempotency_level(::connectrpc::IdempotencyLevel::Unknown);
@@ -1703,6 +1749,24 @@ pub trait HostAgentService: Send + Sync + 'static {
     ) -> impl ::std::future::Future<
         Output = ::connectrpc::ServiceResult<
             impl ::connectrpc::Encodable<MetricsResponse> + Send + use<'a, Self>,
+        >,
+    > + Send;
+    /// What all sandboxes of one owner take of the host's disk, running and paused.
+    ///
+    /// `'a` lets the response body borrow from `&self` (e.g. server-resident state).
+    ///
+    /// `request` is borrowed from the request body and is valid for the
+    /// duration of the call; message fields are read directly on it
+    /// (zero-copy). The response cannot borrow from `request` — use
+    /// `.to_owned_message()` (or copy the specific fields) for anything
+    /// returned, stored, or moved into `tokio::spawn`.
+    fn measure_storage<'a>(
+        &'a self,
+        ctx: ::connectrpc::RequestContext,
+        request: ::connectrpc::ServiceRequest<'_, MeasureStorageRequest>,
+    ) -> impl ::std::future::Future<
+        Output = ::connectrpc::ServiceResult<
+            impl ::connectrpc::Encodable<MeasureStorageResponse> + Send + use<'a, Self>,
         >,
     > + Send;
     /// Reads all data of a sandbox's newest generation and compares it with the sums.
@@ -2395,6 +2459,31 @@ impl<S: HostAgentService> HostAgentServiceExt for S {
             .with_spec(HOST_AGENT_SERVICE_METRICS_SPEC)
             .route_view(
                 HOST_AGENT_SERVICE_SERVICE_NAME,
+                "MeasureStorage",
+                {
+                    let svc = ::std::sync::Arc::clone(&self);
+                    ::connectrpc::view_handler_fn(move |
+                        ctx,
+                        req: ::buffa::view::OwnedView<
+                            __buffa::view::MeasureStorageRequestView<'static>,
+                        >,
+                        format|
+                    {
+                        let svc = ::std::sync::Arc::clone(&svc);
+                        async move {
+                            let sreq = ::connectrpc::ServiceRequest::<
+                                MeasureStorageRequest,
+                            >::from_parts(req.reborrow(), req.bytes());
+                            svc.measure_storage(ctx, sreq)
+                                .await?
+                                .encode::<MeasureStorageResponse>(format)
+                        }
+                    })
+                },
+            )
+            .with_spec(HOST_AGENT_SERVICE_MEASURE_STORAGE_SPEC)
+            .route_view(
+                HOST_AGENT_SERVICE_SERVICE_NAME,
                 "VerifySnapshot",
                 {
                     let svc = ::std::sync::Arc::clone(&self);
@@ -2783,6 +2872,12 @@ impl<T: HostAgentService> ::connectrpc::Dispatcher for HostAgentServiceServer<T>
                         .with_spec(HOST_AGENT_SERVICE_METRICS_SPEC),
                 )
             }
+            "MeasureStorage" => {
+                Some(
+                    ::connectrpc::dispatcher::codegen::MethodDescriptor::unary(false)
+                        .with_spec(HOST_AGENT_SERVICE_MEASURE_STORAGE_SPEC),
+                )
+            }
             "VerifySnapshot" => {
                 Some(
                     ::connectrpc::dispatcher::codegen::MethodDescriptor::unary(false)
@@ -3100,6 +3195,24 @@ impl<T: HostAgentService> ::connectrpc::Dispatcher for HostAgentServiceServer<T>
                         MetricsRequest,
                     >::from_parts(&req, &body);
                     svc.metrics(ctx, req).await?.encode::<MetricsResponse>(format)
+                })
+            }
+            "MeasureStorage" => {
+                let svc = ::std::sync::Arc::clone(&self.inner);
+                Box::pin(async move {
+                    let body = ::connectrpc::dispatcher::codegen::request_proto_bytes::<
+                        MeasureStorageRequest,
+                    >(request.encoded()?, format)?;
+                    let req: __buffa::view::MeasureStorageRequestView<'_> = ::connectrpc::dispatcher::codegen::decode_borrowed_request_view(
+                        &body,
+                        ctx.decode_options(),
+                    )?;
+                    let req = ::connectrpc::ServiceRequest::<
+                        MeasureStorageRequest,
+                    >::from_parts(&req, &body);
+                    svc.measure_storage(ctx, req)
+                        .await?
+                        .encode::<MeasureStorageResponse>(format)
                 })
             }
             "VerifySnapshot" => {
@@ -4248,6 +4361,43 @@ where
                 &self.transport,
                 &self.config,
                 HOST_AGENT_SERVICE_METRICS_SPEC
+                    .with_origin(::connectrpc::SpecOrigin::Client),
+                request,
+                options,
+            )
+            .await
+    }
+    /// Call the MeasureStorage RPC. Sends a request to /hostagent.v1.HostAgentService/MeasureStorage.
+    pub async fn measure_storage(
+        &self,
+        request: MeasureStorageRequest,
+    ) -> Result<
+        ::connectrpc::client::UnaryResponse<
+            ::buffa::view::OwnedView<__buffa::view::MeasureStorageResponseView<'static>>,
+        >,
+        ::connectrpc::ConnectError,
+    > {
+        self.measure_storage_with_options(
+                request,
+                ::connectrpc::client::CallOptions::default(),
+            )
+            .await
+    }
+    /// Call the MeasureStorage RPC with explicit per-call options. Options override [`ClientConfig`](::connectrpc::client::ClientConfig) defaults.
+    pub async fn measure_storage_with_options(
+        &self,
+        request: MeasureStorageRequest,
+        options: ::connectrpc::client::CallOptions,
+    ) -> Result<
+        ::connectrpc::client::UnaryResponse<
+            ::buffa::view::OwnedView<__buffa::view::MeasureStorageResponseView<'static>>,
+        >,
+        ::connectrpc::ConnectError,
+    > {
+        ::connectrpc::client::call_unary(
+                &self.transport,
+                &self.config,
+                HOST_AGENT_SERVICE_MEASURE_STORAGE_SPEC
                     .with_origin(::connectrpc::SpecOrigin::Client),
                 request,
                 options,

@@ -80,6 +80,8 @@ pub mod __buffa {
         reg.register_json_any(super::__METRICS_REQUEST_JSON_ANY);
         reg.register_json_any(super::__METRICS_RESPONSE_JSON_ANY);
         reg.register_json_any(super::metrics_response::__MACHINE_JSON_ANY);
+        reg.register_json_any(super::__MEASURE_STORAGE_REQUEST_JSON_ANY);
+        reg.register_json_any(super::__MEASURE_STORAGE_RESPONSE_JSON_ANY);
         reg.register_json_any(super::__VERIFY_SNAPSHOT_REQUEST_JSON_ANY);
         reg.register_json_any(super::__VERIFY_SNAPSHOT_RESPONSE_JSON_ANY);
         reg.register_json_any(super::__EXPORT_SNAPSHOT_REQUEST_JSON_ANY);
@@ -275,6 +277,14 @@ pub use self::__buffa::view::MetricsRequestOwnedView;
 pub use self::__buffa::view::MetricsResponseView;
 #[doc(inline)]
 pub use self::__buffa::view::MetricsResponseOwnedView;
+#[doc(inline)]
+pub use self::__buffa::view::MeasureStorageRequestView;
+#[doc(inline)]
+pub use self::__buffa::view::MeasureStorageRequestOwnedView;
+#[doc(inline)]
+pub use self::__buffa::view::MeasureStorageResponseView;
+#[doc(inline)]
+pub use self::__buffa::view::MeasureStorageResponseOwnedView;
 #[doc(inline)]
 pub use self::__buffa::view::VerifySnapshotRequestView;
 #[doc(inline)]

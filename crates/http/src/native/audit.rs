@@ -96,6 +96,7 @@ fn view(call: wrenn_control::AuditEntry) -> AuditEntry {
         key: call.key_name,
         action: call.action,
         sandbox_id: (!call.sandbox_id.is_empty()).then_some(call.sandbox_id),
+        object: (!call.object.is_empty()).then_some(call.object),
         status: call.status,
     }
 }

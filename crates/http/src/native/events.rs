@@ -12,8 +12,8 @@ use axum::http::{HeaderMap, HeaderName};
 use axum::response::sse::{self, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures::{Stream, StreamExt as _, stream};
+use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::SendTimeoutError;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use wrenn_api::{Event, Timestamp, limits};
 use wrenn_control::{Caller, Events, Follower};
 use wrenn_model::{ErrorKind, Fault, SandboxId};
@@ -23,6 +23,7 @@ use super::listing::{page, page_size};
 use crate::auth::{Mine, Shown, Who};
 use crate::extract::{Id, Pairs};
 use crate::line::Line;
+use crate::places::Place;
 use crate::refusal::{Answer, Refusal};
 use crate::router::App;
 
@@ -175,10 +176,10 @@ async fn answer(
     if wants_page(headers) {
         return history(&events, &asked, path).await;
     }
-    let place = app.streams.clone().try_acquire_owned().map_err(|_| {
+    let place = app.streams.take(&caller.team).ok_or_else(|| {
         Fault::new(
             ErrorKind::QuotaExhausted,
-            "as many streams of events are open as may be",
+            "as many streams of events are open as may be, of this team or in all",
             "close some, or ask again later",
         )
     })?;
@@ -245,11 +246,7 @@ fn as_long_as_read(
 }
 
 /// The stream. It ends when the server stops or an event can't be read: who listens comes back, and misses nothing.
-fn follow(
-    app: App,
-    follower: Follower,
-    place: OwnedSemaphorePermit,
-) -> impl Stream<Item = sse::Event> {
+fn follow(app: App, follower: Follower, place: Place) -> impl Stream<Item = sse::Event> {
     let gap = follower
         .has_gap()
         .then(|| sse::Event::default().event("gap").data("{}"));

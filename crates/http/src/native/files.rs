@@ -18,6 +18,7 @@ use super::described::{Octets, OfSandbox};
 use super::upload::{self, Order};
 use crate::auth::Mine;
 use crate::extract::{Id, Json};
+use crate::line::Line;
 use crate::refusal::{Answer, Refusal};
 use crate::router::App;
 
@@ -71,6 +72,7 @@ pub(super) async fn read(
     State(app): State<App>,
     Mine(sandboxes): Mine,
     Id(id): Id,
+    line: Line,
     Json(request): Json<ReadFileRequest>,
 ) -> Answer<Response> {
     let mut file = open(&sandboxes, &id, &request).await?;
@@ -88,9 +90,11 @@ pub(super) async fn read(
         }
         chunks.push(Ok::<Bytes, Fault>(chunk));
     }
-    // Held until the last chunk has left.
+    // Held until the last chunk has left; a caller that takes too long over them is hung up on.
+    let time = Duration::from_secs(limits::FILE_BODY_SEC);
+    let held = permit.map(|permit| (permit, line.limit(time)));
     let body = stream::iter(chunks).inspect(move |_| {
-        let _held = &permit;
+        let _held = &held;
     });
     Ok(octets(Body::from_stream(body)))
 }

@@ -2,7 +2,7 @@
 
 use axum::Json as Body;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderName, StatusCode, header};
 use wrenn_api::{CreateKey, CreatedKey, Key, KeyScope, Timestamp};
 use wrenn_control::{NewKey, StoredKey};
 
@@ -14,13 +14,13 @@ use crate::router::App;
 /// Makes a key of the caller's team, or of any for the operator: an admin of the team `default`.
 #[utoipa::path(
     post, path = "/v1/keys", operation_id = "create_key", tag = "keys", request_body = CreateKey,
-    responses((status = 201, description = "The key, which is shown this once.", body = CreatedKey))
+    responses((status = 201, description = "The key, which is shown this once.", body = CreatedKey, headers(("Location" = String, description = "Where it is revoked"))))
 )]
 pub(super) async fn create(
     State(app): State<App>,
     Who(caller): Who,
     Json(request): Json<CreateKey>,
-) -> Answer<(StatusCode, Body<CreatedKey>)> {
+) -> Answer<(StatusCode, [(HeaderName, String); 1], Body<CreatedKey>)> {
     let asked = request.check()?;
     let new = NewKey {
         name: asked.name,
@@ -33,7 +33,12 @@ pub(super) async fn create(
         key: made.key.reveal().to_owned(),
         described: view(made.stored),
     };
-    Ok((StatusCode::CREATED, Body(created)))
+    let place = format!("/v1/keys/{}", created.described.id);
+    Ok((
+        StatusCode::CREATED,
+        [(header::LOCATION, place)],
+        Body(created),
+    ))
 }
 
 /// Lists the keys of the caller's team, or every key for the operator, newest first. Those that have expired or were revoked

@@ -50,6 +50,7 @@ pub(super) async fn put(
         sandboxes: asked.sandboxes,
         vcpus: asked.vcpus,
         memory: asked.memory_mb.map(MiB),
+        storage: asked.storage_mb.map(MiB),
         creates_per_min: asked.creates_per_min,
     };
     Ok(Body(view(app.control.teams().put(&name, &limits).await?)))
@@ -64,6 +65,7 @@ fn view(team: wrenn_control::Team) -> Team {
             max_sandboxes: limits.sandboxes.map(i64::from),
             max_vcpus: limits.vcpus.map(i64::from),
             max_memory_mb: limits.memory.map(|memory| i64::from(memory.0)),
+            max_storage_mb: limits.storage.map(|storage| i64::from(storage.0)),
             creates_per_min: limits.creates_per_min.map(i64::from),
         },
         created_at: (team.created_at_ms > 0).then(|| Timestamp::from_unix_ms(team.created_at_ms)),

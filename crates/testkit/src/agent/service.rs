@@ -402,6 +402,20 @@ impl HostAgentService for Service {
         })
     }
 
+    async fn measure_storage(
+        &self,
+        _: RequestContext,
+        request: ServiceRequest<'_, rpc::MeasureStorageRequest>,
+    ) -> ServiceResult<rpc::MeasureStorageResponse> {
+        let sandboxes = lock(&self.0.sandboxes);
+        let owned = |sandbox: &&rpc::Sandbox| sandbox.owner_id == request.owner_id;
+        let count = sandboxes.values().filter(owned).count() as u64;
+        Response::ok(rpc::MeasureStorageResponse {
+            bytes: count * super::STORAGE_BYTES,
+            ..Default::default()
+        })
+    }
+
     async fn host_metrics(
         &self,
         _: RequestContext,

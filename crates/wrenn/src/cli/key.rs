@@ -77,6 +77,9 @@ pub(crate) struct SetTeamArgs {
     /// Memory of the same in MiB.
     #[arg(long = "memory", value_name = "MIB")]
     pub(crate) memory_mb: Option<u32>,
+    /// Disk of all that are not gone in MiB: what their guests wrote, and their pauses.
+    #[arg(long = "storage", value_name = "MIB")]
+    pub(crate) storage_mb: Option<u32>,
     /// Sandboxes made in any minute.
     #[arg(long, value_name = "COUNT")]
     pub(crate) creates_per_min: Option<u32>,

@@ -20,6 +20,7 @@ async fn set(globals: &Globals, args: &SetTeamArgs) -> Result<()> {
         max_sandboxes: args.sandboxes.map(i64::from),
         max_vcpus: args.vcpus.map(i64::from),
         max_memory_mb: args.memory_mb.map(i64::from),
+        max_storage_mb: args.storage_mb.map(i64::from),
         creates_per_min: args.creates_per_min.map(i64::from),
     };
     let client = server::client(globals)?;
@@ -42,6 +43,7 @@ async fn ls(globals: &Globals) -> Result<()> {
         "SANDBOXES",
         "VCPUS",
         "MEMORY MB",
+        "STORAGE MB",
         "CREATES A MINUTE",
     ]);
     for team in &teams {
@@ -51,6 +53,7 @@ async fn ls(globals: &Globals) -> Result<()> {
             &limit(limits.max_sandboxes),
             &limit(limits.max_vcpus),
             &limit(limits.max_memory_mb),
+            &limit(limits.max_storage_mb),
             &limit(limits.creates_per_min),
         ]);
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use futures::stream;
-use wrenn_client::api::{CreateSandbox, Network};
+use wrenn_client::api::{CreateSandbox, Network, TeamLimits};
 
 use crate::harness::{MEMORY, Server, TestSandbox, request, shell};
 
@@ -61,6 +61,17 @@ async fn work_is_counted() {
     let paused = client.metrics(&sandbox.id).await.unwrap();
     assert!(paused.machine.is_none());
     assert!(paused.snapshot_bytes > 20 << 20, "{paused:?}");
+
+    // Its pause counts among what its team takes.
+    let storage = |mib| TeamLimits {
+        max_storage_mb: Some(mib),
+        ..TeamLimits::default()
+    };
+    client.put_team("default", &storage(20)).await.unwrap();
+    let refused = client.create_sandbox(&CreateSandbox::default()).await;
+    let refused = refused.unwrap_err().to_string();
+    assert!(refused.contains("MiB of disk"), "{refused}");
+    client.put_team("default", &storage(1 << 20)).await.unwrap();
 
     let policy = Network {
         internet: false,

@@ -1,0 +1,90 @@
+//! What a team may have, as far as no query of the store's keeps it; and how it is told that it may not have more.
+
+use wrenn_model::{ErrorKind, Fault, Status, TeamName};
+use wrenn_store::{Exceeded, Limited, Sandbox, TeamLimits};
+
+use super::Sandboxes;
+use crate::fault::store_fault;
+
+impl Sandboxes {
+    /// Refuses a new sandbox of a team that takes all the disk that it may. What is there is measured, and no promise: it
+    /// writes on.
+    pub(super) async fn room_on_disk(&self, new: &Sandbox) -> Result<(), Fault> {
+        let limits = self.limits_of(&self.maker).await?;
+        let Some(limit) = limits.storage else {
+            return Ok(());
+        };
+        let used = self.core.agent.storage(&self.maker).await?;
+        if used < limit.bytes() {
+            return Ok(());
+        }
+        let exceeded = Exceeded {
+            what: Limited::Storage,
+            limit: limit.0,
+            used: i64::try_from(used.div_ceil(1 << 20)).unwrap_or(i64::MAX),
+            room_after_ms: None,
+        };
+        Err(beyond(new, exceeded))
+    }
+
+    /// A call is about to have the agent resume this sandbox. Where its team may have only so much that runs, it is resumed
+    /// first, and written: what the agent does by itself is counted when it is done.
+    pub(super) async fn woken(&self, row: Sandbox) -> Result<Sandbox, Fault> {
+        if row.status != Status::Paused {
+            return Ok(row);
+        }
+        let limits = match row.owner_id.parse() {
+            Ok(owner) => self.limits_of(&owner).await?,
+            Err(_) => TeamLimits::default(),
+        };
+        if limits.vcpus.is_none() && limits.memory.is_none() && limits.sandboxes.is_none() {
+            return Ok(row);
+        }
+        Ok(self.resume(&row.id, false).await?.sandbox)
+    }
+
+    /// What a team may have; a team that nobody knows has no limits.
+    async fn limits_of(&self, team: &TeamName) -> Result<TeamLimits, Fault> {
+        let team = self.core.store.team(team).await;
+        let team = team.map_err(|error| store_fault(&error))?;
+        Ok(team.map(|team| team.limits).unwrap_or_default())
+    }
+}
+
+/// Its team may not have it.
+pub(super) fn beyond(row: &Sandbox, exceeded: Exceeded) -> Fault {
+    let Exceeded { limit, used, .. } = exceeded;
+    let (there, asked) = match exceeded.what {
+        Limited::Sandboxes => (format!("has {used} sandboxes"), "one more".to_owned()),
+        Limited::Vcpus => (format!("uses {used} vCPUs"), format!("{} more", row.vcpus)),
+        Limited::Memory => (
+            format!("uses {used} MiB of memory"),
+            format!("{} MiB more", row.memory.0),
+        ),
+        Limited::Storage => (
+            format!("takes {used} MiB of disk"),
+            "another sandbox".to_owned(),
+        ),
+        Limited::Creates => (
+            format!("has made {used} sandboxes within a minute"),
+            "one more".to_owned(),
+        ),
+    };
+    let message = format!(
+        "the team {} {there} and may not have {asked}: its limit is {limit}",
+        row.owner_id
+    );
+    let remedy = match exceeded.what {
+        Limited::Creates => "try again after as many seconds as Retry-After says",
+        Limited::Sandboxes | Limited::Storage => {
+            "destroy sandboxes, or have the limit raised with `wrenn team set`"
+        }
+        Limited::Vcpus | Limited::Memory => {
+            "pause or destroy sandboxes, or have the limit raised with `wrenn team set`"
+        }
+    };
+    // Whole seconds, the last one begun.
+    let seconds = exceeded.room_after_ms.map(|ms| (ms + 999) / 1000);
+    let seconds = seconds.map(|seconds| u32::try_from(seconds).unwrap_or(1).max(1));
+    Fault::new(ErrorKind::QuotaExhausted, message, remedy).retry_after(seconds)
+}
