@@ -91,6 +91,7 @@ async fn what_one_has_done_the_other_forgets_no_sooner_than_it_should() {
         caller: caller("default", "admin").into(),
         action: "DELETE /v1/sandboxes/{id}".into(),
         sandbox: Some(gone.clone()),
+        object: None,
         status: 204,
     });
     tokio::time::sleep(Duration::from_millis(500)).await;
