@@ -8,9 +8,14 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::pki_types::PrivateKeyDer;
+use tokio_rustls::rustls::{ServerConfig, crypto};
 use wrenn_testkit::agent::FakeAgent;
 use wrenn_testkit::collector::{Collector, Sent, Temper};
 
@@ -256,7 +261,7 @@ async fn a_collector_that_does_not_take_traces_is_felt_by_nobody() {
         let mut server = Server::start(folder.path(), &[], &["--otlp-endpoint", &endpoint]);
         let id = server.create("", "{}");
         let begun = Instant::now();
-        let mut slowest = Duration::ZERO;
+        let mut took = Vec::new();
         // Long enough for more than one batch to go wrong.
         while begun.elapsed() < Duration::from_secs(7) {
             let asked = Instant::now();
@@ -267,10 +272,17 @@ async fn a_collector_that_does_not_take_traces_is_felt_by_nobody() {
                 r#"{"cmd": "true"}"#,
             );
             assert!(exec.starts_with("HTTP/1.1 200"), "{exec}");
-            slowest = slowest.max(asked.elapsed());
+            took.push(asked.elapsed());
             std::thread::sleep(Duration::from_millis(5));
         }
-        assert!(slowest < Duration::from_secs(1), "{temper:?}: {slowest:?}");
+        took.sort_unstable();
+        let (median, slowest) = (took[took.len() / 2], took[took.len() - 1]);
+        // One of them may be slow for another reason; to wait for the collector takes five seconds.
+        assert!(
+            median < Duration::from_millis(500),
+            "{temper:?}: {median:?}"
+        );
+        assert!(slowest < Duration::from_secs(4), "{temper:?}: {slowest:?}");
         let warnings = server.warnings();
         let [warning] = &warnings[..] else {
             panic!("{temper:?}: {warnings:#?}")
@@ -281,7 +293,63 @@ async fn a_collector_that_does_not_take_traces_is_felt_by_nobody() {
         );
         let took = server.stop();
         assert!(took < END, "{temper:?}: {took:?}");
-        eprintln!("{temper:?}: the slowest of them took {slowest:?}, the end {took:?}");
+        eprintln!(
+            "{temper:?}: half of them took {median:?}, the slowest {slowest:?}, the end {took:?}"
+        );
+    }
+}
+
+/// The way to a collector over TLS; whom to trust for it is written into a file.
+async fn over_tls(collector: &Collector, trusted: &Path) -> String {
+    let names = ["localhost".to_owned()];
+    let made = rcgen::generate_simple_self_signed(names).unwrap();
+    std::fs::write(trusted, made.cert.pem()).unwrap();
+    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let config = ServerConfig::builder_with_provider(Arc::new(crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let behind = collector.endpoint().replacen("http://", "", 1);
+    tokio::spawn(async move {
+        loop {
+            let (socket, _) = listener.accept().await.unwrap();
+            // Who does not trust it hangs up.
+            if let Ok(mut inner) = acceptor.accept(socket).await {
+                let mut outer = tokio::net::TcpStream::connect(&behind).await.unwrap();
+                drop(tokio::io::copy_bidirectional(&mut inner, &mut outer).await);
+            }
+        }
+    });
+    format!("https://localhost:{port}")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collector_behind_tls_is_one_that_the_machine_trusts() {
+    let folder = tempfile::tempdir().unwrap();
+    let _agent = FakeAgent::start(&folder.path().join("agent.sock")).unwrap();
+    let collector = Collector::start(Temper::Takes);
+    let trusted = folder.path().join("trusted.pem");
+    let endpoint = over_tls(&collector, &trusted).await;
+    let other = folder.path().join("other.pem");
+    over_tls(&collector, &other).await;
+    for (trusted, taken) in [(&other, false), (&trusted, true)] {
+        let trusted = trusted.to_str().unwrap();
+        let env = [
+            ("SSL_CERT_FILE", trusted),
+            ("WRENN_OTLP_ENDPOINT", &endpoint),
+        ];
+        let mut server = Server::start(folder.path(), &env, &[]);
+        server.create("", "{}");
+        server.stop();
+        let spans = collector.spans();
+        let came = spans.iter().any(|span| span.name == "POST /v1/sandboxes");
+        assert_eq!(came, taken, "{spans:#?}");
+        assert_eq!(server.warnings().is_empty(), taken);
     }
 }
 
