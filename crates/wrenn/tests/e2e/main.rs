@@ -47,4 +47,5 @@ mod soak;
 mod start;
 mod stream;
 mod sweep;
+mod terminal;
 mod traces;
