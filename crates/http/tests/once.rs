@@ -317,6 +317,40 @@ async fn impatient(bench: &Bench, key: &str, path: &str, body: &str) -> Answered
     panic!("nobody takes {path} over");
 }
 
+/// For all that it has in hand at the same time.
+#[tokio::test]
+async fn a_server_says_that_it_is_at_work() {
+    let bench = Bench::new().await;
+    let exec = format!("{CREATE}/{}/exec", bench.sandbox().await);
+    let sleep = r#"{"cmd":"sleep","args":["60"]}"#;
+    for key in ["a", "b"] {
+        let call = keyed(&bench, key, &exec, sleep);
+        let cut = tokio::time::timeout(Duration::from_millis(200), call).await;
+        assert!(cut.is_err());
+    }
+    let store = Store::open(&bench.database).await.unwrap();
+    let held_at = async |key| {
+        store
+            .once("default", key)
+            .await
+            .unwrap()
+            .unwrap()
+            .held_at_ms
+    };
+    let begun = [held_at("a").await, held_at("b").await];
+    assert_ne!(begun[0], begun[1]);
+    let started = Instant::now();
+    loop {
+        let held = [held_at("a").await, held_at("b").await];
+        if held[0] == held[1] {
+            assert!(held[0] > begun[1]);
+            return;
+        }
+        assert!(started.elapsed() < Duration::from_secs(12));
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
 /// The callers' own time-outs are shorter than what it takes to hold a server for dead.
 #[tokio::test]
 async fn who_asks_every_second_hears_of_what_a_dead_server_had_in_hand() {
