@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use wrenn_envd_client::{EnvdClient, ProcessEvent, ProcessStream, Spool, Start};
-use wrenn_model::{ErrorKind, Fault};
+use wrenn_model::{ErrorKind, Fault, TerminalSize};
 
 use crate::guest;
 use crate::steps::Guest;
@@ -38,6 +38,8 @@ pub(crate) struct Command {
     pub(crate) cwd: String,
     pub(crate) user: String,
     pub(crate) limit: Option<Duration>,
+    /// It has one of this size.
+    pub(crate) terminal: Option<TerminalSize>,
 }
 
 /// What one sandbox's collected commands may keep on the host, all together. Clones share it.
@@ -108,6 +110,7 @@ impl Command {
             cwd: (!self.cwd.is_empty()).then(|| self.cwd.clone()),
             user: guest::named(&self.user).map(str::to_owned),
             stdin,
+            terminal: self.terminal,
             // The limit is kept here: the guest's clock is the guest's.
             timeout: None,
             spool,

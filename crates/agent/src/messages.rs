@@ -7,6 +7,7 @@ use wrenn_hostagent_api as rpc;
 use wrenn_hostagent_api::__buffa::oneof::exec_stream_response::{Event, data::Output};
 use wrenn_model::{
     ErrorKind, Fault, InvalidSubnet, MiB, NetworkPolicy, OnTimeout, SandboxSpec, Subnet,
+    TerminalSize,
 };
 
 use crate::Agent;
@@ -50,6 +51,25 @@ pub(crate) fn refuse(fault: Fault) -> ConnectError {
 
 pub(crate) fn invalid(message: impl Into<String>, remedy: &str) -> ConnectError {
     refuse(Fault::new(ErrorKind::InvalidRequest, message, remedy))
+}
+
+/// The size of a terminal, which a caller has to say.
+pub(crate) fn terminal_size(
+    size: Option<&rpc::TerminalSize>,
+) -> Result<TerminalSize, ConnectError> {
+    let within = |count: u32| u16::try_from(count).ok().filter(|count| *count > 0);
+    size.and_then(|size| {
+        Some(TerminalSize {
+            cols: within(size.cols)?,
+            rows: within(size.rows)?,
+        })
+    })
+    .ok_or_else(|| {
+        invalid(
+            "there is no terminal of this size",
+            "give it 1 to 65535 columns and rows",
+        )
+    })
 }
 
 pub(crate) fn to_spec(request: rpc::CreateSandboxRequest) -> Result<SandboxSpec, ConnectError> {

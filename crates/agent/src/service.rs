@@ -18,14 +18,14 @@ use wrenn_hostagent_api as rpc;
 use wrenn_hostagent_api::__buffa::oneof::import_snapshot_request::Part as ImportPart;
 use wrenn_hostagent_api::__buffa::oneof::write_file_stream_request::Part;
 use wrenn_hostagent_api::{HostAgentService, HostAgentServiceExt, protocol};
-use wrenn_model::RequestId;
+use wrenn_model::{RequestId, TerminalSize};
 
 use crate::exec::{self, Command, Followed};
 use crate::failure::internal;
 use crate::handle::Handle;
 use crate::messages::{
-    check_path, invalid, limit, refuse, to_event, to_message, to_policy, to_spec, to_swept,
-    to_times,
+    check_path, invalid, limit, refuse, terminal_size, to_event, to_message, to_policy, to_spec,
+    to_swept, to_times,
 };
 use crate::steps::Guest;
 use crate::{Agent, activity, guest};
@@ -320,6 +320,7 @@ impl HostAgentService for Agent {
             cwd: request.cwd,
             user: request.user,
             limit: limit(request.timeout_sec).or(Some(EXEC_LIMIT)),
+            terminal: None,
         };
         let collected = handle
             .call(
@@ -349,26 +350,35 @@ impl HostAgentService for Agent {
         _: RequestContext,
         request: ServiceRequest<'_, rpc::ExecStreamRequest>,
     ) -> ServiceResult<ServiceStream<impl Encodable<rpc::ExecStreamResponse> + Send + use<>>> {
+        follow(self, request.to_owned_message(), None).await
+    }
+
+    async fn exec_terminal(
+        &self,
+        _: RequestContext,
+        request: ServiceRequest<'_, rpc::ExecTerminalRequest>,
+    ) -> ServiceResult<ServiceStream<impl Encodable<rpc::ExecStreamResponse> + Send + use<>>> {
         let request = request.to_owned_message();
+        let size = terminal_size(request.size.as_option())?;
+        let command = request.command.into_option().unwrap_or_default();
+        follow(self, command, Some(size)).await
+    }
+
+    async fn resize_terminal(
+        &self,
+        _: RequestContext,
+        request: ServiceRequest<'_, rpc::ResizeTerminalRequest>,
+    ) -> ServiceResult<impl Encodable<rpc::ResizeTerminalResponse> + Send + use<>> {
+        let request = request.to_owned_message();
+        let size = terminal_size(request.size.as_option())?;
         let handle = self.find(&request.sandbox_id).map_err(refuse)?;
-        let call = handle.activity().begin();
-        let guest = handle.awake().await.map_err(refuse)?;
-        let command = Command {
-            cmd: request.cmd,
-            args: request.args,
-            envs: request.envs.into_iter().collect(),
-            cwd: request.cwd,
-            user: request.user,
-            limit: limit(request.timeout_sec),
-        };
-        let followed = handle
-            .call(
-                &guest,
-                exec::follow(guest.clone(), command, request.stdin, request.detach, None),
-            )
+        let guest = handle.guest().map_err(refuse)?;
+        guest
+            .client
+            .resize(request.pid, size)
             .await
-            .map_err(refuse)?;
-        Ok(Response::stream(progress(followed, handle, guest, call)))
+            .map_err(|error| refuse(guest::fault(&error)))?;
+        Response::ok(rpc::ResizeTerminalResponse::default())
     }
 
     async fn exec_attach(
@@ -716,6 +726,34 @@ async fn next_import_part(
         Some(message) => Ok(message?.to_owned_message().part),
         None => Ok(None),
     }
+}
+
+/// Starts a command, on a terminal where it is to have one, and follows it.
+async fn follow(
+    agent: &Agent,
+    request: rpc::ExecStreamRequest,
+    terminal: Option<TerminalSize>,
+) -> ServiceResult<ServiceStream<impl Encodable<rpc::ExecStreamResponse> + Send + use<>>> {
+    let handle = agent.find(&request.sandbox_id).map_err(refuse)?;
+    let call = handle.activity().begin();
+    let guest = handle.awake().await.map_err(refuse)?;
+    let command = Command {
+        cmd: request.cmd,
+        args: request.args,
+        envs: request.envs.into_iter().collect(),
+        cwd: request.cwd,
+        user: request.user,
+        limit: limit(request.timeout_sec),
+        terminal,
+    };
+    let followed = handle
+        .call(
+            &guest,
+            exec::follow(guest.clone(), command, request.stdin, request.detach, None),
+        )
+        .await
+        .map_err(refuse)?;
+    Ok(Response::stream(progress(followed, handle, guest, call)))
 }
 
 /// What a command does, as messages. The first error is the last of them.

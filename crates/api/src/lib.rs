@@ -35,7 +35,7 @@ pub use metrics::{MachineMetrics, SandboxMetrics};
 pub use network::Network;
 pub use pause::{Paused, ResumeRequest, Resumed, Timing};
 pub use sandbox::{Asked, CreateSandbox, Sandbox};
-pub use stream::{ClientMessage, ServerMessage, StartCommand};
+pub use stream::{ClientMessage, PtySize, ServerMessage, StartCommand};
 pub use team::{AskedLimits, Team, TeamLimits};
 pub use template::{Template, TemplateType};
 pub use time::Timestamp;

@@ -43,6 +43,8 @@ pub const FILE_BODY_BYTES: usize = 100 * 1024 * 1024;
 /// Seconds that the body of `files/write` may take to come, and its file to be written: of such bodies a few at a time are in
 /// memory, and one that does not end keeps others out.
 pub const FILE_BODY_SEC: u64 = 600;
+/// Seconds that a caller who sends a file may be silent in the middle of it.
+pub const PIECE_SEC: u64 = 600;
 /// Bytes that the streaming routes pass on at a time.
 pub const CHUNK_BYTES: usize = 64 * 1024;
 

@@ -1,7 +1,7 @@
 //! The messages of a streamed command, one JSON text a WebSocket message.
 //!
 //! ```text
-//! client: start | connect ─► (stdin | close_stdin | signal)* ─► stop?
+//! client: start | connect ─► (stdin | close_stdin | signal | resize)* ─► stop?
 //! server:                    start ─► (stdout | stderr)* ─► exit | error, then it closes
 //! ```
 //!
@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use wrenn_model::Fault;
+use wrenn_model::{Fault, TerminalSize};
 
 use crate::text::{Argument, Variables};
 use crate::{check, limits, whole};
@@ -65,6 +65,40 @@ pub struct StartCommand {
     /// It goes on when this connection ends.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub detach: bool,
+    /// It has a terminal of this size, as an interactive program wants it: `stdin` messages are what is typed there, whatever
+    /// `stdin` says here, and `stdout` messages what it shows. `TERM` is `xterm-256color` where `envs` says nothing else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pty: Option<PtySize>,
+}
+
+/// How many characters a terminal shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"cols": 80, "rows": 24}))]
+pub struct PtySize {
+    /// In a line.
+    #[schema(minimum = 1, maximum = 65535)]
+    pub cols: u16,
+    /// Lines.
+    #[schema(minimum = 1, maximum = 65535)]
+    pub rows: u16,
+}
+
+impl PtySize {
+    /// Whether it keeps the contract.
+    ///
+    /// # Errors
+    /// `invalid_request`, naming the rule.
+    pub fn check(self) -> Result<TerminalSize, Fault> {
+        let Self { cols, rows } = self;
+        if cols == 0 || rows == 0 {
+            return Err(check::refuse(
+                format!("a terminal of {cols} columns and {rows} rows shows nothing"),
+                "give it 1 to 65535 of both",
+            ));
+        }
+        Ok(TerminalSize { cols, rows })
+    }
 }
 
 impl StartCommand {
@@ -102,8 +136,17 @@ pub enum ClientMessage {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         data_b64: Option<String>,
     },
-    /// Its standard input has ended.
+    /// Its standard input has ended. That of a terminal does not: what programs take for its end is Ctrl-D, byte 4.
     CloseStdin,
+    /// Its terminal has another size from now on.
+    Resize {
+        /// Characters in a line.
+        #[schema(minimum = 1, maximum = 65535)]
+        cols: u16,
+        /// Lines.
+        #[schema(minimum = 1, maximum = 65535)]
+        rows: u16,
+    },
     /// Send it a signal.
     Signal {
         /// A Linux signal number, 1 to 64.
@@ -182,6 +225,13 @@ mod tests {
             ),
             (r#"{"type":"close_stdin"}"#, ClientMessage::CloseStdin),
             (
+                r#"{"type":"resize","cols":132,"rows":50}"#,
+                ClientMessage::Resize {
+                    cols: 132,
+                    rows: 50,
+                },
+            ),
+            (
                 r#"{"type":"signal","signal":2}"#,
                 ClientMessage::Signal { signal: 2 },
             ),
@@ -198,6 +248,8 @@ mod tests {
             r#"{"type":"connect","pid":-1}"#,
             r#"{"type":"connect","pid":1,"cmd":"a"}"#,
             r#"{"type":"start","cmd":"a","pty":{}}"#,
+            r#"{"type":"start","cmd":"a","pty":{"cols":80,"rows":65536}}"#,
+            r#"{"type":"resize","cols":80}"#,
             r#"{}"#,
         ] {
             assert!(serde_json::from_str::<ClientMessage>(bad).is_err(), "{bad}");

@@ -18,7 +18,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
-use wrenn_api::{ClientMessage, ServerMessage, StartCommand};
+use wrenn_api::{ClientMessage, PtySize, ServerMessage, StartCommand};
 
 use crate::error::{ApiError, Error};
 use crate::sandboxes::at;
@@ -128,6 +128,12 @@ impl ExecControl {
     /// Ends its standard input.
     pub async fn close_stdin(&mut self) -> Result<()> {
         self.send(&ClientMessage::CloseStdin).await
+    }
+
+    /// Gives its terminal another size.
+    pub async fn resize(&mut self, size: PtySize) -> Result<()> {
+        let PtySize { cols, rows } = size;
+        self.send(&ClientMessage::Resize { cols, rows }).await
     }
 
     /// Sends it a signal, by its Linux number.

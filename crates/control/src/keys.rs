@@ -17,7 +17,7 @@ use crate::fault::store_fault;
 use crate::teams::visible_team;
 
 /// How long a key that was found is let in without a look: another server may have revoked it.
-const REMEMBERED: Duration = Duration::from_secs(5);
+const REMEMBERED: Duration = Duration::from_secs(3);
 /// Between two times that the use of a key is written, in milliseconds.
 const NOTED_EVERY_MS: i64 = 60_000;
 const PREFIX: &str = "wrn_";
@@ -206,6 +206,8 @@ impl Keys {
         // Looked up by its hash: how long that takes says nothing about the key.
         let hash = hash(given);
         let now = self.store.now_ms();
+        // However long the database takes, what it says is not of later than this.
+        let since = Instant::now();
         let revoked = {
             let memory = self.memory.read().unwrap_or_else(PoisonError::into_inner);
             let found = memory.found.get(&hash);
@@ -232,7 +234,7 @@ impl Keys {
             let found = Found {
                 caller: Arc::clone(&caller),
                 expires_at_ms: key.expires_at_ms,
-                since: Instant::now(),
+                since,
             };
             memory.found.insert(hash, found);
         }

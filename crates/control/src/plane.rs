@@ -8,7 +8,7 @@ use tokio_util::task::TaskTracker;
 use wrenn_model::{ErrorKind, Fault};
 use wrenn_store::{DatabaseUrl, Store};
 
-use crate::agent::{AgentAddress, AgentClient};
+use crate::agent::{AgentAddress, AgentClient, Looks};
 use crate::audit::Audit;
 use crate::fault::{stopping, store_fault};
 use crate::flight::Flights;
@@ -28,6 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub(crate) struct Core {
     pub(crate) store: Store,
     pub(crate) agent: AgentClient,
+    pub(crate) looks: Looks,
     pub(crate) limits: Limits,
     pub(crate) flights: Flights,
     pub(crate) news: News,
@@ -80,15 +81,18 @@ impl ControlPlane {
         } else {
             limits.others_take
         };
+        let agent = AgentClient::new(agent, Arc::clone(&authority));
+        let (tasks, closing) = (TaskTracker::new(), CancellationToken::new());
         let core = Arc::new(Core {
-            agent: AgentClient::new(agent, Arc::clone(&authority)),
+            looks: Looks::start(agent.clone(), &tasks, closing.clone()),
+            agent,
             limits,
             flights: Flights::default(),
             news: News::default(),
             waits: Waits::new(patience),
             tail: Arc::default(),
-            tasks: TaskTracker::new(),
-            closing: CancellationToken::new(),
+            tasks,
+            closing,
             store: store.clone(),
         });
         let (audit, clerk) = Audit::new(store.clone());

@@ -421,6 +421,7 @@ async fn a_command_goes_on_under_a_pause_and_is_taken_up_again() {
     let input = Input {
         stdin: true,
         detach: false,
+        ..Input::default()
     };
     let mut stream = sandboxes
         .exec_stream(&id, command("cat", &[]), input)

@@ -214,7 +214,7 @@ async fn while_the_database_is_away_what_has_begun_goes_on() {
     let sandboxes = bench.plane.sandboxes();
     let input = Input {
         stdin: true,
-        detach: false,
+        ..Input::default()
     };
     let cat = sandboxes.exec_stream(&made.id, command("cat", &[]), input);
     let mut stream = cat.await.unwrap();

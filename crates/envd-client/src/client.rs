@@ -14,12 +14,14 @@ use http_body_util::{BodyExt, StreamBody};
 use tokio::time::Instant;
 use wrenn_envd_api::process::process_input::Input;
 use wrenn_envd_api::process::process_selector::Selector;
+use wrenn_envd_api::process::pty::Size;
 use wrenn_envd_api::process::{
-    CloseStdinRequest, CloseStdinResponse, ConnectRequest, ListRequest, ListResponse,
+    CloseStdinRequest, CloseStdinResponse, ConnectRequest, ListRequest, ListResponse, PTY,
     ProcessConfig, ProcessInput, ProcessSelector, SendInputRequest, SendInputResponse,
-    SendSignalRequest, SendSignalResponse, StartRequest,
+    SendSignalRequest, SendSignalResponse, StartRequest, UpdateRequest, UpdateResponse,
 };
 use wrenn_envd_api::{InitRequest, Metrics, Secret, header};
+use wrenn_model::TerminalSize;
 
 use crate::connector::Connector;
 use crate::error::Error;
@@ -144,6 +146,7 @@ impl EnvdClient {
                 cwd: start.cwd,
                 ..Default::default()
             }),
+            pty: start.terminal.map(pty).into(),
             stdin: Some(start.stdin),
             ..Default::default()
         };
@@ -185,7 +188,18 @@ impl EnvdClient {
         within(INPUT, sent).await.map(drop)
     }
 
-    /// Closes a command's standard input, after what was sent before.
+    /// Gives a command's terminal another size.
+    pub async fn resize(&self, pid: u32, size: TerminalSize) -> Result<(), Error> {
+        let message = UpdateRequest {
+            process: selector(pid),
+            pty: MessageField::some(pty(size)),
+            ..Default::default()
+        };
+        let resized = unary::<UpdateResponse>(&self.transport, self.process("Update"), &message);
+        within(CALL, resized).await.map(drop)
+    }
+
+    /// Closes a command's standard input, after what was sent before. A terminal has none that could end.
     pub async fn close_stdin(&self, pid: u32) -> Result<(), Error> {
         let message = CloseStdinRequest {
             process: selector(pid),
@@ -279,6 +293,17 @@ impl EnvdClient {
             collect(self.transport.send(request).await?.into_body(), MAX_JSON).await
         })
         .await
+    }
+}
+
+fn pty(size: TerminalSize) -> PTY {
+    PTY {
+        size: MessageField::some(Size {
+            cols: size.cols.into(),
+            rows: size.rows.into(),
+            ..Default::default()
+        }),
+        ..Default::default()
     }
 }
 

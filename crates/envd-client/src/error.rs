@@ -138,12 +138,18 @@ impl Error {
     }
 }
 
-/// `text` as it may be shown and logged: capped, control characters replaced.
+/// `text` as it may be shown and logged: capped, control characters replaced. Of a long one the middle goes: it begins with
+/// what it is about, and ends with why.
 pub(crate) fn printable(text: &str) -> String {
-    text.chars()
-        .take(MAX_MESSAGE)
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect()
+    let tame = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+    let length = text.chars().count();
+    if length <= MAX_MESSAGE {
+        return text.chars().map(tame).collect();
+    }
+    let head = MAX_MESSAGE / 2;
+    let tail = text.chars().skip(length - (MAX_MESSAGE - head - 1));
+    let kept = text.chars().take(head).chain(['…']).chain(tail);
+    kept.map(tame).collect()
 }
 
 #[cfg(test)]
@@ -154,6 +160,15 @@ mod tests {
     fn a_guests_words_are_tamed() {
         assert_eq!(printable("a\x1b[31m\nb"), "a\u{fffd}[31m\u{fffd}b");
         assert_eq!(printable(&"é".repeat(9_999)).chars().count(), MAX_MESSAGE);
+        let fits = "é".repeat(MAX_MESSAGE);
+        assert_eq!(printable(&fits), fits);
+    }
+
+    #[test]
+    fn a_long_path_hides_no_reason() {
+        let told = printable(&format!("/{}: File name too long", "0".repeat(4094)));
+        assert!(told.starts_with("/000"), "{told}");
+        assert!(told.ends_with("0: File name too long"), "{told}");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use wrenn_envd_api::process::process_event::Event;
 use wrenn_envd_api::process::process_event::data_event::Output;
 use wrenn_envd_api::process::{self as wire, StartResponse};
 use wrenn_envd_api::signal;
+use wrenn_model::TerminalSize;
 
 use crate::error::{Error, printable};
 use crate::message::{Messages, decode};
@@ -37,6 +38,8 @@ pub struct Start {
     pub user: Option<String>,
     /// Whether input will be sent. If not, it reads an end of file.
     pub stdin: bool,
+    /// It has a terminal of this size in the place of its three streams; what it shows is told as standard output.
+    pub terminal: Option<TerminalSize>,
     /// After this the guest kills it with all that it started.
     pub timeout: Option<Duration>,
     /// Where output is kept that is too long for the caller.
@@ -60,7 +63,7 @@ pub enum ProcessEvent {
         /// Its process id in the guest.
         pid: u32,
     },
-    /// It wrote to its standard output.
+    /// It wrote to its standard output, or its terminal shows it.
     Stdout(Bytes),
     /// It wrote to its standard error.
     Stderr(Bytes),
@@ -211,9 +214,8 @@ fn told(event: Event) -> Option<ProcessEvent> {
     match event {
         Event::Start(start) => Some(ProcessEvent::Start { pid: start.pid }),
         Event::Data(data) => match data.output? {
-            Output::Stdout(data) => Some(ProcessEvent::Stdout(data.into())),
+            Output::Stdout(data) | Output::Pty(data) => Some(ProcessEvent::Stdout(data.into())),
             Output::Stderr(data) => Some(ProcessEvent::Stderr(data.into())),
-            Output::Pty(_) => None,
         },
         Event::End(end) => {
             let signal = if end.exited {

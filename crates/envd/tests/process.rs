@@ -14,6 +14,7 @@ use common::{Agent, collect, eventually, is_alive, run, sh};
 use wrenn_envd_client::{
     EnvdClient, Error, ProcessEvent, ProcessStream, RefusedCode, Spool, Start,
 };
+use wrenn_model::TerminalSize;
 
 /// The pid in a stream's first event.
 async fn pid(stream: &mut ProcessStream) -> u32 {
@@ -455,4 +456,95 @@ async fn orphans_are_collected() {
         !std::path::Path::new(&format!("/proc/{orphan}")).exists()
     })
     .await;
+}
+
+/// A shell command on a terminal.
+async fn on_terminal(client: &EnvdClient, command: &str, cols: u16, rows: u16) -> ProcessStream {
+    let start = Start {
+        terminal: Some(TerminalSize { cols, rows }),
+        ..sh(command)
+    };
+    client.start(start).await.unwrap()
+}
+
+/// What a terminal shows, until it has shown this.
+async fn shows(stream: &mut ProcessStream, until: &str) -> String {
+    let mut shown = Vec::new();
+    loop {
+        match stream.next().await.unwrap() {
+            Some(ProcessEvent::Stdout(data)) => shown.extend_from_slice(&data),
+            other => panic!("{other:?} after {:?}", String::from_utf8_lossy(&shown)),
+        }
+        let text = String::from_utf8_lossy(&shown);
+        if text.contains(until) {
+            return text.into_owned();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_terminal_is_what_a_command_finds_and_may_change_its_size() {
+    let (_agent, client) = Agent::initialised().await;
+    let command = "test -t 0 && test -t 1 && test -t 2 && stty size && echo $TERM; \
+        trap 'stty size; exit 7' WINCH; echo ready; while :; do sleep 0.05; done";
+    let mut stream = on_terminal(&client, command, 100, 40).await;
+    let pid = pid(&mut stream).await;
+    let shown = shows(&mut stream, "ready").await;
+    assert!(shown.contains("40 100\r\nxterm-256color\r\n"), "{shown:?}");
+    let larger = TerminalSize {
+        cols: 132,
+        rows: 50,
+    };
+    client.resize(pid, larger).await.unwrap();
+    let end = collect(stream).await.unwrap();
+    assert_eq!((end.text(), end.exit_code), ("50 132\r\n", 7));
+}
+
+#[tokio::test]
+async fn keys_reach_a_terminal_and_ctrl_c_ends_what_runs_in_front() {
+    let (_agent, client) = Agent::initialised().await;
+    let mut stream = on_terminal(&client, "cat; echo \"cat: $?\"; cat", 80, 24).await;
+    let pid = pid(&mut stream).await;
+    client.send_input(pid, "hello\n".into()).await.unwrap();
+    // Once as it is typed, once as `cat` says it.
+    shows(&mut stream, "hello\r\nhello\r\n").await;
+    // What is typed has no end, but Ctrl-D is taken for one.
+    let closed = client.close_stdin(pid).await;
+    assert!(matches!(closed, Err(Error::Refused { .. })), "{closed:?}");
+    client.send_input(pid, "\x04".into()).await.unwrap();
+    shows(&mut stream, "cat: 0").await;
+    client.send_input(pid, "\x03".into()).await.unwrap();
+    let end = collect(stream).await.unwrap();
+    assert_eq!(end.exit_code, 130, "{end:?}");
+    // It is the user's who runs the command, and gone with it.
+    let start = Start {
+        user: Some("nobody".into()),
+        terminal: Some(TerminalSize { cols: 80, rows: 24 }),
+        ..sh("stat -c %U $(tty); echo over > $(tty)")
+    };
+    let output = collect(client.start(start).await.unwrap()).await.unwrap();
+    assert_eq!(output.text(), "nobody\r\nover\r\n");
+    let pipes = run(&client, "tty").await;
+    assert_eq!(pipes.text(), "not a tty\n");
+}
+
+#[tokio::test]
+async fn all_that_a_terminal_shows_comes_before_the_end() {
+    let (_agent, client) = Agent::initialised().await;
+    for _ in 0..10 {
+        let stream = on_terminal(&client, "seq 1 20000", 80, 24).await;
+        let output = collect(stream).await.unwrap();
+        let numbers: Vec<u32> = output
+            .text()
+            .lines()
+            .map(|line| line.trim().parse().unwrap())
+            .collect();
+        assert_eq!(numbers, (1..=20_000).collect::<Vec<u32>>());
+        assert_eq!(output.exit_code, 0);
+    }
+    // Who has pipes has no terminal to resize.
+    let mut stream = client.start(sh("sleep 9")).await.unwrap();
+    let pid = pid(&mut stream).await;
+    let size = TerminalSize { cols: 1, rows: 1 };
+    assert!(client.resize(pid, size).await.is_err());
 }

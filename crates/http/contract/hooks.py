@@ -9,7 +9,6 @@ import itertools
 import os
 import re
 
-import requests
 import schemathesis
 from hypothesis import strategies as st
 from schemathesis.core.parameters import ParameterLocation
@@ -17,16 +16,20 @@ from schemathesis.core.failures import AcceptedNegativeData
 from schemathesis.openapi.checks import EnsureResourceAvailability, RejectedPositiveData
 
 import reporter  # noqa: F401  It registers itself.
+from asking import ME, URL, in_status, kept, made
 
-URL = os.environ["CONTRACT_URL"]
-ME = requests.Session()
-ME.headers["X-API-Key"] = os.environ["WRENN_API_KEY"]
+# Over real virtual machines, or a fake agent.
+REAL = "CONTRACT_REAL" in os.environ
+if REAL:
+    import machines
+
 # The key that everything is asked with: revoked, it would end the tests.
 OWN_KEY = next(key["id"] for key in ME.get(f"{URL}/v1/keys").json() if key["name"] == "contract")
 
-# What is used and stays as it is; what is changed by a call is made for it.
-kept = {}
 turns = itertools.count()
+
+# All that the fake agent says of what is in a guest.
+REFUSALS = ["this is a folder", "there is no such file", "there is no such program"]
 
 
 @schemathesis.hook
@@ -35,6 +38,8 @@ def before_call(context, case, kwargs):
         # Each form of the answer in its turn; of a stream the first event is read.
         case.headers["Accept"] = "application/json"
     in_order(case)
+    if REAL:
+        machines.bound(case)
     named = case.path_parameters
     if not named:
         return
@@ -61,12 +66,10 @@ def filter_failure(context, failure, case, response):
     if isinstance(failure, AcceptedNegativeData) and case.operation.path.endswith("/write"):
         if set(re.findall(r"violates `(\w+)`", failure.message)) == {"type"}:
             return False
-    # Which files, folders and programs a guest has. The fake agent says so of nothing else.
-    guests = {
-        RejectedPositiveData: ["this is a folder"],
-        EnsureResourceAvailability: ["there is no such file", "there is no such program"],
-    }
-    return not any(refusal in response.text for refusal in guests.get(type(failure), []))
+    # Which files, folders and programs a guest has, and what its host opens to it.
+    if isinstance(failure, (RejectedPositiveData, EnsureResourceAvailability)):
+        return not any(refusal in response.text for refusal in (machines.REFUSALS if REAL else REFUSALS))
+    return True
 
 
 def in_order(case):
@@ -92,38 +95,27 @@ def existing(case):
         return {"name": "python"}
     if not path.startswith("/v1/sandboxes/"):
         return {}
-    if case.method == "DELETE" or path.endswith("/pause"):
-        return {"id": a_sandbox()}
+    if case.method == "DELETE":
+        return {"id": in_status("running", "doomed")}
+    if path.endswith("/pause"):
+        return {"id": in_status("running", "spare")}
     if path.endswith("/resume"):
-        return {"id": paused(a_sandbox())}
+        return {"id": in_status("paused", "spare")}
     return {"id": running()}
 
 
 def running():
     """One that runs, and has the file that the document's examples read."""
-    if "running" not in kept:
-        kept["running"] = a_sandbox()
+    before = kept.get("running")
+    sandbox = in_status("running", "running")
+    if sandbox != before:
         form = {"path": (None, "/etc/hostname"), "file": ("hostname", "box\n")}
-        made(ME.post(f"{URL}/v1/sandboxes/{kept['running']}/files/write", files=form))
-    return kept["running"]
-
-
-def a_sandbox():
-    return made(ME.post(f"{URL}/v1/sandboxes", json={})).json()["id"]
-
-
-def paused(sandbox):
-    made(ME.post(f"{URL}/v1/sandboxes/{sandbox}/pause"))
+        made(ME.post(f"{URL}/v1/sandboxes/{sandbox}/files/write", files=form))
     return sandbox
 
 
 def a_key():
     return made(ME.post(f"{URL}/v1/keys", json={"name": "made"})).json()["id"]
-
-
-def made(answer):
-    assert answer.ok, f"{answer.request.method} {answer.request.url}: {answer.status_code} {answer.text}"
-    return answer
 
 
 def range_of(address, prefix):

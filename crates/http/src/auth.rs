@@ -16,7 +16,7 @@ use crate::router::App;
 
 const API_KEY: &str = "x-api-key";
 /// Between two looks whether the key of a conversation is still good.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Lets in who has a key; before anything of the body is read, and before a WebSocket begins.
 pub(crate) async fn require_key(

@@ -1,5 +1,6 @@
 //! The OpenAPI document, made from the handlers, and the page that shows it.
 
+mod messages;
 mod refusals;
 
 use std::sync::LazyLock;
@@ -52,6 +53,7 @@ pub fn openapi() -> OpenApi {
     let components = document.components.get_or_insert_default();
     components.add_security_scheme(SCHEME, SecurityScheme::ApiKey(key));
     components.responses.extend(refusals::all());
+    messages::join_start(components);
     document.security = Some(vec![SecurityRequirement::new(SCHEME, Vec::<String>::new())]);
     for (path, item) in &mut document.paths.paths {
         operations(item).for_each(|(method, operation)| {

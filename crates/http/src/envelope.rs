@@ -14,6 +14,7 @@ use wrenn_control::{Call, Caller, request as of_request};
 use wrenn_model::{ErrorKind, Fault, KeyId, RequestId, SandboxId, TeamName, TemplateName};
 
 use crate::auth::Asking;
+use crate::line::Line;
 use crate::metrics::Metrics;
 use crate::router::App;
 
@@ -28,6 +29,11 @@ pub(crate) async fn envelope(State(app): State<App>, mut request: Request, next:
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let route = request.extensions().get::<MatchedPath>().cloned();
     let upload = is_form(&request);
+    let line = request
+        .extensions()
+        .get::<Line>()
+        .cloned()
+        .unwrap_or_default();
     let asking = Asking::default();
     request.extensions_mut().insert(asking.clone());
     let exchange = Exchange {
@@ -56,7 +62,7 @@ pub(crate) async fn envelope(State(app): State<App>, mut request: Request, next:
     if let Some(caller) = asking.0.get().filter(|_| answer.counts()) {
         app.control.audit().record(answer.call(caller)).await;
     }
-    under_id(response, &id)
+    line.limit_answer(under_id(response, &id))
 }
 
 /// The answer to the request of this id.
@@ -119,7 +125,10 @@ struct Answered<'a> {
 impl Answered<'_> {
     /// Whether it may have changed something, as a command over a WebSocket may.
     fn counts(&self) -> bool {
-        !self.method.is_safe() || self.status == StatusCode::SWITCHING_PROTOCOLS.as_u16()
+        !self.method.is_safe()
+            || self
+                .route
+                .is_some_and(|route| route.ends_with("/exec/stream"))
     }
 
     /// What the record of calls has of it.

@@ -1,11 +1,21 @@
 //! The connection that a request came over, as far as its handler has a say in it.
 
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
+use axum::response::Response;
+use http_body::{Frame, SizeHint};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
+
+/// An answer that is as long as this is in memory until it is read; a shorter one the kernel takes.
+const LONG: u64 = 16 << 10;
+/// How long a caller may take over such a one.
+const TIME: Duration = Duration::from_secs(600);
 
 /// A connection that may be ended whatever is still to be written to it. Clones are the same one.
 #[derive(Debug, Clone, Default)]
@@ -26,9 +36,50 @@ impl Line {
         }))
     }
 
+    /// Sees to it that a long answer, all of which is in memory, is not there for ever. What streams is as slow as its reader,
+    /// who may have good reasons.
+    pub(crate) fn limit_answer(&self, answer: Response) -> Response {
+        let whole = answer.body().size_hint().exact();
+        if whole.is_none_or(|length| length < LONG) {
+            return answer;
+        }
+        answer.map(|body| {
+            Body::new(Limited {
+                body,
+                _limit: self.limit(TIME),
+            })
+        })
+    }
+
     /// Returns when somebody has ended it.
     pub(crate) async fn ended(&self) {
         self.0.cancelled().await;
+    }
+}
+
+/// A body that has so much time.
+struct Limited {
+    body: Body,
+    _limit: AbortOnDropHandle<()>,
+}
+
+impl HttpBody for Limited {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 
@@ -55,5 +106,24 @@ mod tests {
         assert_eq!(begun.elapsed(), time);
         let later = tokio::time::timeout(time, over.ended()).await;
         assert!(later.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_long_answer_that_nobody_reads_ends_its_connection() {
+        let of = |length: usize| Response::new(Body::from(vec![0; length]));
+        let (long, short, read) = (Line::default(), Line::default(), Line::default());
+        let answer = long.limit_answer(of(16 << 10));
+        assert_eq!(answer.body().size_hint().exact(), Some(16 << 10));
+        let _unread = (answer, short.limit_answer(of((16 << 10) - 1)));
+        let answer = read.limit_answer(of(1 << 20));
+        let body = axum::body::to_bytes(answer.into_body(), usize::MAX).await;
+        assert_eq!(body.map(|body| body.len()).ok(), Some(1 << 20));
+        let begun = tokio::time::Instant::now();
+        long.ended().await;
+        assert_eq!(begun.elapsed(), TIME);
+        for line in [short, read] {
+            let later = tokio::time::timeout(TIME, line.ended()).await;
+            assert!(later.is_err());
+        }
     }
 }

@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::time::Duration;
+
 use common::{Answered, Bench, Made};
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -294,6 +296,23 @@ async fn what_was_paused_runs_again_within_its_team_s_limits() {
     post(&second, "resume", "")
         .await
         .refused(429, "resource_exhausted");
+
+    // A call that comes while it is being paused waits for that, and for room.
+    bench
+        .agent
+        .set(|knobs| knobs.pause_takes = Duration::from_millis(500));
+    let paused = post(&first, "pause", "");
+    let called = async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let resumes = bench.agent.resumes();
+        limits(json!({"max_vcpus": 0})).await;
+        post(&first, "exec", command)
+            .await
+            .refused(429, "resource_exhausted");
+        assert_eq!(bench.agent.resumes(), resumes);
+    };
+    let (paused, ()) = tokio::join!(paused, called);
+    assert_eq!(paused.status, StatusCode::OK);
 }
 
 #[tokio::test]

@@ -570,3 +570,40 @@ async fn a_server_that_stops_says_so() {
     );
     none_runs(&bench).await;
 }
+
+#[tokio::test]
+async fn a_terminal_takes_what_is_typed_and_another_size() {
+    let bench = Bench::new().await;
+    let id = bench.sandbox().await;
+    let start = |pty: Value| json!({"type": "start", "cmd": "cat", "pty": pty});
+    let mut talk = Talk::start(&bench, &id, start(json!({"cols": 80, "rows": 24}))).await;
+    assert_eq!(talk.hear().await.unwrap()["type"], "start");
+    // It needs no word that input will come.
+    talk.say(json!({"type": "stdin", "data": "ls"})).await;
+    assert_eq!(
+        talk.hear().await.unwrap(),
+        json!({"type": "stdout", "data": "ls"})
+    );
+    talk.say(json!({"type": "resize", "cols": 132, "rows": 50}))
+        .await;
+    assert_eq!(
+        talk.hear().await.unwrap(),
+        json!({"type": "stdout", "data": "50 132\n"})
+    );
+    talk.say(json!({"type": "resize", "cols": 0, "rows": 50}))
+        .await;
+    let told = talk.rest().await;
+    assert_eq!(told[0]["code"], "invalid_request", "{told:?}");
+    none_runs(&bench).await;
+
+    // What has none cannot be resized, and none is of no size.
+    let plain = json!({"type": "start", "cmd": "cat", "stdin": true});
+    let mut talk = Talk::start(&bench, &id, plain).await;
+    talk.say(json!({"type": "resize", "cols": 80, "rows": 24}))
+        .await;
+    let told = talk.rest().await;
+    assert_eq!(told.last().unwrap()["code"], "invalid_state", "{told:?}");
+    let nothing = start(json!({"cols": 80, "rows": 0}));
+    let told = Talk::start(&bench, &id, nothing).await.rest().await;
+    assert_eq!(told[0]["code"], "invalid_request", "{told:?}");
+}

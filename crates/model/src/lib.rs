@@ -11,6 +11,7 @@ mod platform;
 mod policy;
 mod spec;
 mod subnet;
+mod terminal;
 
 pub use access::{InvalidScope, Scope, Scopes};
 pub use chain::chain;
@@ -25,3 +26,4 @@ pub use platform::{Mismatch, Platform};
 pub use policy::{NetworkPolicy, TooManyRanges};
 pub use spec::{Isolation, MiB, OnTimeout, SandboxSpec, VmmKind};
 pub use subnet::{InvalidSubnet, Subnet};
+pub use terminal::TerminalSize;

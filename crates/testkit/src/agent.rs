@@ -102,6 +102,8 @@ pub struct Knobs {
     pub recovering: bool,
     /// How long a create takes.
     pub create_takes: Duration,
+    /// How long it takes to say what it has.
+    pub list_takes: Duration,
     /// How a create fails at its end.
     pub create_fails: Option<Fault>,
     /// How long a destroy takes, once the sandbox is gone.

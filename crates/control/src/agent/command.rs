@@ -9,7 +9,7 @@ use hyper::body::Incoming;
 use wrenn_hostagent_api as rpc;
 use wrenn_hostagent_api::__buffa::view::ExecStreamResponseView;
 use wrenn_hostagent_api::__buffa::view::oneof::exec_stream_response::{Event, data::Output};
-use wrenn_model::{ErrorKind, Fault, SandboxId};
+use wrenn_model::{ErrorKind, Fault, SandboxId, TerminalSize};
 
 use super::connection::Lease;
 use super::fault::from_agent;
@@ -39,6 +39,8 @@ pub struct Input {
     pub stdin: bool,
     /// It goes on when its stream is dropped.
     pub detach: bool,
+    /// It has a terminal of this size, from which it reads: what that shows is told as standard output.
+    pub terminal: Option<TerminalSize>,
 }
 
 /// How a command ended and what it printed.
@@ -157,11 +159,21 @@ impl AgentClient {
             ..Default::default()
         };
         let lease = self.connections.lease();
-        let stream = lease
-            .client()
-            .exec_stream_with_options(request, unlimited())
-            .await
-            .map_err(from_agent)?;
+        let client = lease.client();
+        let stream = match input.terminal {
+            None => client.exec_stream_with_options(request, unlimited()).await,
+            Some(size) => {
+                let request = rpc::ExecTerminalRequest {
+                    command: request.into(),
+                    size: terminal_size(size).into(),
+                    ..Default::default()
+                };
+                client
+                    .exec_terminal_with_options(request, unlimited())
+                    .await
+            }
+        };
+        let stream = stream.map_err(from_agent)?;
         Ok(CommandStream {
             stream,
             _lease: lease,
@@ -265,6 +277,30 @@ impl CommandInput {
         Ok(())
     }
 
+    /// Gives its terminal another size.
+    ///
+    /// # Errors
+    /// When it has ended, or no terminal.
+    pub async fn resize(&self, size: TerminalSize) -> Result<(), Fault> {
+        let lease = self.agent.connections.lease();
+        let request = rpc::ResizeTerminalRequest {
+            sandbox_id: self.id.to_string(),
+            pid: self.pid,
+            size: terminal_size(size).into(),
+            ..Default::default()
+        };
+        within(
+            SHORT,
+            lease
+                .client()
+                .resize_terminal_with_options(request, options()),
+        )
+        .await
+        .map_err(from_agent)?;
+        lease.give_back();
+        Ok(())
+    }
+
     /// Ends its standard input.
     ///
     /// # Errors
@@ -313,5 +349,13 @@ impl CommandInput {
         .map_err(from_agent)?;
         lease.give_back();
         Ok(())
+    }
+}
+
+fn terminal_size(size: TerminalSize) -> rpc::TerminalSize {
+    rpc::TerminalSize {
+        cols: size.cols.into(),
+        rows: size.rows.into(),
+        ..Default::default()
     }
 }

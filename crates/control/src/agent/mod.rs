@@ -6,6 +6,7 @@ mod connection;
 mod dialer;
 mod fault;
 mod file;
+mod looks;
 mod metrics;
 mod network;
 mod watch;
@@ -27,6 +28,7 @@ pub use fault::from_agent;
 pub use file::{FileStream, Upload};
 pub use metrics::{MachineUsage, Usage};
 
+pub(crate) use looks::Looks;
 pub(crate) use watch::Change;
 
 pub(crate) use network::{from_message as policy_of, to_message as policy_message};
@@ -225,12 +227,6 @@ impl AgentClient {
             [] => Ok(Sandboxes::new()),
             ids => self.list(ids).await,
         }
-    }
-
-    /// What the agent has of this one now.
-    pub(crate) async fn find(&self, id: &SandboxId) -> Result<Option<rpc::Sandbox>, Fault> {
-        let mut found = self.list(std::slice::from_ref(id)).await?;
-        Ok(found.remove(id))
     }
 
     async fn list(&self, ids: &[SandboxId]) -> Result<Sandboxes, Fault> {

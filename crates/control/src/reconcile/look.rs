@@ -29,7 +29,7 @@ pub(super) async fn between_sweeps(core: &Core, mut listened: bool) {
             _ = unsettled.tick(), if listened => at_unsettled(core).await,
             () = came(core) => match core.news.take(|id| core.flights.has(id)) {
                 Some(Change::All) => return,
-                Some(Change::Of(ids)) => at(core, &ids).await.map(|()| core.news.looked()),
+                Some(Change::Of(ids)) => at(core, &ids).await,
                 None => Ok(()),
             },
         };

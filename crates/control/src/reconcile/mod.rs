@@ -48,9 +48,6 @@ pub(crate) async fn run(core: Arc<Core>) {
     let mut forgot: Option<Instant> = None;
     while !core.closing.is_cancelled() {
         let swept = sweep(&core).await;
-        if swept.is_ok() {
-            core.news.looked();
-        }
         match &swept {
             Ok(_) if away => {
                 tracing::info!("sandboxes are looked after again");

@@ -32,8 +32,6 @@ struct State {
     listening: bool,
     all: bool,
     of: HashSet<SandboxId>,
-    /// What somebody took to look at, until that has been done.
-    taken: Option<Change>,
 }
 
 impl News {
@@ -47,35 +45,15 @@ impl News {
         self.lock().listening
     }
 
-    /// Whether the row of this one is what the agent has, as far as anybody can know without asking: the agent would tell of a
-    /// change, and has told of none that was not looked at.
-    pub(crate) fn is_settled(&self, id: &SandboxId) -> bool {
-        let state = self.lock();
-        let taken = match &state.taken {
-            Some(Change::All) => true,
-            Some(Change::Of(ids)) => ids.contains(id),
-            None => false,
-        };
-        state.listening && !state.all && !taken && !state.of.contains(id)
-    }
-
-    /// What there is to look at, once; then [`Self::looked`]. Of what somebody here is at work on, it is told when that has ended: who works on it may not
+    /// What there is to look at, once. Of what somebody here is at work on, it is told when that has ended: who works on it may not
     /// have seen what has happened since.
     pub(super) fn take(&self, is_busy: impl Fn(&SandboxId) -> bool) -> Option<Change> {
         let mut state = self.lock();
         let of: Vec<SandboxId> = state.of.extract_if(|id| !is_busy(id)).collect();
-        let taken = if std::mem::take(&mut state.all) {
-            Some(Change::All)
-        } else {
-            (!of.is_empty()).then_some(Change::Of(of))
-        };
-        state.taken.clone_from(&taken);
-        taken
-    }
-
-    /// What was taken has been looked at.
-    pub(super) fn looked(&self) {
-        self.lock().taken = None;
+        if std::mem::take(&mut state.all) {
+            return Some(Change::All);
+        }
+        (!of.is_empty()).then_some(Change::Of(of))
     }
 
     /// It is too early to look at these.
@@ -164,31 +142,5 @@ mod tests {
         assert_eq!(news.take(|_| true), Some(Change::All));
         assert_eq!(news.take(|_| false), Some(Change::Of(vec![busy])));
         assert!(!news.is_pending());
-    }
-
-    #[test]
-    fn a_row_is_settled_when_all_that_was_told_of_it_was_looked_at() {
-        let news = News::default();
-        let (one, other) = (SandboxId::random(), SandboxId::random());
-        let settled = || (news.is_settled(&one), news.is_settled(&other));
-        news.looked();
-        assert_eq!(settled(), (false, false), "nobody would tell");
-        news.add(Change::All);
-        news.listen(true);
-        assert_eq!(settled(), (false, false));
-        assert_eq!(news.take(|_| false), Some(Change::All));
-        assert_eq!(settled(), (false, false), "it is being looked at");
-        news.looked();
-        assert_eq!(settled(), (true, true));
-        news.add(Change::Of(vec![one.clone()]));
-        assert_eq!(settled(), (false, true));
-        assert_eq!(news.take(|_| true), None);
-        assert_eq!(settled(), (false, true));
-        assert!(news.take(|_| false).is_some());
-        assert_eq!(settled(), (false, true));
-        news.looked();
-        assert_eq!(settled(), (true, true));
-        news.listen(false);
-        assert_eq!(settled(), (false, false));
     }
 }

@@ -77,15 +77,14 @@ impl Sandboxes {
         listed.map_err(|error| store_fault(&error))
     }
 
-    /// One sandbox. What is told of a running or paused one is what its host says, as long as the agent answers: it is asked
-    /// unless it would have told of a change.
+    /// One sandbox. What is told of a running or paused one is what its host says now, as long as the agent answers.
     ///
     /// # Errors
     /// `not_found` or `db_error`.
     pub async fn get(&self, id: &SandboxId) -> Result<Sandbox, Fault> {
         let row = self.row(id).await?;
         let moves = matches!(row.status, Status::Running | Status::Paused);
-        if !moves || row.transition.is_some() || self.core.news.is_settled(id) {
+        if !moves || row.transition.is_some() {
             return Ok(row);
         }
         self.seen(row).await
@@ -94,7 +93,7 @@ impl Sandboxes {
     /// The row, which was just read, brought up to what the agent has now; as it is when the agent does not answer.
     async fn seen(&self, row: Sandbox) -> Result<Sandbox, Fault> {
         let core = &self.core;
-        match core.agent.find(&row.id).await {
+        match core.looks.find(&row.id).await {
             Ok(seen) => reconcile::settle(core, &row, seen.as_ref()).await,
             Err(_) => Ok(row),
         }
@@ -194,7 +193,7 @@ impl Sandboxes {
     /// Why a conversation about a command broke off with this fault: when its sandbox was paused under it, that is
     /// why, and the command goes on later.
     pub async fn broke_off(&self, id: &SandboxId, pid: u32, fault: Fault) -> Fault {
-        let Ok(seen) = self.core.agent.find(id).await else {
+        let Ok(seen) = self.core.looks.find(id).await else {
             return fault;
         };
         let pausing = seen.is_some_and(|sandbox| {

@@ -1,10 +1,15 @@
 //! What a team may have, as far as no query of the store's keeps it; and how it is told that it may not have more.
 
-use wrenn_model::{ErrorKind, Fault, Status, TeamName};
+use std::time::Duration;
+
+use wrenn_model::{ErrorKind, Fault, Status, TeamName, Transition};
 use wrenn_store::{Exceeded, Limited, Sandbox, TeamLimits};
 
 use super::Sandboxes;
 use crate::fault::store_fault;
+
+/// Between two looks whether a pause has ended.
+const SOON: Duration = Duration::from_millis(50);
 
 impl Sandboxes {
     /// Refuses a new sandbox of a team that takes all the disk that it may. What is there is measured, and no promise: it
@@ -30,7 +35,8 @@ impl Sandboxes {
     /// A call is about to have the agent resume this sandbox. Where its team may have only so much that runs, it is resumed
     /// first, and written: what the agent does by itself is counted when it is done.
     pub(super) async fn woken(&self, row: Sandbox) -> Result<Sandbox, Fault> {
-        if row.status != Status::Paused {
+        let pausing = |row: &Sandbox| row.transition == Some(Transition::Pausing);
+        if row.status != Status::Paused && !(row.auto_resume && pausing(&row)) {
             return Ok(row);
         }
         let limits = match row.owner_id.parse() {
@@ -38,6 +44,15 @@ impl Sandboxes {
             Err(_) => TeamLimits::default(),
         };
         if limits.vcpus.is_none() && limits.memory.is_none() && limits.sandboxes.is_none() {
+            return Ok(row);
+        }
+        let mut row = row;
+        while pausing(&row) {
+            // The agent would wait for that, too.
+            tokio::time::sleep(SOON).await;
+            row = self.callable(&row.id).await?;
+        }
+        if row.status != Status::Paused {
             return Ok(row);
         }
         Ok(self.resume(&row.id, false).await?.sandbox)

@@ -23,6 +23,8 @@ pub(crate) enum Event {
 pub(crate) enum Channel {
     Stdout,
     Stderr,
+    /// What its terminal shows, which is both.
+    Terminal,
 }
 
 /// How a command ended, as its followers are told.

@@ -12,6 +12,7 @@ use wrenn_envd_api::process::ProcessConfig;
 use super::cgroup::Group;
 use super::followers::Followers;
 use super::reaper::Reaper;
+use super::terminal::{Size, Terminal};
 
 /// A command that was started here.
 #[derive(Debug)]
@@ -22,6 +23,7 @@ pub(crate) struct Process {
     pub(crate) followers: Arc<Followers>,
     pub(crate) group: Arc<Group>,
     stdin: tokio::sync::Mutex<Option<Sender>>,
+    terminal: Option<Terminal>,
     killed: OnceLock<Killed>,
     ended: CancellationToken,
 }
@@ -42,6 +44,12 @@ pub(crate) enum ReachError {
     Ended,
     #[error("the process's standard input is closed")]
     InputClosed,
+    #[error("the process has no terminal")]
+    NoTerminal,
+    #[error(
+        "what is typed at a terminal has no end: send Ctrl-D, byte 4, which programs take for one"
+    )]
+    Endless,
     #[error("{0} is not a signal number from 1 to 31")]
     NoSignal(i32),
     #[error("the kernel refused")]
@@ -56,6 +64,7 @@ impl Process {
         config: ProcessConfig,
         group: Arc<Group>,
         stdin: Option<Sender>,
+        terminal: Option<Terminal>,
     ) -> Self {
         Self {
             pid,
@@ -64,9 +73,21 @@ impl Process {
             followers: Arc::default(),
             group,
             stdin: tokio::sync::Mutex::new(stdin),
+            terminal,
             killed: OnceLock::new(),
             ended: CancellationToken::new(),
         }
+    }
+
+    /// Whether it has a terminal.
+    pub(crate) fn has_terminal(&self) -> bool {
+        self.terminal.is_some()
+    }
+
+    /// Gives its terminal another size.
+    pub(crate) fn resize(&self, size: Size) -> Result<(), ReachError> {
+        let terminal = self.terminal.as_ref().ok_or(ReachError::NoTerminal)?;
+        terminal.resize(size).map_err(ReachError::Refused)
     }
 
     /// Writes all of `data` to its standard input; waits while the command does not read.
@@ -88,6 +109,9 @@ impl Process {
 
     /// Closes its standard input, once what was sent before is written.
     pub(crate) async fn close_input(&self) -> Result<(), ReachError> {
+        if self.has_terminal() {
+            return Err(ReachError::Endless);
+        }
         tokio::select! {
             mut stdin = self.stdin.lock() => {
                 *stdin = None;

@@ -10,12 +10,15 @@ use std::path::{Path, PathBuf};
 
 use tokio::net::unix::pipe::{Receiver, Sender};
 
+use super::terminal::{Size, Terminal};
 use crate::session::Session;
 use crate::sys::spawn::{Image, SpawnError};
 use crate::users::User;
 
 /// Where programs are looked for if nobody says otherwise.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// What a terminal understands if nobody says otherwise: what nearly every one does today.
+const TERM: &str = "xterm-256color";
 
 /// What a caller asks for.
 #[derive(Debug)]
@@ -25,8 +28,10 @@ pub(crate) struct Command {
     pub(crate) env: Vec<(String, String)>,
     pub(crate) cwd: Option<String>,
     pub(crate) user: User,
-    /// Whether input will be sent; otherwise the command reads an end of file.
+    /// Whether input will be sent; otherwise the command reads an end of file. Of a terminal there always is.
     pub(crate) stdin: bool,
+    /// It has a terminal of this size in the place of pipes.
+    pub(crate) terminal: Option<Size>,
 }
 
 /// Why a command could not be started.
@@ -44,12 +49,14 @@ pub(crate) enum LaunchError {
     Prepare(#[source] io::Error),
 }
 
-/// The agent's ends of a command's pipes.
+/// The agent's ends of a command's pipes, or of its terminal.
 #[derive(Debug)]
 pub(super) struct Pipes {
     pub(super) stdin: Option<Sender>,
     pub(super) stdout: Receiver,
-    pub(super) stderr: Receiver,
+    /// A terminal shows both in one.
+    pub(super) stderr: Option<Receiver>,
+    pub(super) terminal: Option<Terminal>,
 }
 
 /// A command that is ready to be made.
@@ -63,6 +70,8 @@ pub(super) struct Prepared {
     user: User,
     /// The command's ends; closed here once it has them.
     stdio: [OwnedFd; 3],
+    /// They are its terminal.
+    on_terminal: bool,
 }
 
 impl Command {
@@ -85,7 +94,11 @@ impl Command {
             .map(|arg| CString::new(arg.as_bytes()))
             .collect::<Result<_, _>>()?;
         let cwd = CString::new(cwd.as_os_str().as_bytes())?;
-        let (stdio, pipes) = pipes(&self.user, self.stdin).map_err(LaunchError::Prepare)?;
+        let made = match self.terminal {
+            Some(size) => terminal(&self.user, size),
+            None => pipes(&self.user, self.stdin),
+        };
+        let (stdio, pipes) = made.map_err(LaunchError::Prepare)?;
         let prepared = Prepared {
             program: self.program,
             candidates,
@@ -94,6 +107,7 @@ impl Command {
             cwd,
             user: self.user,
             stdio,
+            on_terminal: self.terminal.is_some(),
         };
         Ok((prepared, pipes))
     }
@@ -129,6 +143,9 @@ impl Command {
             own("PATH", PATH),
             own("LANG", "C.UTF-8"),
         ]);
+        if self.terminal.is_some() {
+            env.extend([own("TERM", TERM)]);
+        }
         env.extend(session.env.clone());
         env.extend(self.env.iter().cloned());
         env
@@ -148,6 +165,7 @@ impl Prepared {
             gid: self.user.gid,
             groups: &self.user.groups,
             stdio: [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()],
+            on_terminal: self.on_terminal,
         };
         crate::sys::spawn::spawn(&image, group.as_fd())
             .map_err(|error| LaunchError::Spawn(self.program.clone(), error))
@@ -178,9 +196,22 @@ fn pipes(user: &User, stdin: bool) -> io::Result<([OwnedFd; 3], Pipes)> {
     let pipes = Pipes {
         stdin,
         stdout: Receiver::from_owned_fd(stdout)?,
-        stderr: Receiver::from_owned_fd(stderr)?,
+        stderr: Some(Receiver::from_owned_fd(stderr)?),
+        terminal: None,
     };
     Ok(([own_stdin, own_stdout, own_stderr], pipes))
+}
+
+/// The same of a terminal, which is all three.
+fn terminal(user: &User, size: Size) -> io::Result<([OwnedFd; 3], Pipes)> {
+    let (terminal, theirs) = Terminal::open(size, user)?;
+    let pipes = Pipes {
+        stdin: Some(terminal.keyboard()?),
+        stdout: terminal.screen()?,
+        stderr: None,
+        terminal: Some(terminal),
+    };
+    Ok(([theirs.try_clone()?, theirs.try_clone()?, theirs], pipes))
 }
 
 /// A pipe that belongs to `user`, who may then open /dev/stdout and its kin anew.

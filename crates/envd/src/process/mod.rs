@@ -12,6 +12,7 @@ mod rpc;
 mod spool;
 mod stream;
 mod table;
+mod terminal;
 
 pub(crate) use cgroup::Groups;
 pub(crate) use reaper::{Reaper, block_sigchld};

@@ -35,9 +35,10 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    pub(crate) fn new(pipe: Receiver, spool: Option<Spool>) -> Self {
+    /// Without a pipe there is nothing to read.
+    pub(crate) fn new(pipe: Option<Receiver>, spool: Option<Spool>) -> Self {
         Self {
-            pipe: Some(pipe),
+            pipe,
             buffer: BytesMut::new(),
             spool,
         }
@@ -74,12 +75,11 @@ impl Source {
         }
     }
 
-    /// How much a full pipe holds; the command can have left no more.
+    /// How much a full pipe holds; the command can have left no more. A terminal, which has no such size, holds less than is
+    /// read at once.
     fn capacity(&self) -> usize {
-        self.pipe
-            .as_ref()
-            .and_then(|pipe| fcntl_getpipe_size(pipe).ok())
-            .unwrap_or(0)
+        let Some(pipe) = &self.pipe else { return 0 };
+        fcntl_getpipe_size(pipe).unwrap_or(PIECE)
     }
 
     async fn keep(&mut self, data: &[u8]) {
@@ -136,9 +136,10 @@ impl Watch {
     }
 
     async fn carry(&mut self) -> Option<Exit> {
+        let first = self.first();
         loop {
             let (channel, data) = tokio::select! {
-                data = self.stdout.read() => (Channel::Stdout, data),
+                data = self.stdout.read() => (first, data),
                 data = self.stderr.read() => (Channel::Stderr, data),
                 exit = &mut self.exit => return exit.ok(),
             };
@@ -160,7 +161,7 @@ impl Watch {
 
     /// Delivers what the command wrote before it ended. Others may go on writing, so this is bounded.
     async fn drain(&mut self) {
-        for channel in [Channel::Stdout, Channel::Stderr] {
+        for channel in [self.first(), Channel::Stderr] {
             let mut left = self.source(channel).capacity();
             while left > 0 {
                 let Some(data) = self.source(channel).read_now(left.min(PIECE)) else {
@@ -178,9 +179,17 @@ impl Watch {
         Some(format!("the whole output could not be kept: {error}"))
     }
 
+    /// What its first stream is told as.
+    fn first(&self) -> Channel {
+        match self.process.has_terminal() {
+            true => Channel::Terminal,
+            false => Channel::Stdout,
+        }
+    }
+
     fn source(&mut self, channel: Channel) -> &mut Source {
         match channel {
-            Channel::Stdout => &mut self.stdout,
+            Channel::Stdout | Channel::Terminal => &mut self.stdout,
             Channel::Stderr => &mut self.stderr,
         }
     }

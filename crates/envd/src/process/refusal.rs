@@ -21,7 +21,10 @@ pub(super) fn refused(error: &LaunchError) -> ConnectError {
                 _ => ErrorCode::InvalidArgument,
             }
         }
-        LaunchError::Spawn(_, SpawnError::Clone(_) | SpawnError::Identity(_))
+        LaunchError::Spawn(
+            _,
+            SpawnError::Clone(_) | SpawnError::Terminal(_) | SpawnError::Identity(_),
+        )
         | LaunchError::Prepare(_) => ErrorCode::ResourceExhausted,
     };
     ConnectError::new(code, crate::errors::chain(error))
@@ -31,7 +34,9 @@ pub(super) fn refused(error: &LaunchError) -> ConnectError {
 pub(super) fn unreached(error: &ReachError) -> ConnectError {
     let code = match error {
         ReachError::Ended => ErrorCode::NotFound,
-        ReachError::InputClosed => ErrorCode::FailedPrecondition,
+        ReachError::InputClosed | ReachError::NoTerminal | ReachError::Endless => {
+            ErrorCode::FailedPrecondition
+        }
         ReachError::NoSignal(_) => ErrorCode::InvalidArgument,
         ReachError::Refused(_) => ErrorCode::Internal,
     };

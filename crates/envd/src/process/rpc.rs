@@ -21,12 +21,13 @@ use wrenn_envd_api::process::{
     StartResponse, StreamInputRequest, StreamInputResponse, UpdateRequest, UpdateResponse,
 };
 
-use super::handle::Process;
+use super::handle::{Process, ReachError};
 use super::launch::Command;
 use super::refusal::{refused, unreached};
 use super::spool::Spool;
 use super::stream::Follow;
 use super::table::{Launch, Processes};
+use super::terminal::Size;
 use crate::caller;
 use crate::session::{Session, Sessions};
 use crate::users::User;
@@ -71,11 +72,6 @@ impl ProcessService {
         request: StartRequest,
         session: &Session,
     ) -> Result<Launch, ConnectError> {
-        if request.pty.is_set() {
-            return Err(ConnectError::unimplemented(
-                "terminals are not supported yet",
-            ));
-        }
         let config: ProcessConfig = request.process.as_option().cloned().unwrap_or_default();
         let user = caller::user(ctx.headers(), None, session)
             .map_err(|error| crate::errors::rpc_user(&error))?;
@@ -87,6 +83,7 @@ impl ProcessService {
             cwd: config.cwd.clone(),
             user,
             stdin: request.stdin.unwrap_or(true),
+            terminal: request.pty.as_option().map(Size::asked),
         };
         let deadline = ctx.time_remaining().map(|left| Instant::now() + left);
         Ok(Launch {
@@ -164,11 +161,15 @@ impl Rpc for ProcessService {
     async fn update(
         &self,
         _: RequestContext,
-        _: ServiceRequest<'_, UpdateRequest>,
+        request: ServiceRequest<'_, UpdateRequest>,
     ) -> ServiceResult<UpdateResponse> {
-        Err(ConnectError::unimplemented(
-            "terminals are not supported yet",
-        ))
+        let request = request.to_owned_message();
+        let process = self.select(request.process.as_option())?;
+        if let Some(pty) = request.pty.as_option() {
+            let resized = process.resize(Size::asked(pty));
+            resized.map_err(|error| unreached(&error))?;
+        }
+        Response::ok(UpdateResponse::default())
     }
 
     async fn stream_input(
@@ -245,9 +246,8 @@ fn none_such() -> ConnectError {
 async fn feed(process: &Process, input: Option<&ProcessInput>) -> Result<(), ConnectError> {
     match input.and_then(|input| input.input.as_ref()) {
         Some(Input::Stdin(data)) => process.input(data).await.map_err(|error| unreached(&error)),
-        Some(Input::Pty(_)) => Err(ConnectError::failed_precondition(
-            "the process has no terminal",
-        )),
+        Some(Input::Pty(_)) if !process.has_terminal() => Err(unreached(&ReachError::NoTerminal)),
+        Some(Input::Pty(data)) => process.input(data).await.map_err(|error| unreached(&error)),
         None => Ok(()),
     }
 }

@@ -78,6 +78,7 @@ impl Follow {
                 let output = match channel {
                     Channel::Stdout => Output::Stdout(data),
                     Channel::Stderr => Output::Stderr(data),
+                    Channel::Terminal => Output::Pty(data),
                 };
                 Some(Ok(told(DataEvent {
                     output: Some(output),

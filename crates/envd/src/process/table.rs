@@ -76,6 +76,7 @@ impl Processes {
             launch.config,
             group,
             pipes.stdin,
+            pipes.terminal,
         ));
         let events = process.followers.join();
         lock(&self.running).insert(pid, Arc::clone(&process));
@@ -83,7 +84,7 @@ impl Processes {
         let watch = Watch {
             process: Arc::clone(&process),
             exit,
-            stdout: Source::new(pipes.stdout, stdout),
+            stdout: Source::new(Some(pipes.stdout), stdout),
             stderr: Source::new(pipes.stderr, stderr),
         };
         self.look_after(watch, launch.deadline);

@@ -32,6 +32,8 @@ pub(crate) struct Image<'a> {
     pub(crate) groups: &'a [u32],
     /// What the process has as descriptors 0, 1 and 2.
     pub(crate) stdio: [BorrowedFd<'a>; 3],
+    /// These are a terminal, which becomes that of its session.
+    pub(crate) on_terminal: bool,
 }
 
 /// How far a child came that could not become its program.
@@ -39,6 +41,8 @@ pub(crate) struct Image<'a> {
 pub(crate) enum SpawnError {
     #[error("could not make a process")]
     Clone(#[source] io::Error),
+    #[error("could not take the terminal")]
+    Terminal(#[source] io::Error),
     #[error("could not become the user")]
     Identity(#[source] io::Error),
     #[error("could not enter the working directory")]
@@ -125,6 +129,9 @@ unsafe fn become_program(
             libc::CLOSE_RANGE_CLOEXEC,
         );
         libc::setsid();
+        if image.on_terminal && libc::ioctl(0, libc::TIOCSCTTY, 0) != 0 {
+            give_up(failure, b't', errno());
+        }
         let mut none = std::mem::zeroed();
         libc::sigemptyset(&raw mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut());
@@ -179,6 +186,7 @@ fn errno() -> libc::c_int {
 fn failed_at([stage, a, b, c, d]: [u8; 5]) -> SpawnError {
     let error = io::Error::from_raw_os_error(libc::c_int::from_ne_bytes([a, b, c, d]));
     match stage {
+        b't' => SpawnError::Terminal(error),
         b'i' => SpawnError::Identity(error),
         b'd' => SpawnError::Directory(error),
         _ => SpawnError::Execute(error),

@@ -82,6 +82,18 @@ pub type OwnedExecStreamResponseView = ::buffa::view::OwnedView<
 pub type OwnedExecAttachRequestView = ::buffa::view::OwnedView<
     __buffa::view::ExecAttachRequestView<'static>,
 >;
+///Shorthand for `OwnedView<ExecTerminalRequestView<'static>>`.
+pub type OwnedExecTerminalRequestView = ::buffa::view::OwnedView<
+    __buffa::view::ExecTerminalRequestView<'static>,
+>;
+///Shorthand for `OwnedView<ResizeTerminalRequestView<'static>>`.
+pub type OwnedResizeTerminalRequestView = ::buffa::view::OwnedView<
+    __buffa::view::ResizeTerminalRequestView<'static>,
+>;
+///Shorthand for `OwnedView<ResizeTerminalResponseView<'static>>`.
+pub type OwnedResizeTerminalResponseView = ::buffa::view::OwnedView<
+    __buffa::view::ResizeTerminalResponseView<'static>,
+>;
 ///Shorthand for `OwnedView<SendInputRequestView<'static>>`.
 pub type OwnedSendInputRequestView = ::buffa::view::OwnedView<
     __buffa::view::SendInputRequestView<'static>,
@@ -531,6 +543,38 @@ for __buffa::view::ExecStreamResponseView<'_> {
 }
 impl ::connectrpc::Encodable<ExecStreamResponse>
 for ::buffa::view::OwnedView<__buffa::view::ExecStreamResponseView<'static>> {
+    fn encode(
+        &self,
+        codec: ::connectrpc::CodecFormat,
+    ) -> ::std::result::Result<::buffa::bytes::Bytes, ::connectrpc::ConnectError> {
+        ::connectrpc::__codegen::encode_view_body(self.reborrow(), codec)
+    }
+    /// An `OwnedView` still holds the buffer it was decoded from, so
+    /// its large fields can be handed to the response body by
+    /// reference count instead of copied. The bare view impl above
+    /// cannot do this: it has borrows but no buffer to name.
+    fn encode_segments(
+        &self,
+        codec: ::connectrpc::CodecFormat,
+    ) -> ::std::result::Result<::connectrpc::EncodedBody, ::connectrpc::ConnectError> {
+        ::connectrpc::__codegen::encode_view_body_segments(
+            self.reborrow(),
+            self.bytes(),
+            codec,
+        )
+    }
+}
+impl ::connectrpc::Encodable<ResizeTerminalResponse>
+for __buffa::view::ResizeTerminalResponseView<'_> {
+    fn encode(
+        &self,
+        codec: ::connectrpc::CodecFormat,
+    ) -> ::std::result::Result<::buffa::bytes::Bytes, ::connectrpc::ConnectError> {
+        ::connectrpc::__codegen::encode_view_body(self, codec)
+    }
+}
+impl ::connectrpc::Encodable<ResizeTerminalResponse>
+for ::buffa::view::OwnedView<__buffa::view::ResizeTerminalResponseView<'static>> {
     fn encode(
         &self,
         codec: ::connectrpc::CodecFormat,
@@ -1226,6 +1270,18 @@ pub const HOST_AGENT_SERVICE_EXEC_ATTACH_SPEC: ::connectrpc::Spec = ::connectrpc
         ::connectrpc::StreamType::ServerStream,
     )
     .with_idempotency_level(::connectrpc::IdempotencyLevel::Unknown);
+/// Static [`Spec`](::connectrpc::Spec) for the `ExecTerminal` RPC, as seen by the server; the generated client passes it with [`origin`](::connectrpc::Spec::origin) `Client` (compare across sides with [`Spec::same_method`](::connectrpc::Spec::same_method)).
+pub const HOST_AGENT_SERVICE_EXEC_TERMINAL_SPEC: ::connectrpc::Spec = ::connectrpc::Spec::server(
+        "/hostagent.v1.HostAgentService/ExecTerminal",
+        ::connectrpc::StreamType::ServerStream,
+    )
+    .with_idempotency_level(::connectrpc::IdempotencyLevel::Unknown);
+/// Static [`Spec`](::connectrpc::Spec) for the `ResizeTerminal` RPC, as seen by the server; the generated client passes it with [`origin`](::connectrpc::Spec::origin) `Client` (compare across sides with [`Spec::same_method`](::connectrpc::Spec::same_method)).
+pub const HOST_AGENT_SERVICE_RESIZE_TERMINAL_SPEC: ::connectrpc::Spec = ::connectrpc::Spec::server(
+        "/hostagent.v1.HostAgentService/ResizeTerminal",
+        ::connectrpc::StreamType::Unary,
+    )
+    .with_idempotency_level(::connectrpc::IdempotencyLevel::Unknown);
 /// Static [`Spec`](::connectrpc::Spec) for the `SendInput` RPC, as seen by the server; the generated client passes it with [`origin`](::connectrpc::Spec::origin) `Client` (compare across sides with [`Spec::same_method`](::connectrpc::Spec::same_method)).
 pub const HOST_AGENT_SERVICE_SEND_INPUT_SPEC: ::connectrpc::Spec = ::connectrpc::Spec::server(
         "/hostagent.v1.HostAgentService/SendInput",
@@ -1588,6 +1644,43 @@ pub trait HostAgentService: Send + Sync + 'static {
             ::connectrpc::ServiceStream<
                 impl ::connectrpc::Encodable<ExecStreamResponse> + Send + use<Self>,
             >,
+        >,
+    > + Send;
+    /// The same on a terminal, which is its standard input, output and error: what it shows is told as output. A call of its own,
+    /// since an agent that knew of no terminals would run the command without one.
+    ///
+    /// `request` is borrowed from the request body and is valid for the
+    /// duration of the call (until the response stream is returned);
+    /// message fields are read directly on it (zero-copy). Data the
+    /// returned stream needs must be copied out or converted via
+    /// `.to_owned_message()`.
+    fn exec_terminal(
+        &self,
+        ctx: ::connectrpc::RequestContext,
+        request: ::connectrpc::ServiceRequest<'_, ExecTerminalRequest>,
+    ) -> impl ::std::future::Future<
+        Output = ::connectrpc::ServiceResult<
+            ::connectrpc::ServiceStream<
+                impl ::connectrpc::Encodable<ExecStreamResponse> + Send + use<Self>,
+            >,
+        >,
+    > + Send;
+    /// Gives a command's terminal another size.
+    ///
+    /// `'a` lets the response body borrow from `&self` (e.g. server-resident state).
+    ///
+    /// `request` is borrowed from the request body and is valid for the
+    /// duration of the call; message fields are read directly on it
+    /// (zero-copy). The response cannot borrow from `request` — use
+    /// `.to_owned_message()` (or copy the specific fields) for anything
+    /// returned, stored, or moved into `tokio::spawn`.
+    fn resize_terminal<'a>(
+        &'a self,
+        ctx: ::connectrpc::RequestContext,
+        request: ::connectrpc::ServiceRequest<'_, ResizeTerminalRequest>,
+    ) -> impl ::std::future::Future<
+        Output = ::connectrpc::ServiceResult<
+            impl ::connectrpc::Encodable<ResizeTerminalResponse> + Send + use<'a, Self>,
         >,
     > + Send;
     /// Handle the SendInput RPC.
@@ -2237,6 +2330,57 @@ impl<S: HostAgentService> HostAgentServiceExt for S {
                 }),
             )
             .with_spec(HOST_AGENT_SERVICE_EXEC_ATTACH_SPEC)
+            .route_view_server_stream::<
+                _,
+                _,
+                ExecStreamResponse,
+            >(
+                HOST_AGENT_SERVICE_SERVICE_NAME,
+                "ExecTerminal",
+                ::connectrpc::view_streaming_handler_fn({
+                    let svc = ::std::sync::Arc::clone(&self);
+                    move |
+                        ctx,
+                        req: ::buffa::view::OwnedView<
+                            __buffa::view::ExecTerminalRequestView<'static>,
+                        >|
+                    {
+                        let svc = ::std::sync::Arc::clone(&svc);
+                        async move {
+                            let sreq = ::connectrpc::ServiceRequest::<
+                                ExecTerminalRequest,
+                            >::from_parts(req.reborrow(), req.bytes());
+                            svc.exec_terminal(ctx, sreq).await
+                        }
+                    }
+                }),
+            )
+            .with_spec(HOST_AGENT_SERVICE_EXEC_TERMINAL_SPEC)
+            .route_view(
+                HOST_AGENT_SERVICE_SERVICE_NAME,
+                "ResizeTerminal",
+                {
+                    let svc = ::std::sync::Arc::clone(&self);
+                    ::connectrpc::view_handler_fn(move |
+                        ctx,
+                        req: ::buffa::view::OwnedView<
+                            __buffa::view::ResizeTerminalRequestView<'static>,
+                        >,
+                        format|
+                    {
+                        let svc = ::std::sync::Arc::clone(&svc);
+                        async move {
+                            let sreq = ::connectrpc::ServiceRequest::<
+                                ResizeTerminalRequest,
+                            >::from_parts(req.reborrow(), req.bytes());
+                            svc.resize_terminal(ctx, sreq)
+                                .await?
+                                .encode::<ResizeTerminalResponse>(format)
+                        }
+                    })
+                },
+            )
+            .with_spec(HOST_AGENT_SERVICE_RESIZE_TERMINAL_SPEC)
             .route_view(
                 HOST_AGENT_SERVICE_SERVICE_NAME,
                 "SendInput",
@@ -2818,6 +2962,18 @@ impl<T: HostAgentService> ::connectrpc::Dispatcher for HostAgentServiceServer<T>
                         .with_spec(HOST_AGENT_SERVICE_EXEC_ATTACH_SPEC),
                 )
             }
+            "ExecTerminal" => {
+                Some(
+                    ::connectrpc::dispatcher::codegen::MethodDescriptor::server_streaming()
+                        .with_spec(HOST_AGENT_SERVICE_EXEC_TERMINAL_SPEC),
+                )
+            }
+            "ResizeTerminal" => {
+                Some(
+                    ::connectrpc::dispatcher::codegen::MethodDescriptor::unary(false)
+                        .with_spec(HOST_AGENT_SERVICE_RESIZE_TERMINAL_SPEC),
+                )
+            }
             "SendInput" => {
                 Some(
                     ::connectrpc::dispatcher::codegen::MethodDescriptor::unary(false)
@@ -3083,6 +3239,24 @@ impl<T: HostAgentService> ::connectrpc::Dispatcher for HostAgentServiceServer<T>
                         ExecRequest,
                     >::from_parts(&req, &body);
                     svc.exec(ctx, req).await?.encode::<ExecResponse>(format)
+                })
+            }
+            "ResizeTerminal" => {
+                let svc = ::std::sync::Arc::clone(&self.inner);
+                Box::pin(async move {
+                    let body = ::connectrpc::dispatcher::codegen::request_proto_bytes::<
+                        ResizeTerminalRequest,
+                    >(request.encoded()?, format)?;
+                    let req: __buffa::view::ResizeTerminalRequestView<'_> = ::connectrpc::dispatcher::codegen::decode_borrowed_request_view(
+                        &body,
+                        ctx.decode_options(),
+                    )?;
+                    let req = ::connectrpc::ServiceRequest::<
+                        ResizeTerminalRequest,
+                    >::from_parts(&req, &body);
+                    svc.resize_terminal(ctx, req)
+                        .await?
+                        .encode::<ResizeTerminalResponse>(format)
                 })
             }
             "SendInput" => {
@@ -3412,6 +3586,30 @@ impl<T: HostAgentService> ::connectrpc::Dispatcher for HostAgentServiceServer<T>
                         ExecAttachRequest,
                     >::from_parts(&req, &body);
                     let resp = svc.exec_attach(ctx, req).await?;
+                    Ok(
+                        resp
+                            .map_body(|s| ::connectrpc::dispatcher::codegen::encode_response_stream::<
+                                ExecStreamResponse,
+                                _,
+                                _,
+                            >(s, format)),
+                    )
+                })
+            }
+            "ExecTerminal" => {
+                let svc = ::std::sync::Arc::clone(&self.inner);
+                Box::pin(async move {
+                    let body = ::connectrpc::dispatcher::codegen::request_proto_bytes::<
+                        ExecTerminalRequest,
+                    >(request, format)?;
+                    let req: __buffa::view::ExecTerminalRequestView<'_> = ::connectrpc::dispatcher::codegen::decode_borrowed_request_view(
+                        &body,
+                        ctx.decode_options(),
+                    )?;
+                    let req = ::connectrpc::ServiceRequest::<
+                        ExecTerminalRequest,
+                    >::from_parts(&req, &body);
+                    let resp = svc.exec_terminal(ctx, req).await?;
                     Ok(
                         resp
                             .map_body(|s| ::connectrpc::dispatcher::codegen::encode_response_stream::<
@@ -4006,6 +4204,82 @@ where
                 &self.transport,
                 &self.config,
                 HOST_AGENT_SERVICE_EXEC_ATTACH_SPEC
+                    .with_origin(::connectrpc::SpecOrigin::Client),
+                request,
+                options,
+            )
+            .await
+    }
+    /// Call the ExecTerminal RPC. Sends a request to /hostagent.v1.HostAgentService/ExecTerminal.
+    pub async fn exec_terminal(
+        &self,
+        request: ExecTerminalRequest,
+    ) -> Result<
+        ::connectrpc::client::ServerStream<
+            T::ResponseBody,
+            __buffa::view::ExecStreamResponseView<'static>,
+        >,
+        ::connectrpc::ConnectError,
+    > {
+        self.exec_terminal_with_options(
+                request,
+                ::connectrpc::client::CallOptions::default(),
+            )
+            .await
+    }
+    /// Call the ExecTerminal RPC with explicit per-call options. Options override [`ClientConfig`](::connectrpc::client::ClientConfig) defaults.
+    pub async fn exec_terminal_with_options(
+        &self,
+        request: ExecTerminalRequest,
+        options: ::connectrpc::client::CallOptions,
+    ) -> Result<
+        ::connectrpc::client::ServerStream<
+            T::ResponseBody,
+            __buffa::view::ExecStreamResponseView<'static>,
+        >,
+        ::connectrpc::ConnectError,
+    > {
+        ::connectrpc::client::call_server_stream(
+                &self.transport,
+                &self.config,
+                HOST_AGENT_SERVICE_EXEC_TERMINAL_SPEC
+                    .with_origin(::connectrpc::SpecOrigin::Client),
+                request,
+                options,
+            )
+            .await
+    }
+    /// Call the ResizeTerminal RPC. Sends a request to /hostagent.v1.HostAgentService/ResizeTerminal.
+    pub async fn resize_terminal(
+        &self,
+        request: ResizeTerminalRequest,
+    ) -> Result<
+        ::connectrpc::client::UnaryResponse<
+            ::buffa::view::OwnedView<__buffa::view::ResizeTerminalResponseView<'static>>,
+        >,
+        ::connectrpc::ConnectError,
+    > {
+        self.resize_terminal_with_options(
+                request,
+                ::connectrpc::client::CallOptions::default(),
+            )
+            .await
+    }
+    /// Call the ResizeTerminal RPC with explicit per-call options. Options override [`ClientConfig`](::connectrpc::client::ClientConfig) defaults.
+    pub async fn resize_terminal_with_options(
+        &self,
+        request: ResizeTerminalRequest,
+        options: ::connectrpc::client::CallOptions,
+    ) -> Result<
+        ::connectrpc::client::UnaryResponse<
+            ::buffa::view::OwnedView<__buffa::view::ResizeTerminalResponseView<'static>>,
+        >,
+        ::connectrpc::ConnectError,
+    > {
+        ::connectrpc::client::call_unary(
+                &self.transport,
+                &self.config,
+                HOST_AGENT_SERVICE_RESIZE_TERMINAL_SPEC
                     .with_origin(::connectrpc::SpecOrigin::Client),
                 request,
                 options,

@@ -59,6 +59,10 @@ pub mod __buffa {
         reg.register_json_any(super::exec_stream_response::__START_JSON_ANY);
         reg.register_json_any(super::exec_stream_response::__DATA_JSON_ANY);
         reg.register_json_any(super::exec_stream_response::__END_JSON_ANY);
+        reg.register_json_any(super::__TERMINAL_SIZE_JSON_ANY);
+        reg.register_json_any(super::__EXEC_TERMINAL_REQUEST_JSON_ANY);
+        reg.register_json_any(super::__RESIZE_TERMINAL_REQUEST_JSON_ANY);
+        reg.register_json_any(super::__RESIZE_TERMINAL_RESPONSE_JSON_ANY);
         reg.register_json_any(super::__EXEC_ATTACH_REQUEST_JSON_ANY);
         reg.register_json_any(super::__SEND_INPUT_REQUEST_JSON_ANY);
         reg.register_json_any(super::__SEND_INPUT_RESPONSE_JSON_ANY);
@@ -201,6 +205,22 @@ pub use self::__buffa::view::ExecStreamRequestOwnedView;
 pub use self::__buffa::view::ExecStreamResponseView;
 #[doc(inline)]
 pub use self::__buffa::view::ExecStreamResponseOwnedView;
+#[doc(inline)]
+pub use self::__buffa::view::TerminalSizeView;
+#[doc(inline)]
+pub use self::__buffa::view::TerminalSizeOwnedView;
+#[doc(inline)]
+pub use self::__buffa::view::ExecTerminalRequestView;
+#[doc(inline)]
+pub use self::__buffa::view::ExecTerminalRequestOwnedView;
+#[doc(inline)]
+pub use self::__buffa::view::ResizeTerminalRequestView;
+#[doc(inline)]
+pub use self::__buffa::view::ResizeTerminalRequestOwnedView;
+#[doc(inline)]
+pub use self::__buffa::view::ResizeTerminalResponseView;
+#[doc(inline)]
+pub use self::__buffa::view::ResizeTerminalResponseOwnedView;
 #[doc(inline)]
 pub use self::__buffa::view::ExecAttachRequestView;
 #[doc(inline)]

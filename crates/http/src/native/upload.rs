@@ -71,7 +71,7 @@ pub(super) async fn receive(
     sandboxes.callable(id).await?;
     let mut target = Target::default();
     let mut received = Received::Nothing;
-    while let Some(field) = form.next_field().await? {
+    while let Some(field) = in_time(form.next_field()).await?? {
         let name = field.name().unwrap_or_default().to_owned();
         match (name.as_str(), &received) {
             ("path" | "user", Received::Sent(_)) => return Err(misplaced(&name)),
@@ -154,10 +154,29 @@ async fn send(
     mut field: Field<'_>,
 ) -> Answer<Upload> {
     let mut upload = sandboxes.write_file(id, path, user).await?;
-    while let Some(chunk) = field.chunk().await? {
+    while let Some(chunk) = piece(&mut field).await? {
         pass_on(&mut upload, &chunk).await?;
     }
     Ok(upload)
+}
+
+/// The next piece of a part, for which a caller has so long.
+async fn piece(field: &mut Field<'_>) -> Answer<Option<Bytes>> {
+    Ok(in_time(field.chunk()).await??)
+}
+
+/// What comes of a form next, if it does not take too long to come.
+async fn in_time<T>(next: impl Future<Output = T>) -> Answer<T> {
+    let time = Duration::from_secs(limits::PIECE_SEC);
+    tokio::time::timeout(time, next).await.map_err(|_| {
+        Refusal::invalid(
+            format!(
+                "nothing more of the form came for {} seconds",
+                time.as_secs()
+            ),
+            "send it once more, and to its end",
+        )
+    })
 }
 
 async fn pass_on(upload: &mut Upload, chunk: &[u8]) -> Answer<()> {
@@ -169,7 +188,7 @@ async fn pass_on(upload: &mut Upload, chunk: &[u8]) -> Answer<()> {
 
 async fn keep(app: &App, mut field: Field<'_>) -> Answer<Received> {
     let (mut chunks, mut length, mut permit) = (Vec::new(), 0, None);
-    while let Some(chunk) = field.chunk().await? {
+    while let Some(chunk) = piece(&mut field).await? {
         length += chunk.len();
         if length > FREE_BYTES && permit.is_none() {
             permit = Some(large(app).await?);
@@ -182,7 +201,7 @@ async fn keep(app: &App, mut field: Field<'_>) -> Answer<Received> {
 /// A small part as text.
 async fn text(mut field: Field<'_>) -> Answer<String> {
     let mut collected = Vec::new();
-    while let Some(chunk) = field.chunk().await? {
+    while let Some(chunk) = piece(&mut field).await? {
         if collected.len() + chunk.len() > limits::PATH_BYTES {
             return Err(Refusal::invalid(
                 "a part of the form is too long",
@@ -204,5 +223,19 @@ impl From<MultipartError> for Refusal {
             format!("the form: {}", error.body_text()),
             "send a well-formed multipart form",
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_sends_nothing_more_is_not_waited_for_for_ever() {
+        let begun = tokio::time::Instant::now();
+        let refused = in_time(std::future::pending::<()>()).await;
+        assert!(refused.is_err());
+        assert_eq!(begun.elapsed().as_secs(), limits::PIECE_SEC);
+        assert!(in_time(async { 7 }).await.is_ok());
     }
 }

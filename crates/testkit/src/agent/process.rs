@@ -27,6 +27,7 @@ pub(super) struct Process {
     /// The signal that ends it; 0 before one was sent.
     pub(super) signal: watch::Sender<i32>,
     listeners: Vec<Listener>,
+    terminal: Option<rpc::TerminalSize>,
 }
 
 #[derive(Debug)]
@@ -79,8 +80,12 @@ impl Process {
     }
 }
 
-/// Starts a command, and listens to it.
-pub(super) fn start(state: &Arc<State>, request: rpc::ExecStreamRequest) -> Events {
+/// Starts a command, on a terminal of this size where there is one, and listens to it.
+pub(super) fn start(
+    state: &Arc<State>,
+    request: rpc::ExecStreamRequest,
+    terminal: Option<rpc::TerminalSize>,
+) -> Events {
     let pid = state.next_pid.fetch_add(1, Ordering::SeqCst);
     let (stdin, input) = mpsc::channel(16);
     let (signal, mut signalled) = watch::channel(0);
@@ -89,6 +94,7 @@ pub(super) fn start(state: &Arc<State>, request: rpc::ExecStreamRequest) -> Even
         input: request.stdin.then_some(stdin),
         signal,
         listeners: Vec::new(),
+        terminal,
     };
     let heard = process.listen(pid);
     lock(&state.processes).insert(pid, process);
@@ -115,6 +121,34 @@ pub(super) fn start(state: &Arc<State>, request: rpc::ExecStreamRequest) -> Even
         tell(&teller, pid, end).await;
     });
     follow(state, pid, heard, !request.detach)
+}
+
+/// Gives a command's terminal another size, and has it show that.
+pub(super) fn resize(
+    state: &Arc<State>,
+    pid: u32,
+    size: Option<rpc::TerminalSize>,
+) -> Result<(), ConnectError> {
+    let size = size.unwrap_or_default();
+    let mut processes = lock(&state.processes);
+    let terminal = processes
+        .get_mut(&pid)
+        .ok_or_else(|| refusal(ErrorKind::NotFound, "there is no such process"))?;
+    if terminal.terminal.is_none() {
+        return Err(refusal(ErrorKind::InvalidState, "it has no terminal"));
+    }
+    let shown = format!("{} {}\n", size.rows, size.cols);
+    terminal.terminal = Some(size);
+    drop(processes);
+    let state = Arc::clone(state);
+    tokio::spawn(async move {
+        let data = event(rpc::exec_stream_response::Data {
+            output: Some(Output::Stdout(shown.into_bytes())),
+            ..Default::default()
+        });
+        tell(&state, pid, data).await;
+    });
+    Ok(())
 }
 
 /// Listens to a command that runs already. It does not end with its listener.

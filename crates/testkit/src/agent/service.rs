@@ -114,9 +114,11 @@ impl HostAgentService for Service {
         _: RequestContext,
         request: ServiceRequest<'_, rpc::ListSandboxesRequest>,
     ) -> ServiceResult<rpc::ListSandboxesResponse> {
-        if self.0.knobs().recovering {
+        let knobs = self.0.knobs();
+        if knobs.recovering {
             return Err(refusal(ErrorKind::Unavailable, "the agent is recovering"));
         }
+        tokio::time::sleep(knobs.list_takes).await;
         let wanted = request.to_owned_message().sandbox_ids;
         let there = lock(&self.0.sandboxes);
         let sandboxes = match wanted.as_slice() {
@@ -218,7 +220,31 @@ impl HostAgentService for Service {
         let request = request.to_owned_message();
         self.0.awake(&request.sandbox_id).await?;
         known(&request.cmd)?;
-        Response::ok(process::start(&self.0, request))
+        Response::ok(process::start(&self.0, request, None))
+    }
+
+    async fn exec_terminal(
+        &self,
+        _: RequestContext,
+        request: ServiceRequest<'_, rpc::ExecTerminalRequest>,
+    ) -> ServiceResult<Events> {
+        let mut request = request.to_owned_message();
+        let mut command = request.command.take().unwrap_or_default();
+        self.0.awake(&command.sandbox_id).await?;
+        known(&command.cmd)?;
+        command.stdin = true;
+        Response::ok(process::start(&self.0, command, request.size.take()))
+    }
+
+    async fn resize_terminal(
+        &self,
+        _: RequestContext,
+        request: ServiceRequest<'_, rpc::ResizeTerminalRequest>,
+    ) -> ServiceResult<rpc::ResizeTerminalResponse> {
+        let request = request.to_owned_message();
+        self.0.running(&request.sandbox_id)?;
+        process::resize(&self.0, request.pid, request.size.into_option())?;
+        Response::ok(rpc::ResizeTerminalResponse::default())
     }
 
     async fn exec_attach(

@@ -154,6 +154,10 @@ pub(crate) struct ExecArgs {
     /// Pass standard input on even when it is a terminal.
     #[arg(long, short)]
     pub(crate) interactive: bool,
+    /// Give the command a terminal and lend it this one: keys go to it as they are, Ctrl-C too, and it draws as it likes,
+    /// whatever that does to your terminal.
+    #[arg(long, short, conflicts_with_all = ["json", "attach"])]
+    pub(crate) tty: bool,
     /// Seconds after which the command is ended; without it there is no limit (with --json 30).
     #[arg(long = "timeout", value_name = "SECONDS")]
     pub(crate) timeout_sec: Option<u32>,

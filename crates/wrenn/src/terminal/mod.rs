@@ -1,10 +1,12 @@
 //! What reaches the person at the terminal. Text that a guest or another caller wrote is made harmless first.
 
 mod escape;
+mod raw;
 mod size;
 mod table;
 
 pub(crate) use escape::{Escaper, escaped_cell, escaped_text};
+pub(crate) use raw::Raw;
 pub(crate) use size::size;
 pub(crate) use table::Table;
 

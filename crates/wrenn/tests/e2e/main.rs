@@ -47,3 +47,4 @@ mod soak;
 mod start;
 mod stream;
 mod sweep;
+mod terminal;

@@ -19,7 +19,7 @@ use crate::router::App;
 
 /// Runs a command and streams what it prints, over a WebSocket.
 ///
-/// The client's first message is `start` or `connect` (ClientMessage); then `stdin`, `close_stdin`, `signal`, `stop`. The server
+/// The client's first message is `start` or `connect` (ClientMessage); then `stdin`, `close_stdin`, `signal`, `resize`, `stop`. The server
 /// answers with ServerMessage: `start`, `stdout` and `stderr`, then `exit` or `error`, and closes. `stop`, and a client
 /// that goes away, end the command, unless `detach` was asked for.
 ///

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use futures::{SinkExt as _, StreamExt as _};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
-use wrenn_api::{ClientMessage, ServerMessage, StartCommand};
+use wrenn_api::{ClientMessage, PtySize, ServerMessage, StartCommand};
 use wrenn_control::{Command, CommandEvent, CommandInput, CommandStream, Input, Sandboxes};
 use wrenn_model::{ErrorKind, Fault, SandboxId};
 
@@ -73,7 +73,7 @@ async fn converse(
     };
     let (opened, takes_input) = match first {
         First::Start(start) => {
-            let takes_input = start.stdin;
+            let takes_input = start.stdin || start.pty.is_some();
             (begin(start, sandboxes, id).await, takes_input)
         }
         // Whether its input is open, the guest knows.
@@ -112,6 +112,7 @@ async fn begin(
     let input = Input {
         stdin: start.stdin,
         detach: start.detach,
+        terminal: start.pty.map(PtySize::check).transpose()?,
     };
     let command = Command {
         cmd: start.cmd,
@@ -252,7 +253,20 @@ async fn listen(
                 },
                 Ok(ClientMessage::CloseStdin) => Word::End,
                 Ok(ClientMessage::Signal { signal }) => {
-                    if let Err(fault) = send_signal(&mut speaker, signal).await {
+                    let sent = once_started(&mut speaker, async |it| it.signal(signal).await);
+                    if let Err(fault) = sent.await {
+                        return Ending::Refused(fault);
+                    }
+                    continue;
+                }
+                Ok(ClientMessage::Resize { cols, rows }) => {
+                    let resized = match (PtySize { cols, rows }).check() {
+                        Ok(size) => {
+                            once_started(&mut speaker, async |it| it.resize(size).await).await
+                        }
+                        wrong => wrong.map(drop),
+                    };
+                    if let Err(fault) = resized {
                         return Ending::Refused(fault);
                     }
                     continue;
@@ -280,14 +294,14 @@ async fn listen(
     }
 }
 
-async fn send_signal(
+async fn once_started(
     speaker: &mut watch::Receiver<Option<CommandInput>>,
-    signal: i32,
+    say: impl AsyncFnOnce(CommandInput) -> Result<(), Fault>,
 ) -> Result<(), Fault> {
     let Some(speaker) = started(speaker).await else {
         return Ok(());
     };
-    match speaker.signal(signal).await {
+    match say(speaker).await {
         // It ended in between: its exit is on its way.
         Err(fault) if fault.kind == ErrorKind::NotFound => Ok(()),
         told => told,

@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use wrenn_client::api::{ExecRequest, StartCommand};
 use wrenn_client::{Client, ExecControl, ExecEvent, ExecEvents};
 
+use super::tty;
 use crate::cli::ExecArgs;
 use crate::report::{self, Advised};
 use crate::terminal::{Escaper, print_json};
@@ -18,12 +19,16 @@ use crate::terminal::{Escaper, print_json};
 const OWN_FAILURE: u8 = 125;
 /// The exit code after a second Ctrl-C.
 const INTERRUPTED: u8 = 130;
+/// Said of a command beside its exit code.
+pub(super) const TIMED_OUT: &str = "wrenn: the command was ended at its time limit";
 const SIGINT: i32 = 2;
 const SIGKILL: i32 = 9;
 
 pub(super) async fn run(client: &Client, args: ExecArgs, json: bool) -> Result<ExitCode> {
     let done = if json {
         collect(client, args).await
+    } else if args.tty {
+        tty::run(client, args).await
     } else {
         stream(client, args).await
     };
@@ -74,7 +79,14 @@ async fn stream(client: &Client, args: ExecArgs) -> Result<ExitCode> {
     };
     let (control, events) = match args.attach {
         Some(pid) => client.exec_attach(&args.id, pid).await?,
-        None => start(client, args, input).await?,
+        None => {
+            let (id, command) = asked(args);
+            let start = StartCommand {
+                stdin: input,
+                ..command
+            };
+            client.exec_stream(&id, &start).await?
+        }
     };
     let (signals, asked) = mpsc::channel(2);
     let feeding = tokio::spawn(feed(control, input, asked));
@@ -83,11 +95,8 @@ async fn stream(client: &Client, args: ExecArgs) -> Result<ExitCode> {
     ended
 }
 
-async fn start(
-    client: &Client,
-    args: ExecArgs,
-    stdin: bool,
-) -> wrenn_client::Result<(ExecControl, ExecEvents)> {
+/// The sandbox, and what is to run there.
+pub(super) fn asked(args: ExecArgs) -> (String, StartCommand) {
     let (cmd, arguments) = split(args.command);
     let start = StartCommand {
         cmd,
@@ -96,10 +105,9 @@ async fn start(
         cwd: args.cwd,
         envs: args.envs.into_iter().collect(),
         user: args.user,
-        stdin,
         ..Default::default()
     };
-    client.exec_stream(&args.id, &start).await
+    (args.id, start)
 }
 
 /// Shows what comes until the command has ended. The first Ctrl-C goes to the command, the second ends it and us.
@@ -135,7 +143,7 @@ async fn follow(mut events: ExecEvents, signals: mpsc::Sender<i32>) -> Result<Ex
                 stdout.finish().await?;
                 stderr.finish().await?;
                 if timed_out {
-                    eprintln!("wrenn: the command was ended at its time limit");
+                    eprintln!("{TIMED_OUT}");
                 }
                 return Ok(exit_code(code));
             }
@@ -212,6 +220,6 @@ fn split(command: Vec<String>) -> (String, Vec<String>) {
 }
 
 /// The command's exit code as ours: its low byte, as a shell would give it.
-fn exit_code(code: i32) -> ExitCode {
+pub(super) fn exit_code(code: i32) -> ExitCode {
     ExitCode::from(u8::try_from(code & 0xff).unwrap_or(u8::MAX))
 }

@@ -12,6 +12,7 @@ mod pause;
 mod resume;
 mod rm;
 mod timings;
+mod tty;
 
 use std::process::ExitCode;
 

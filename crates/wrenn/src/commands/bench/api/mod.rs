@@ -45,7 +45,7 @@ pub(super) async fn measure(bench: &Bench, sandboxes: u32) -> Result<Vec<Figure>
     let measured = async {
         let create = create?;
         let first = ids.first().context("no sandbox was made")?.clone();
-        let get = get(bench, &first).await?;
+        let get = get(bench, &ids).await?;
         let list = list(bench).await?;
         let (exec, straight) = exec(bench, &first).await?;
         let memory = listened_to(bench, &mut ids).await?;
@@ -112,12 +112,13 @@ async fn create(bench: &Bench, count: u32, ids: &mut Vec<String>) -> Result<Samp
     failed.map_or(Ok(times), Err)
 }
 
-async fn get(bench: &Bench, id: &str) -> Result<Samples> {
+/// Of all that were made, in turns.
+async fn get(bench: &Bench, ids: &[String]) -> Result<Samples> {
     let (rate, count) = GETS;
     tracing::info!("api: {count} gets, {rate} a second");
-    let id: Arc<str> = id.into();
+    let mut ids = ids.iter().cycle().cloned();
     let mut calls = load::run(rate, count, || {
-        let (client, id) = (bench.client.clone(), id.clone());
+        let (client, id) = (bench.client.clone(), ids.next().unwrap_or_default());
         async move { Ok(client.sandbox(&id).await?) }
     });
     let mut times = Samples::default();
