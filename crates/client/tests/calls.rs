@@ -496,18 +496,18 @@ async fn what_nobody_knows_the_end_of_says_where_to_look() {
 /// The server goes on with a create whose caller hangs up; who gives it up unmakes what comes of it.
 #[tokio::test]
 async fn a_create_that_is_given_up_is_unmade() {
-    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let (tell, mut told) = tokio::sync::mpsc::channel(16);
     let made = tell.clone();
     let create = move |headers: HeaderMap| async move {
         let key = headers["idempotency-key"].to_str().unwrap().to_owned();
-        let seen = made.send(format!("create {key}"));
+        let seen = made.send(format!("create {key}")).await;
         seen.unwrap();
         tokio::time::sleep(std::time::Duration::from_millis(300)).await;
         let (_, body) = RUNNING.split_once("\r\n\r\n").unwrap();
         body
     };
     let delete = move |Path(id): Path<String>| async move {
-        tell.send(format!("delete {id}")).unwrap();
+        tell.send(format!("delete {id}")).await.unwrap();
         StatusCode::NO_CONTENT
     };
     let router = Router::new()

@@ -1,5 +1,7 @@
 //! Calls that are done once, on either database.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says so")]
+
 mod common;
 
 use common::Place;
