@@ -37,6 +37,8 @@ pub(crate) struct OnceCall {
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
+    /// It is the answer to the call's second sending.
+    is_again: bool,
     body: Bytes,
     client: Client,
 }
@@ -89,7 +91,11 @@ impl OnceCall {
                 told.remedy = LOOK_FIRST.to_owned();
                 Err(Error::Api(told))
             }
-            answer => answer,
+            Ok(answer) => Ok(Answer {
+                is_again: true,
+                ..answer
+            }),
+            error => error,
         }
     }
 
@@ -111,6 +117,7 @@ impl OnceCall {
         Ok(Answer {
             status,
             headers,
+            is_again: false,
             body,
             client: self.client.clone(),
         })
@@ -119,16 +126,18 @@ impl OnceCall {
     /// Sends a create until what it makes runs. Dropped before that, it is unmade.
     pub(crate) async fn create(&self) -> Result<Answer> {
         let mut left = Left(Some(self.clone()));
-        let answer = self.until_made().await;
+        let answer = self.until_made(false).await;
         left.0 = None;
         answer
     }
 
-    /// A server that takes a create over from a dead one does not wait for it.
-    pub(crate) async fn until_made(&self) -> Result<Answer> {
+    /// A server that takes a create over from a dead one does not wait for it: who sends it again, as `is_again` says of what
+    /// was sent before, asks until it runs.
+    pub(crate) async fn until_made(&self, mut is_again: bool) -> Result<Answer> {
         loop {
             let answer = self.send().await?;
-            if answer.status != StatusCode::ACCEPTED {
+            is_again |= answer.is_again;
+            if answer.status != StatusCode::ACCEPTED || !is_again {
                 return Ok(answer);
             }
             tokio::time::sleep(LOOK_EVERY).await;
@@ -137,7 +146,7 @@ impl OnceCall {
 
     /// Unmakes what a create makes. With a key the server goes on with it when its caller hangs up.
     pub(crate) async fn withdraw(&self) -> Result<()> {
-        let sandbox: Sandbox = match self.until_made().await {
+        let sandbox: Sandbox = match self.until_made(true).await {
             Ok(answer) => answer.json()?,
             // It made nothing.
             Err(Error::Api(_)) => return Ok(()),

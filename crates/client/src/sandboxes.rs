@@ -34,7 +34,7 @@ impl Client {
     ) -> Result<Option<Sandbox>> {
         let call = self.once(Method::POST, LIST).with(request)?;
         tokio::select! {
-            answer = call.until_made() => Ok(Some(answer?.json()?)),
+            answer = call.until_made(false) => Ok(Some(answer?.json()?)),
             () = given_up => call.withdraw().await.map(|()| None),
         }
     }
