@@ -141,7 +141,8 @@ impl Agent {
                 drop(tokio::time::timeout(TELL_LIMIT, out.send(Err(told(error)))).await);
             }
         };
-        self.tasks.spawn(stream.in_current_span());
+        self.tasks
+            .spawn(wrenn_traces::carried(stream).in_current_span());
         Ok(pieces)
     }
 

@@ -6,9 +6,11 @@ use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use wrenn_model::{ErrorKind, Fault};
+use wrenn_traces::Span;
 
 use crate::Host;
 use crate::steps::Parts;
+use crate::traced;
 use wrenn_model::chain;
 
 /// Why a step failed.
@@ -123,6 +125,8 @@ const HELD: Duration = Duration::from_secs(60);
 
 /// Runs one step, for `limit` at the most, and says how long it took. `point` is its failpoint. Once somebody wants the
 /// sandbox of these parts gone, no step of it begins.
+///
+/// Work that is large comes in a box: what is around it here would have it on the stack several times over.
 pub(crate) async fn stepping<T>(
     host: &Host,
     step: &'static str,
@@ -132,6 +136,7 @@ pub(crate) async fn stepping<T>(
     work: impl Future<Output = Result<T, Failed>>,
 ) -> Result<(T, Duration), StepError> {
     let began = Instant::now();
+    let span = Span::step(|| traced::name(point).into());
     let guarded = AssertUnwindSafe(async {
         let held = host.failpoints.limit().unwrap_or(HELD);
         within(Some(held), async {
@@ -147,8 +152,8 @@ pub(crate) async fn stepping<T>(
         .await?;
         within(limit, work).await
     });
-    let done = guarded
-        .catch_unwind()
+    let done = span
+        .around(guarded.catch_unwind())
         .await
         .unwrap_or_else(|_| Err(Failed::of(ErrorKind::Internal, "it panicked")));
     let done = match done {
@@ -160,6 +165,9 @@ pub(crate) async fn stepping<T>(
     tracing::debug!(step, ?took, ok = done.is_ok(), "stepped");
     let error = done.as_ref().err().map(|failed| failed.kind);
     host.metrics.step(point, took, error);
+    if let Some(kind) = error {
+        span.failed(kind.name());
+    }
     done.map(|done| (done, took)).map_err(|failed| StepError {
         step,
         kind: failed.kind,

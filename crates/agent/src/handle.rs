@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use wrenn_model::lifecycle::{Reason, State};
 use wrenn_model::{ErrorKind, Fault, NetworkPolicy, SandboxSpec, Status, VmId};
+use wrenn_traces::Place;
 
 use crate::activity::Activity;
 use crate::pause::Report;
@@ -18,7 +19,7 @@ use crate::steps::{Guest, Parts, Timings};
 use orders::Orders;
 use wrenn_model::chain;
 
-pub(crate) use orders::{Order, span};
+pub(crate) use orders::{Cause, Order, span};
 
 /// How long it may take until the end of a VM is noticed that broke a call off.
 const NOTICE: Duration = Duration::from_millis(500);
@@ -365,6 +366,7 @@ impl Handle {
                 () = guest.left.cancelled() => {}
             }
         };
+        let work = Place::here().about(&self.spec.id).around(work);
         tokio::select! {
             done = work => match done {
                 Ok(done) => Ok(done),

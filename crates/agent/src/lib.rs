@@ -50,6 +50,7 @@ mod table;
 mod tidy;
 mod time;
 mod tls;
+mod traced;
 mod usage;
 
 use std::path::PathBuf;
@@ -280,15 +281,19 @@ impl Agent {
 
     fn find(&self, id: &str) -> Result<Arc<Handle>, Fault> {
         self.check_ready()?;
-        id.parse::<SandboxId>()
+        let handle = id
+            .parse::<SandboxId>()
             .ok()
             .and_then(|id| self.table.get(&id))
-            .ok_or_else(|| Fault::no_sandbox(id))
+            .ok_or_else(|| Fault::no_sandbox(id))?;
+        wrenn_traces::name_sandbox(&handle.spec.id);
+        Ok(handle)
     }
 
     /// Creates a sandbox, or waits for the one of this id that is being created already.
     async fn create(&self, spec: SandboxSpec, detached: bool) -> Result<Arc<Handle>, Fault> {
         self.check_ready()?;
+        wrenn_traces::name_sandbox(&spec.id);
         if let Some(there) = self.table.get(&spec.id) {
             return same(there, &spec).await;
         }
@@ -454,6 +459,9 @@ impl Agent {
     async fn destroy(&self, id: &str) -> Result<(), Fault> {
         self.check_ready()?;
         let id = id.parse::<SandboxId>().ok();
+        if let Some(id) = &id {
+            wrenn_traces::name_sandbox(id);
+        }
         let Some(handle) = id.and_then(|id| self.table.end(&id)) else {
             return Ok(());
         };

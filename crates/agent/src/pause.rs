@@ -152,7 +152,7 @@ async fn run(
         // A rename that comes after its time was up would be a pause that nobody knows of.
         let limit = (*step != PauseStep::Publish).then(|| host.step_limit(record.spec.memory));
         let point = step.point();
-        let work = pausing.step(*step);
+        let work = Box::pin(pausing.step(*step));
         let ((), took) = stepping(host, step.name(), &point, Some(parts), limit, work).await?;
         pausing.report.timings.push((step.name(), took));
     }

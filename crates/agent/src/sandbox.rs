@@ -11,14 +11,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
-use tracing::{Instrument, Span};
+use tracing::Instrument;
 use wrenn_model::lifecycle::{self, Effect, Event, Reason, State};
 use wrenn_model::{ErrorKind, Fault, OnTimeout};
+use wrenn_traces::Span;
 
 use crate::Host;
 use crate::activity::Activity;
 use crate::admission::{Place, Turn, Waiting};
-use crate::handle::{self, Command, Handle, Order, TaskEnd, View};
+use crate::handle::{self, Cause, Command, Handle, Order, TaskEnd, View};
 use crate::journal::{self, Journal};
 use crate::machine;
 use crate::pause::Report;
@@ -57,7 +58,7 @@ pub(crate) struct Sandbox {
     /// What the last pause or resume came to.
     outcome: Outcome,
     /// Of what happens first, which somebody may have asked for.
-    first: Span,
+    first: Cause,
 }
 
 /// What a pause or a resume came to, for those who asked.
@@ -106,15 +107,15 @@ impl Sandbox {
             end,
             waiting: Vec::new(),
             outcome: Outcome::default(),
-            first: handle::span(&handle.spec.id),
+            first: Cause::here(&handle.spec.id),
         };
         (sandbox, handle)
     }
 
     /// Lives until the sandbox is gone. `first` is what happens before anything else.
     pub(crate) async fn run(mut self, first: Option<Event>) {
-        let began_in = std::mem::replace(&mut self.first, Span::none());
-        self.begin(first).instrument(began_in).await;
+        let cause = std::mem::replace(&mut self.first, Cause::none());
+        cause.around(self.begin(first)).await;
         let span = handle::span(&self.record.spec.id);
         async {
             while !self.gone() {
@@ -176,10 +177,10 @@ impl Sandbox {
 
     async fn obey(&mut self, order: Option<Order>) {
         // The table holds the handle: it can only have been taken out of it.
-        let Some(Order { command, span }) = order else {
+        let Some(Order { command, cause }) = order else {
             return self.take(Event::Destroy(Reason::Destroyed)).await;
         };
-        self.carry_out(command).instrument(span).await;
+        cause.around(self.carry_out(command)).await;
     }
 
     async fn carry_out(&mut self, command: Command) {
@@ -308,7 +309,10 @@ impl Sandbox {
     async fn write_record(&mut self, before: &State) -> Option<Event> {
         let id = self.record.spec.id.as_str();
         let began = Instant::now();
-        let written = self.journal.put(id, &self.record).await;
+        let written = self.journal.put(id, &self.record);
+        let span = Span::step(|| steps::JOURNAL.into());
+        let written = span.around(written).await;
+        drop(span);
         self.journalled += began.elapsed();
         let error = written.err()?;
         tracing::error!(error = chain(&error), "the journal refused a record");
@@ -365,6 +369,8 @@ impl Sandbox {
     /// The turn to start, and how long the wait for it was. Whoever gives the sandbox up ends the wait.
     async fn turn(&self, waiting: Waiting) -> Result<(Turn, Duration), Fault> {
         let parts = self.end.shared.parts();
+        let span = Span::step(|| steps::QUEUE.into());
+        let turn = span.around(waiting.turn());
         tokio::select! {
             biased;
             () = parts.cancel.cancelled() => Err(Fault::new(
@@ -372,7 +378,7 @@ impl Sandbox {
                 "nobody waits for it any more",
                 "try again",
             )),
-            turn = waiting.turn() => turn,
+            turn = turn => turn,
         }
     }
 

@@ -19,6 +19,7 @@ use wrenn_hostagent_api::__buffa::oneof::import_snapshot_request::Part as Import
 use wrenn_hostagent_api::__buffa::oneof::write_file_stream_request::Part;
 use wrenn_hostagent_api::{HostAgentService, HostAgentServiceExt, protocol};
 use wrenn_model::{RequestId, TerminalSize};
+use wrenn_traces::carried;
 
 use crate::exec::{self, Command, Followed};
 use crate::failure::internal;
@@ -28,7 +29,7 @@ use crate::messages::{
     to_swept, to_times,
 };
 use crate::steps::Guest;
-use crate::{Agent, activity, guest};
+use crate::{Agent, activity, guest, traced};
 
 /// The largest message: a whole file of the unary calls, with room for its frame.
 const LARGEST_MESSAGE: usize = (100 << 20) + (64 << 10);
@@ -49,6 +50,7 @@ pub(crate) fn router(agent: Agent) -> axum::Router {
         .with_compression_policy(CompressionPolicy::disabled());
     axum::Router::new()
         .fallback_service(service)
+        .layer(axum::middleware::from_fn(traced::call))
         .layer(axum::middleware::from_fn(for_request))
         .layer(axum::middleware::from_fn(check_version))
 }
@@ -113,7 +115,7 @@ impl HostAgentService for Agent {
         let (agent, id) = (self.clone(), request.to_owned_message().sandbox_id);
         let destroyed = self
             .tasks
-            .spawn(async move { agent.destroy(&id).await }.in_current_span())
+            .spawn(carried(async move { agent.destroy(&id).await }).in_current_span())
             .await;
         destroyed
             .map_err(|error| ConnectError::internal(error.to_string()))?
@@ -245,7 +247,7 @@ impl HostAgentService for Agent {
                 .import(&meta.sandbox_id, meta.owner_id.clone(), body)
                 .await
         };
-        let import = self.tasks.spawn(import.in_current_span());
+        let import = self.tasks.spawn(carried(import).in_current_span());
         let handle = tokio::select! {
             imported = import => imported
                 .map_err(|error| ConnectError::internal(error.to_string()))?
@@ -678,7 +680,7 @@ impl HostAgentService for Agent {
         let (agent, dry_run) = (self.clone(), request.to_owned_message().dry_run);
         let swept = self
             .tasks
-            .spawn(async move { Self::sweep(&agent, dry_run).await }.in_current_span())
+            .spawn(carried(async move { Self::sweep(&agent, dry_run).await }).in_current_span())
             .await;
         let swept = swept
             .map_err(|error| ConnectError::internal(error.to_string()))?

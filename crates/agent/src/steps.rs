@@ -291,7 +291,7 @@ pub(crate) async fn unmake(host: &Host, record: &Record, leave: Leave) -> Result
 
 impl Making<'_> {
     async fn make(&self, plan: Plan, step: Step) -> Result<(&'static str, Duration), StepError> {
-        let made = async {
+        let made = Box::pin(async {
             match step {
                 Step::Folder => self.folder().await,
                 Step::Check => self.check().await,
@@ -301,7 +301,7 @@ impl Making<'_> {
                 Step::Machine => self.unless_cancelled(self.machine()).await,
                 Step::Guest => self.unless_cancelled(self.guest()).await,
             }
-        };
+        });
         let limit = Some(self.host.step_limit(self.record.spec.memory));
         let point = plan.point(step);
         let (_, took) = stepping(

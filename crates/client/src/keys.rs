@@ -7,7 +7,7 @@ use crate::transport::escape;
 use crate::{Client, Result};
 
 impl Client {
-    /// Makes a key. The answer alone has it.
+    /// Makes a key. The answer alone has it, and is not given again: the call is sent once.
     pub async fn create_key(&self, request: &CreateKey) -> Result<CreatedKey> {
         let answer = self.call_with(Method::POST, "/v1/keys", request).await?;
         self.json(answer).await
@@ -34,7 +34,7 @@ impl Client {
     /// Gives a team these limits, in the place of those that it has; makes it where there is none.
     pub async fn put_team(&self, name: &str, limits: &TeamLimits) -> Result<Team> {
         let path = format!("/v1/teams/{}", escape(name));
-        let answer = self.call_with(Method::PUT, &path, limits).await?;
-        self.json(answer).await
+        let call = self.once(Method::PUT, path).with(limits)?;
+        call.send().await?.json()
     }
 }

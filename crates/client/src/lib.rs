@@ -9,6 +9,7 @@ mod exec_stream;
 mod files;
 mod hosts;
 mod keys;
+mod once;
 mod sandboxes;
 mod templates;
 mod transport;

@@ -8,7 +8,7 @@ use wrenn_api::{
     Sandbox, SandboxMetrics, Timing,
 };
 
-use crate::transport::{escape, whole};
+use crate::transport::escape;
 use crate::{Client, Result};
 
 const LIST: &str = "/v1/sandboxes";
@@ -20,12 +20,23 @@ impl Client {
         self.json(answer).await
     }
 
-    /// Makes a sandbox and waits until it runs. Dropping the future before that unmakes it.
+    /// Makes a sandbox and waits until it runs. Dropping the future before that unmakes it, as long as the runtime goes on.
     pub async fn create_sandbox(&self, request: &CreateSandbox) -> Result<Sandbox> {
-        let answer = self
-            .call_with(Method::POST, "/v1/sandboxes", request)
-            .await?;
-        self.json(answer).await
+        let call = self.once(Method::POST, LIST).with(request)?;
+        call.create().await?.json()
+    }
+
+    /// The same, unless it is given up before: then `None` comes when it is unmade.
+    pub async fn create_sandbox_unless(
+        &self,
+        given_up: impl Future<Output = ()>,
+        request: &CreateSandbox,
+    ) -> Result<Option<Sandbox>> {
+        let call = self.once(Method::POST, LIST).with(request)?;
+        tokio::select! {
+            answer = call.until_made(false) => Ok(Some(answer?.json()?)),
+            () = given_up => call.withdraw().await.map(|()| None),
+        }
     }
 
     /// The same, with how long the wait for its turn and each step took on the host, in their order.
@@ -33,25 +44,18 @@ impl Client {
         &self,
         request: &CreateSandbox,
     ) -> Result<(Sandbox, Vec<Timing>)> {
-        let answer = self
-            .call_with(Method::POST, "/v1/sandboxes", request)
-            .await?;
-        let told = answer.headers().get("server-timing");
+        let call = self.once(Method::POST, LIST).with(request)?;
+        let answer = call.create().await?;
+        let told = answer.headers.get("server-timing");
         let timings = told.and_then(|told| told.to_str().ok()).map(timings);
-        let sandbox = self.json(answer).await?;
-        Ok((sandbox, timings.unwrap_or_default()))
+        Ok((answer.json()?, timings.unwrap_or_default()))
     }
 
     /// Asks for a sandbox without waiting for it: what comes back is `pending`, and [`Client::sandbox`] tells how it
     /// goes on.
     pub async fn begin_sandbox(&self, request: &CreateSandbox) -> Result<Sandbox> {
-        let json = serde_json::to_vec(request).map_err(|error| self.contract(error.to_string()))?;
-        let request = self
-            .request(Method::POST, "/v1/sandboxes")
-            .header(http::header::CONTENT_TYPE, "application/json")
-            .header("prefer", "respond-async");
-        let answer = self.send(request, whole(Bytes::from(json))).await?;
-        self.json(answer).await
+        let call = self.once(Method::POST, LIST).with(request)?;
+        call.prefer("respond-async").send().await?.json()
     }
 
     /// All sandboxes, newest first, also stopped ones that are still remembered.
@@ -87,24 +91,20 @@ impl Client {
 
     /// Pauses a running sandbox, and waits until its pause is durable.
     pub async fn pause(&self, id: &str) -> Result<Paused> {
-        let answer = self.call(Method::POST, &at(id, "/pause")).await?;
-        self.json(answer).await
+        let call = self.once(Method::POST, at(id, "/pause"));
+        call.send().await?.json()
     }
 
     /// Resumes a sandbox that is paused, or in error after a pause, and waits until it runs.
     pub async fn resume(&self, id: &str, request: &ResumeRequest) -> Result<Resumed> {
-        let answer = self
-            .call_with(Method::POST, &at(id, "/resume"), request)
-            .await?;
-        self.json(answer).await
+        let call = self.once(Method::POST, at(id, "/resume"));
+        call.with(request)?.send().await?.json()
     }
 
     /// Puts a sandbox under another network policy, in the place of the one that it has.
     pub async fn set_network(&self, id: &str, network: &Network) -> Result<Sandbox> {
-        let answer = self
-            .call_with(Method::PUT, &at(id, "/network"), network)
-            .await?;
-        self.json(answer).await
+        let call = self.once(Method::PUT, at(id, "/network"));
+        call.with(network)?.send().await?.json()
     }
 
     /// Resets a sandbox's inactivity timer.
@@ -124,12 +124,10 @@ impl Client {
         self.json(answer).await
     }
 
-    /// Runs a command to its end and collects what it prints.
+    /// Runs a command to its end and collects what it prints. It goes on, as long as it may take, when the future is dropped.
     pub async fn exec(&self, id: &str, request: &ExecRequest) -> Result<ExecResponse> {
-        let answer = self
-            .call_with(Method::POST, &at(id, "/exec"), request)
-            .await?;
-        self.json(answer).await
+        let call = self.once(Method::POST, at(id, "/exec"));
+        call.with(request)?.send().await?.json()
     }
 }
 

@@ -13,7 +13,10 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use futures::{StreamExt, TryStreamExt, stream};
-use wrenn_client::api::{ErrorBody, ErrorInfo, ResumeRequest, Sandbox, StartCommand};
+use wrenn_client::api::{
+    CreateKey, CreateSandbox, ErrorBody, ErrorInfo, ExecRequest, Network, ResumeRequest, Sandbox,
+    StartCommand, TeamLimits,
+};
 use wrenn_client::{Client, Error, ExecEvent};
 
 async fn serve(router: Router) -> Client {
@@ -355,6 +358,190 @@ async fn a_resume_says_how_and_learns_what_it_took() {
     assert_eq!(
         (resumed.timings[0].step.as_str(), resumed.timings[0].ms),
         ("boot", 1.5)
+    );
+}
+
+/// A server that hangs up after the first request, and answers the others so. It tells what each request was.
+fn breaks_once(answer: &'static str) -> (Client, std::sync::Arc<std::sync::Mutex<Vec<String>>>) {
+    use std::io::{Read as _, Write as _};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let heard = std::sync::Arc::<std::sync::Mutex<Vec<String>>>::default();
+    let hears = heard.clone();
+    std::thread::spawn(move || {
+        for (number, caller) in listener.incoming().enumerate() {
+            let mut caller = caller.unwrap();
+            let mut request = Vec::new();
+            let mut chunk = [0; 4096];
+            // All that is sent here comes in one piece, or ends with its JSON.
+            loop {
+                let read = caller.read(&mut chunk).unwrap();
+                request.extend_from_slice(&chunk[..read]);
+                let text = String::from_utf8_lossy(&request);
+                let has_body = text.contains("content-type");
+                if read == 0 || text.ends_with(if has_body { "}" } else { "\r\n\r\n" }) {
+                    break;
+                }
+            }
+            let mut heard = hears.lock().unwrap();
+            heard.push(String::from_utf8(request).unwrap());
+            drop(heard);
+            if number > 0 {
+                caller.write_all(answer.as_bytes()).unwrap();
+            }
+        }
+    });
+    (Client::new(&url, Some("wrn_key")).unwrap(), heard)
+}
+
+/// An answer that closes its connection.
+macro_rules! answer {
+    ($status:literal, $json:literal) => {
+        concat!(
+            "HTTP/1.1 ",
+            $status,
+            "\r\nconnection: close\r\ncontent-type: application/json\r\n\r\n",
+            $json
+        )
+    };
+}
+
+const RUNNING: &str = answer!(
+    "200 OK",
+    r#"{"id":"sb-1","owner_id":"default","status":"running","template":"minimal","vcpus":1,"memory_mb":512,"timeout_sec":300,
+        "on_timeout":"pause","auto_resume":true,"hostname":"sb-1","metadata":{},"created_at":"2026-03-01T12:00:00.000Z",
+        "last_updated":"2026-03-01T13:00:00.000Z","network":{"internet":true,"allow":[],"deny":[]},"timings":[],
+        "name":"red","limits":{},"sandbox_id":"sb-1","cmd":"true","encoding":"utf-8","stdout":"","stderr":"","exit_code":0,"duration_ms":1,"timed_out":false}"#
+);
+
+/// The value of the one `Idempotency-Key` of a request.
+fn key_of(request: &str) -> &str {
+    let keys: Vec<_> = request
+        .lines()
+        .filter_map(|line| line.strip_prefix("idempotency-key: "))
+        .collect();
+    assert_eq!(keys.len(), 1, "{request}");
+    keys[0]
+}
+
+#[tokio::test]
+async fn a_call_whose_connection_breaks_is_sent_again_with_its_key() {
+    let mut keys = std::collections::BTreeSet::new();
+    for which in 0..8 {
+        let (client, heard) = breaks_once(RUNNING);
+        let create = CreateSandbox::default();
+        let command = ExecRequest {
+            cmd: "true".to_owned(),
+            ..Default::default()
+        };
+        let done = match which {
+            0 => client.create_sandbox(&create).await.map(drop),
+            1 => client.create_sandbox_timed(&create).await.map(drop),
+            2 => client.begin_sandbox(&create).await.map(drop),
+            3 => client.pause("sb-1").await.map(drop),
+            4 => client
+                .resume("sb-1", &ResumeRequest::default())
+                .await
+                .map(drop),
+            5 => client
+                .set_network("sb-1", &Network::default())
+                .await
+                .map(drop),
+            6 => client
+                .put_team("red", &TeamLimits::default())
+                .await
+                .map(drop),
+            _ => client.exec("sb-1", &command).await.map(drop),
+        };
+        done.unwrap_or_else(|error| panic!("{which}: {error:?}"));
+        let heard = heard.lock().unwrap();
+        assert_eq!(heard.len(), 2, "{which}");
+        assert_eq!(heard[0], heard[1]);
+        assert!(key_of(&heard[0]).len() >= 32);
+        assert!(
+            keys.insert(key_of(&heard[0]).to_owned()),
+            "each call has its own"
+        );
+    }
+}
+
+/// What has a secret in its answer is given once: sent again, it would say no more than that.
+#[tokio::test]
+async fn a_secret_is_not_asked_for_twice() {
+    let (client, heard) = breaks_once(RUNNING);
+    let request: CreateKey = serde_json::from_str(r#"{"name":"ci"}"#).unwrap();
+    let error = client.create_key(&request).await.unwrap_err();
+    assert!(matches!(error, Error::Broken { .. }), "{error:?}");
+    let heard = heard.lock().unwrap();
+    assert_eq!(heard.len(), 1);
+    assert!(!heard[0].contains("idempotency-key"));
+}
+
+#[tokio::test]
+async fn what_nobody_knows_the_end_of_says_where_to_look() {
+    const UNKNOWN: &str = answer!(
+        "409 Conflict",
+        r#"{"error":{"code":"already_exists","message":"nobody knows","remedy":"use another key","retryable":false,"request_id":"r"}}"#
+    );
+    let (client, _) = breaks_once(UNKNOWN);
+    let error = client.pause("sb-1").await.unwrap_err();
+    assert_eq!(error.to_string(), "nobody knows");
+    let remedy = error.remedy().unwrap();
+    assert!(
+        remedy.contains("look") && !remedy.contains("key"),
+        "{remedy}"
+    );
+}
+
+/// The server goes on with a create whose caller hangs up; who gives it up unmakes what comes of it.
+#[tokio::test]
+async fn a_create_that_is_given_up_is_unmade() {
+    let (tell, mut told) = tokio::sync::mpsc::channel(16);
+    let made = tell.clone();
+    let create = move |headers: HeaderMap| async move {
+        let key = headers["idempotency-key"].to_str().unwrap().to_owned();
+        let seen = made.send(format!("create {key}")).await;
+        seen.unwrap();
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        let (_, body) = RUNNING.split_once("\r\n\r\n").unwrap();
+        body
+    };
+    let delete = move |Path(id): Path<String>| async move {
+        tell.send(format!("delete {id}")).await.unwrap();
+        StatusCode::NO_CONTENT
+    };
+    let router = Router::new()
+        .route("/v1/sandboxes", post(create))
+        .route("/v1/sandboxes/{id}", axum::routing::delete(delete));
+    let client = serve(router).await;
+    let request = CreateSandbox::default();
+    let soon = std::time::Duration::from_millis(100);
+    for explicit in [false, true] {
+        if explicit {
+            let given_up = tokio::time::sleep(soon);
+            let none = client.create_sandbox_unless(given_up, &request).await;
+            assert!(none.unwrap().is_none());
+        } else {
+            let call = tokio::time::timeout(soon, client.create_sandbox(&request)).await;
+            assert!(call.is_err());
+        }
+        let mut next = async || {
+            let told = tokio::time::timeout(50 * soon, told.recv()).await;
+            told.expect("it is unmade").unwrap()
+        };
+        let first = next().await;
+        assert_eq!(next().await, first);
+        assert_eq!(next().await, "delete sb-1");
+    }
+    let never = std::future::pending();
+    let made = client.create_sandbox_unless(never, &request).await.unwrap();
+    assert_eq!(made.unwrap().id, "sb-1");
+    client.create_sandbox(&request).await.unwrap();
+    tokio::time::sleep(2 * soon).await;
+    let rest: Vec<_> = std::iter::from_fn(|| told.try_recv().ok()).collect();
+    assert!(
+        rest.len() == 2 && rest.iter().all(|said| said.starts_with("create")),
+        "{rest:?}"
     );
 }
 

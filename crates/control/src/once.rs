@@ -4,23 +4,24 @@
 //! again gets that answer. What a server had in hand when it died is taken over by the next one that is asked: done again
 //! where twice is as once, and otherwise told as unknown.
 
+mod hold;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
-use tokio_util::task::{AbortOnDropHandle, TaskTracker};
+use tokio_util::task::TaskTracker;
 use wrenn_model::{ErrorKind, Fault, SandboxId, TeamName, random_text};
 use wrenn_store::{Once, Store, StoredAnswer, millis};
 
+use self::hold::{Held, Holds};
 use crate::fault::{stopping, store_fault};
 use crate::request::carried;
 
 /// How long an answer is known.
 pub(crate) const KEPT: Duration = Duration::from_secs(24 * 3600);
-/// How often a server says that it is still at work on a call.
-const HELD_EVERY: Duration = Duration::from_secs(5);
 /// Who has said nothing for so long works on it no more.
 const DEAD_AFTER: Duration = Duration::from_secs(30);
 /// How long who sends a call again waits for the first one's answer.
@@ -35,6 +36,7 @@ pub struct Calls {
     store: Store,
     /// This server, from its start to its end.
     holder: Arc<str>,
+    holds: Arc<Holds>,
     tasks: TaskTracker,
 }
 
@@ -65,13 +67,22 @@ pub enum Turn {
 pub struct InHand {
     store: Store,
     call: Once,
-    _held: AbortOnDropHandle<()>,
+    _held: Held,
+}
+
+/// What is found of a call.
+enum Found {
+    /// Nothing: it is this caller's now.
+    Ours(Held),
+    /// Somebody has it, or had.
+    First(Once),
 }
 
 impl Calls {
     pub(crate) fn new(store: Store, tasks: TaskTracker) -> Self {
-        let holder = random_text(16).into();
+        let holder: Arc<str> = random_text(16).into();
         Self {
+            holds: Holds::start(store.clone(), holder.clone()),
             store,
             holder,
             tasks,
@@ -105,8 +116,9 @@ impl Calls {
                 answer: None,
                 created_at_ms: now,
             };
-            let Some(first) = self.take(call.clone()).await? else {
-                return Ok(Turn::Do(self.in_hand(call)));
+            let first = match self.take(call.clone()).await? {
+                Found::Ours(held) => return Ok(Turn::Do(self.in_hand(call, held))),
+                Found::First(first) => first,
             };
             if first.asked != asked.asked {
                 return Err(Fault::new(
@@ -121,46 +133,55 @@ impl Calls {
             if let Some(answer) = last.answer {
                 return Ok(Turn::Done(answer));
             }
+            let held = self.holds.hold(&call);
             let taken = self.store.take_over(&last, &call).await;
             if taken.map_err(|error| store_fault(&error))? {
                 let call = Once {
                     sandbox_id: last.sandbox_id,
                     ..call
                 };
-                return Ok(Turn::Unknown(self.in_hand(call)));
+                return Ok(Turn::Unknown(self.in_hand(call, held)));
             }
         }
     }
 
     /// Takes a call, or says who has it. A caller that hangs up in between has begun nothing.
-    async fn take(&self, call: Once) -> Result<Option<Once>, Fault> {
+    async fn take(&self, call: Once) -> Result<Found, Fault> {
         let (give, taken) = oneshot::channel();
-        let store = self.store.clone();
+        let (store, held) = (self.store.clone(), self.holds.hold(&call));
         self.tasks.spawn(async move {
             let forgotten = call.created_at_ms.saturating_sub(millis(KEPT));
             let begun = store.begin_once(&call, forgotten).await;
-            let is_ours = matches!(begun, Ok(None));
-            if give.send(begun).is_err()
-                && is_ours
+            let found = begun.map(|first| first.map_or(Found::Ours(held), Found::First));
+            // It is held until it has been given out of hand: nobody takes it for a dead one's meanwhile.
+            if let Err(Ok(Found::Ours(_held))) = give.send(found)
                 && let Err(error) = store.release_once(&call).await
             {
                 tracing::warn!(%error, "a call that nobody waits for stays in hand");
             }
         });
-        let begun = taken.await.map_err(|_| stopping())?;
-        begun.map_err(|error| store_fault(&error))
+        let found = taken.await.map_err(|_| stopping())?;
+        found.map_err(|error| store_fault(&error))
     }
 
     /// Waits until a call that somebody has is done, or who has it is dead; `None` when it was given out of hand.
     ///
-    /// Clocks of servers are not compared: who does not say for a while by this server's clock that it is at work on it, is not.
+    /// How long nobody has said that they are at work on it is told by the database's clock, since whoever waits may be gone
+    /// within a second and ask anew; and by this server's, since the database's may have been set back.
     async fn outcome(&self, first: Once, deadline: Instant) -> Result<Option<Once>, Fault> {
         let mut since = Instant::now();
         let mut last = first;
         let mut pause = LOOK_EVERY;
         loop {
-            let alone = *last.holder != *self.holder && !self.store.is_shared();
-            if last.answer.is_some() || alone || since.elapsed() > DEAD_AFTER {
+            let is_dead = if *last.holder == *self.holder {
+                !self.holds.has(&last)
+            } else {
+                let silent_ms = self.store.now_ms().saturating_sub(last.held_at_ms);
+                !self.store.is_shared()
+                    || silent_ms > millis(DEAD_AFTER)
+                    || since.elapsed() > DEAD_AFTER
+            };
+            if last.answer.is_some() || is_dead {
                 return Ok(Some(last));
             }
             if Instant::now() >= deadline {
@@ -183,20 +204,11 @@ impl Calls {
         }
     }
 
-    fn in_hand(&self, call: Once) -> InHand {
-        let (store, held) = (self.store.clone(), call.clone());
-        let hold = tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(HELD_EVERY).await;
-                if let Err(error) = store.hold_once(&held, store.now_ms()).await {
-                    tracing::debug!(%error, "a call is not said to be held");
-                }
-            }
-        });
+    fn in_hand(&self, call: Once, held: Held) -> InHand {
         InHand {
             store: self.store.clone(),
             call,
-            _held: AbortOnDropHandle::new(hold),
+            _held: held,
         }
     }
 }
@@ -240,6 +252,15 @@ impl InHand {
     /// `unavailable` or `db_error`.
     pub async fn not_done(self) -> Result<(), Fault> {
         let written = self.store.release_once(&self.call).await;
+        written.map_err(|error| store_fault(&error))
+    }
+
+    /// What comes of it is not known yet, and nobody waits here to learn it: who sends it again takes it over at once.
+    ///
+    /// # Errors
+    /// `unavailable` or `db_error`.
+    pub async fn let_go(self) -> Result<(), Fault> {
+        let written = self.store.let_go_once(&self.call).await;
         written.map_err(|error| store_fault(&error))
     }
 }

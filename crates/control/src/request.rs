@@ -17,9 +17,9 @@ pub async fn within<F: Future>(id: Option<RequestId>, work: F) -> F::Output {
     CURRENT.scope(id, work.instrument(span)).await
 }
 
-/// Work for a task of its own, which would no longer know for which request it is done.
+/// Work for a task of its own, which would no longer know for which request it is done, nor its place in a trace.
 pub(crate) fn carried<F: Future>(work: F) -> impl Future<Output = F::Output> {
-    within(current(), work)
+    within(current(), wrenn_traces::carried(work))
 }
 
 /// The one that is being worked on, if any is.

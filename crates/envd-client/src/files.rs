@@ -12,9 +12,10 @@ use futures::Stream;
 use http::Response;
 use http::header::CONTENT_LENGTH;
 use http_body_util::BodyExt;
-use hyper::body::{Frame, Incoming};
+use hyper::body::Frame;
 
 use crate::error::{Error, RefusedCode};
+use crate::transport::Answer;
 
 /// How long a guest may take for the next piece, in either direction.
 pub(crate) const STALL: Duration = Duration::from_secs(60);
@@ -25,12 +26,12 @@ pub(crate) const WATCH: Duration = Duration::from_secs(1);
 /// The content of a file in the guest, piece by piece. Dropping it breaks the download off.
 #[derive(Debug)]
 pub struct FileStream {
-    body: Incoming,
+    body: Answer,
     size: Option<u64>,
 }
 
 impl FileStream {
-    pub(crate) fn new(response: Response<Incoming>) -> Self {
+    pub(crate) fn new(response: Response<Answer>) -> Self {
         let size = response.headers().get(CONTENT_LENGTH);
         let size = size.and_then(|size| size.to_str().ok()?.parse().ok());
         Self {

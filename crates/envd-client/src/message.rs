@@ -3,11 +3,10 @@
 use buffa::{DecodeOptions, Message};
 use bytes::{Buf, Bytes, BytesMut};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use serde::Deserialize;
 
 use crate::error::Error;
-use crate::transport::Refusal;
+use crate::transport::{Answer, Refusal};
 
 /// The longest message of a stream. Ours carry 64 KiB of output, or a little more. Some of them wait for a slow reader.
 const MAX_MESSAGE: usize = 256 << 10;
@@ -46,12 +45,12 @@ pub(crate) fn enveloped(message: &impl Message) -> Bytes {
 /// The messages of an answer.
 #[derive(Debug)]
 pub(crate) struct Messages {
-    body: Incoming,
+    body: Answer,
     buffer: BytesMut,
 }
 
 impl Messages {
-    pub(crate) fn new(body: Incoming) -> Self {
+    pub(crate) fn new(body: Answer) -> Self {
         Self {
             body,
             buffer: BytesMut::new(),

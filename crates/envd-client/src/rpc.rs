@@ -8,12 +8,11 @@ use buffa::Message;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::request::Builder;
 use http::{Method, Request, Response};
-use hyper::body::Incoming;
 use wrenn_envd_api::{Secret, header};
 
 use crate::error::Error;
 use crate::message::{Messages, decode, enveloped};
-use crate::transport::{Transport, collect, url, whole};
+use crate::transport::{Answer, Transport, collect, url, whole};
 
 /// The largest answer of a call that is no stream.
 const MAX_ANSWER: usize = 1 << 20;
@@ -52,7 +51,7 @@ pub(crate) async fn stream(
 }
 
 /// An answer of another type is none that was asked for.
-fn check_type(response: &Response<Incoming>, expected: &str) -> Result<(), Error> {
+fn check_type(response: &Response<Answer>, expected: &str) -> Result<(), Error> {
     let kind = response.headers().get(CONTENT_TYPE);
     if kind.is_some_and(|kind| kind.as_bytes() == expected.as_bytes()) {
         Ok(())

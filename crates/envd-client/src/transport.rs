@@ -14,12 +14,16 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde::Deserialize;
 use wrenn_envd_api::{UNKNOWN_USER, guest};
+use wrenn_traces::{Held, Span};
 
 use crate::connector::{Connector, Dial};
 use crate::error::{Error, RefusedCode, printable};
 
 /// A request's body: whole or streamed.
 pub(crate) type Body = UnsyncBoxBody<Bytes, std::io::Error>;
+
+/// An answer's body. As long as it is read, the call is under way.
+pub(crate) type Answer = Held<Incoming>;
 
 /// How much of an answer is buffered; its header must fit in.
 const BUFFER: usize = 256 << 10;
@@ -53,12 +57,24 @@ impl Transport {
     }
 
     /// Sends a request; anything but a success is an error. Waits for the answer's header as long as the caller does.
-    pub(crate) async fn send(&self, request: Request<Body>) -> Result<Response<Incoming>, Error> {
-        let response = self
-            .0
-            .request(request)
+    pub(crate) async fn send(&self, mut request: Request<Body>) -> Result<Response<Answer>, Error> {
+        // Its path is one of ours; what of the caller's is in an address stands behind it.
+        let span = Span::call(|| format!("envd {}", request.uri().path()).into());
+        if !span.is_none() {
+            span.set("http.request.method", request.method().to_string());
+            span.tell(request.headers_mut());
+        }
+        let response = span
+            .around(self.0.request(request))
             .await
-            .map_err(Error::from_transport)?;
+            .map_err(Error::from_transport)
+            .inspect_err(|_| span.failed("unreachable"))?;
+        let status = response.status();
+        span.set("http.response.status_code", i64::from(status.as_u16()));
+        if !status.is_success() {
+            span.failed(status.as_str().to_owned());
+        }
+        let response = response.map(|body| Held::new(body, span));
         // No encoding was offered. What would unpack it could be made to fill the memory.
         if response.headers().contains_key(CONTENT_ENCODING) {
             return Err(Error::protocol("an encoding that nobody asked for"));
@@ -84,7 +100,7 @@ pub(crate) fn whole(bytes: impl Into<Bytes>) -> Body {
 }
 
 /// Reads an answer of at most `limit` bytes.
-pub(crate) async fn collect(mut body: Incoming, limit: usize) -> Result<Bytes, Error> {
+pub(crate) async fn collect(mut body: Answer, limit: usize) -> Result<Bytes, Error> {
     let mut collected = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(Error::from_transport)?.into_data() else {
@@ -143,7 +159,7 @@ impl Refusal {
     }
 }
 
-async fn refusal(response: Response<Incoming>) -> Error {
+async fn refusal(response: Response<Answer>) -> Error {
     let status = response.status();
     match collect(response.into_body(), MAX_ERROR).await {
         Ok(body) => serde_json::from_slice::<Refusal>(&body)

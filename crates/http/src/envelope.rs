@@ -12,11 +12,13 @@ use axum::response::{IntoResponse, Response};
 use wrenn_api::{ErrorBody, ErrorInfo};
 use wrenn_control::{Call, Caller, request as of_request};
 use wrenn_model::{ErrorKind, Fault, KeyId, RequestId, SandboxId, TeamName, TemplateName};
+use wrenn_traces::Span;
 
 use crate::auth::Asking;
 use crate::line::Line;
 use crate::metrics::Metrics;
 use crate::router::App;
+use crate::traced;
 
 /// The status of a request whose caller did not wait for one, as some servers write it into their logs. Nobody is answered it.
 const HUNG_UP: u16 = 499;
@@ -36,8 +38,14 @@ pub(crate) async fn envelope(State(app): State<App>, mut request: Request, next:
         .unwrap_or_default();
     let asking = Asking::default();
     request.extensions_mut().insert(asking.clone());
+    let span = traced::begun(&request, route.as_ref(), &id);
+    let inside = match sandbox(&path) {
+        Some(sandbox) => span.place().about(&sandbox),
+        None => span.place(),
+    };
     let exchange = Exchange {
         app: &app,
+        span: &span,
         asking: &asking,
         id: &id,
         method: &method,
@@ -45,7 +53,9 @@ pub(crate) async fn envelope(State(app): State<App>, mut request: Request, next:
         path: &path,
         begun,
     };
-    let mut response = of_request::within(Some(id.clone()), next.run(request)).await;
+    let mut response = inside
+        .around(of_request::within(Some(id.clone()), next.run(request)))
+        .await;
     if response.status().is_client_error() || response.status().is_server_error() {
         response = refused(response, &id, &app.metrics);
         if upload {
@@ -57,6 +67,7 @@ pub(crate) async fn envelope(State(app): State<App>, mut request: Request, next:
     let answer = exchange.answered(response.status().as_u16(), place(&response));
     std::mem::forget(exchange);
     answer.log();
+    traced::answered(&span, answer.status, answer.sandbox.as_ref());
     app.metrics
         .answered(answer.route, &method, answer.status, answer.took);
     if let Some(caller) = asking.0.get().filter(|_| answer.counts()) {
@@ -76,6 +87,7 @@ pub(crate) fn under_id(mut response: Response, id: &RequestId) -> Response {
 /// A request that is worked on. Dropped, its caller hung up before it was answered: what it began may go on.
 struct Exchange<'a> {
     app: &'a App,
+    span: &'a Span,
     asking: &'a Asking,
     id: &'a RequestId,
     method: &'a Method,
@@ -103,6 +115,7 @@ impl Drop for Exchange<'_> {
     fn drop(&mut self) {
         let answer = self.answered(HUNG_UP, None);
         answer.log();
+        traced::given_up(self.span, answer.sandbox.as_ref());
         if let Some(caller) = self.asking.0.get().filter(|_| answer.counts()) {
             self.app.control.audit().note(answer.call(caller));
         }

@@ -17,6 +17,7 @@ mod places;
 mod refusal;
 mod router;
 mod serve;
+mod traced;
 mod waiting;
 
 pub use router::router;

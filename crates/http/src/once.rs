@@ -4,6 +4,7 @@ use std::panic::AssertUnwindSafe;
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{MatchedPath, Request, State};
+use axum::http::uri::PathAndQuery;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -155,7 +156,10 @@ pub(crate) async fn once(
             Kind::Repeatable | Kind::Upload => in_hand,
             Kind::Create => match made(&app.control.sandboxes_of(&caller), &in_hand).await? {
                 // What becomes of it is not known yet: who sends it again looks again.
-                Some(response) if response.status() == StatusCode::ACCEPTED => return Ok(response),
+                Some(response) if response.status() == StatusCode::ACCEPTED => {
+                    in_hand.let_go().await?;
+                    return Ok(response);
+                }
                 Some(response) => return keep(in_hand, kind, response).await,
                 None => {
                     in_hand.renew().await?;
@@ -204,6 +208,8 @@ async fn digest(request: Request, route: &str, caller: &str) -> Answer<(String, 
         (read.clone(), Body::from(read))
     };
     let mut digest = Sha256::new();
+    // HTTP/2 says with whom it speaks in its URI, and HTTP/1.1 elsewhere: it is the same call.
+    let path = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
     let prefer = parts
         .headers
         .get("prefer")
@@ -211,7 +217,7 @@ async fn digest(request: Request, route: &str, caller: &str) -> Answer<(String, 
     for part in [
         caller.as_bytes(),
         parts.method.as_str().as_bytes(),
-        parts.uri.to_string().as_bytes(),
+        path.as_bytes(),
         prefer,
         &bytes,
     ] {

@@ -4,10 +4,11 @@
 
 mod common;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::Bench;
 use http::Method;
+use serde_json::Value;
 use wrenn_testkit::postgres::Cluster;
 
 async fn bench(cluster: &Cluster) -> Bench {
@@ -15,8 +16,8 @@ async fn bench(cluster: &Cluster) -> Bench {
     Bench::on(folder, cluster.database().parse().unwrap()).await
 }
 
-/// Every call that changes something; `ID` stands for a running sandbox, `PAUSED` for one that is paused.
-const MUTATING: &[(&str, &str, &str)] = &[
+/// The calls that take their time over a sandbox; `ID` stands for a running one, `PAUSED` for one that is paused.
+const LASTING: &[(&str, &str, &str)] = &[
     ("POST", "/v1/sandboxes", "{}"),
     ("POST", "/v1/sandboxes/ID/pause", ""),
     ("POST", "/v1/sandboxes/PAUSED/resume", ""),
@@ -24,11 +25,117 @@ const MUTATING: &[(&str, &str, &str)] = &[
     ("DELETE", "/v1/sandboxes/ID", ""),
 ];
 
-async fn call(bench: &Bench, (method, path, body): (&str, &str, &str)) -> common::Answered {
+/// Every call that changes something, as the contract names them.
+fn mutating() -> Vec<(Method, String)> {
+    let document: Value = serde_json::from_str(wrenn_http::document::json()).unwrap();
+    let mut calls = Vec::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (verb, operation) in item.as_object().unwrap() {
+            let takes = operation["parameters"].to_string();
+            if takes.contains("Idempotency-Key") {
+                calls.push((verb.to_uppercase().parse().unwrap(), path.clone()));
+            }
+        }
+    }
+    assert!(calls.len() >= 14, "{calls:?}");
+    calls
+}
+
+/// One of them, with all that it needs.
+struct Whole {
+    method: Method,
+    path: String,
+    content_type: &'static str,
+    body: Vec<u8>,
+    key: Option<String>,
+}
+
+impl Whole {
+    async fn new(bench: &Bench, (method, route): &(Method, String), key: Option<String>) -> Self {
+        let mut whole = Self {
+            method: method.clone(),
+            path: route.clone(),
+            content_type: "application/json",
+            body: Vec::new(),
+            key,
+        };
+        if route.contains("/sandboxes/{id}") {
+            let id = bench.sandbox().await;
+            if route.ends_with("/resume") {
+                let paused = bench.post(&format!("/v1/sandboxes/{id}/pause"), "").await;
+                assert_eq!(paused.status, 200);
+            }
+            whole.path = route.replace("{id}", &id);
+        }
+        let json = match (method.as_str(), route.as_str()) {
+            ("POST", "/v1/sandboxes") => "{}",
+            ("POST", "/v1/keys") => r#"{"name":"ci"}"#,
+            ("DELETE", "/v1/keys/{id}") => {
+                let key = bench.key("red", "read").await;
+                whole.path = route.replace("{id}", &key.id);
+                ""
+            }
+            ("DELETE", "/v1/snapshots/{name}") => {
+                whole.path = route.replace("{name}", "python");
+                ""
+            }
+            ("PUT", "/v1/teams/{name}") => {
+                whole.path = route.replace("{name}", "blue");
+                r#"{"max_vcpus":1}"#
+            }
+            ("PUT", _) => r#"{"internet":false}"#,
+            ("POST", _) if route.ends_with("/exec") => r#"{"cmd":"true"}"#,
+            ("POST", _) if route.ends_with("/write") => {
+                whole.content_type = "multipart/form-data; boundary=frontier";
+                whole.body = common::form(&[("path", b"/f"), ("file", b"content")]);
+                return whole;
+            }
+            _ => "",
+        };
+        whole.body = json.into();
+        assert!(!whole.path.contains('{'), "{route}: what does it need?");
+        whole
+    }
+
+    async fn send(&self, bench: &Bench) -> common::Answered {
+        let mut request = bench
+            .request(self.method.clone(), &self.path)
+            .header("content-type", self.content_type);
+        if let Some(key) = &self.key {
+            request = request.header("idempotency-key", key);
+        }
+        bench.send(request, self.body.clone()).await
+    }
+}
+
+/// What calls change: rows, keys, teams, templates, and what the agent has done.
+async fn changed(bench: &Bench) -> Vec<Value> {
+    let mut seen = vec![bench.agent.done().into(), bench.agent.count().into()];
+    for list in ["/v1/sandboxes", "/v1/keys", "/v1/teams", "/v1/snapshots"] {
+        let mut list = bench.get(list).await.json();
+        for one in list.as_array_mut().unwrap() {
+            // When something was last used says that it was used, and no more.
+            one.as_object_mut()
+                .unwrap()
+                .retain(|name, _| !name.starts_with("last_"));
+        }
+        seen.push(list);
+    }
+    seen
+}
+
+async fn call(
+    bench: &Bench,
+    key: Option<&str>,
+    (method, path, body): (&str, &str, &str),
+) -> common::Answered {
     let method: Method = method.parse().unwrap();
-    let request = bench
+    let mut request = bench
         .request(method, path)
         .header("content-type", "application/json");
+    if let Some(key) = key {
+        request = request.header("idempotency-key", key);
+    }
     bench.send(request, body.to_owned()).await
 }
 
@@ -49,28 +156,51 @@ fn is_away(answer: &common::Answered) {
 #[tokio::test]
 async fn without_a_database_a_call_changes_nothing_and_works_again_when_it_is_back() {
     let cluster = Cluster::start();
-    let bench = bench(&cluster).await;
-    for &(method, path, body) in MUTATING {
-        let (path, ids) = prepare(&bench, path).await;
-        let before: Vec<_> = ids.iter().map(|id| bench.agent.sandbox(id)).collect();
-        let count = bench.agent.count();
-        cluster.stop();
-        is_away(&call(&bench, (method, &path, body)).await);
-        is_away(&bench.get(&format!("/v1/sandboxes/{}", ids[0])).await);
-        is_away(&bench.get("/healthz").await);
-        let after: Vec<_> = ids.iter().map(|id| bench.agent.sandbox(id)).collect();
-        assert_eq!(
-            (after, bench.agent.count()),
-            (before, count),
-            "{method} {path}"
-        );
-        cluster.restart();
-        let again = call(&bench, (method, &path, body)).await;
-        assert!(
-            again.status.is_success(),
-            "{method} {path}: {:?}",
-            again.body
-        );
+    for has_key in [false, true] {
+        let bench = bench(&cluster).await;
+        for (number, operation) in mutating().iter().enumerate() {
+            let key = has_key.then(|| format!("k-{number}"));
+            let call = Whole::new(&bench, operation, key).await;
+            let before = changed(&bench).await;
+            cluster.stop();
+            let away = call.send(&bench).await;
+            // Templates are the host's, and nothing of them is in the database: that is done, and the answer says so.
+            let is_done = !has_key && operation.1 == "/v1/snapshots/{name}";
+            if is_done {
+                assert_eq!(away.status, 204);
+            } else {
+                is_away(&away);
+            }
+            is_away(&bench.get("/v1/sandboxes").await);
+            is_away(&bench.get("/healthz").await);
+            cluster.restart();
+            if is_done {
+                call.send(&bench).await.refused(404, "not_found");
+                continue;
+            }
+            assert_eq!(changed(&bench).await, before, "{operation:?} {has_key}");
+            let again = call.send(&bench).await;
+            let what = format!("{operation:?} {has_key}: {:?}", again.body);
+            assert!(again.status.is_success(), "{what}");
+            assert!(
+                !again.headers.contains_key("idempotency-replayed"),
+                "{what}"
+            );
+            if !has_key {
+                continue;
+            }
+            let after = changed(&bench).await;
+            let calls = bench.agent.calls();
+            let third = call.send(&bench).await;
+            if matches!(operation.1.as_str(), "/v1/keys" | "/v1/hosts/invitations") {
+                third.refused(409, "already_exists");
+            } else {
+                assert_eq!(third.status, again.status, "{what}");
+            }
+            assert!(third.headers.contains_key("idempotency-replayed"), "{what}");
+            assert_eq!(bench.agent.calls(), calls, "{what}");
+            assert_eq!(changed(&bench).await, after, "{what}");
+        }
     }
 }
 
@@ -78,7 +208,11 @@ async fn without_a_database_a_call_changes_nothing_and_works_again_when_it_is_ba
 async fn in_the_middle_of_a_call_it_is_told_and_settled_when_it_is_back() {
     let cluster = Cluster::start();
     let bench = bench(&cluster).await;
-    for &(method, path, body) in MUTATING {
+    let cases = LASTING
+        .iter()
+        .flat_map(|call| [(call, false), (call, true)]);
+    for (number, (&(method, path, body), has_key)) in cases.enumerate() {
+        let key = has_key.then(|| format!("k-{number}"));
         bench.agent.set(|knobs| *knobs = Default::default());
         let (path, ids) = prepare(&bench, path).await;
         let bystander = bench.sandbox().await;
@@ -91,14 +225,20 @@ async fn in_the_middle_of_a_call_it_is_told_and_settled_when_it_is_back() {
             tokio::time::sleep(Duration::from_millis(250)).await;
             cluster.stop();
         };
-        let (answer, ()) = tokio::join!(call(&bench, (method, &path, body)), stopping);
+        let (answer, ()) = tokio::join!(
+            call(&bench, key.as_deref(), (method, &path, body)),
+            stopping
+        );
         is_away(&answer);
         assert_eq!(bench.agent.sandbox(&bystander).unwrap().status, "running");
         cluster.restart();
         bench.agent.set(|knobs| *knobs = Default::default());
         settled(&bench).await;
         // Asked again, it is done, or has been done.
-        let again = call(&bench, (method, &path, body)).await;
+        let begun = Instant::now();
+        let again = call(&bench, key.as_deref(), (method, &path, body)).await;
+        // This server knows that it has nothing in hand.
+        assert!(begun.elapsed() < Duration::from_secs(15), "{method} {path}");
         let done = again.status.is_success() || again.status.as_u16() == 409;
         assert!(done, "{method} {path}: {:?}", again.body);
         settled(&bench).await;

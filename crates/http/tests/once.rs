@@ -5,14 +5,17 @@
 mod common;
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::{Answered, Bench};
 use http::{Method, StatusCode};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
 use serde_json::json;
 use tokio::io::AsyncWriteExt as _;
 use tokio_util::sync::CancellationToken;
 use wrenn_control::{AgentAddress, ApiKey, ControlPlane, Limits};
+use wrenn_store::{Once, Store};
 
 const CREATE: &str = "/v1/sandboxes";
 
@@ -286,6 +289,134 @@ async fn what_a_dead_server_had_in_hand_is_found_or_told_as_unknown() {
         unknown.refused(409, "already_exists");
         let message = unknown.json()["error"]["message"].to_string();
         assert!(message.contains("nobody knows"), "{message}");
+    }
+}
+
+/// The call of this key, as if a server had begun it that died so long ago: no other server has it in hand any more.
+async fn dies(bench: &Bench, key: &str, ago_ms: i64) {
+    let store = Store::open(&bench.database).await.unwrap();
+    let seen = store.once("default", key).await.unwrap().unwrap();
+    let dead = Once {
+        holder: "dead".to_owned(),
+        held_at_ms: store.now_ms() - ago_ms,
+        ..seen.clone()
+    };
+    assert!(store.take_over(&seen, &dead).await.unwrap());
+    store.close().await;
+}
+
+/// Sends it as who waits for no answer longer than a second, until one comes.
+async fn impatient(bench: &Bench, key: &str, path: &str, body: &str) -> Answered {
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(12) {
+        let call = keyed(bench, key, path, body);
+        if let Ok(answer) = tokio::time::timeout(Duration::from_secs(1), call).await {
+            return answer;
+        }
+    }
+    panic!("nobody takes {path} over");
+}
+
+/// For all that it has in hand at the same time.
+#[tokio::test]
+async fn a_server_says_that_it_is_at_work() {
+    let bench = Bench::new().await;
+    let exec = format!("{CREATE}/{}/exec", bench.sandbox().await);
+    let sleep = r#"{"cmd":"sleep","args":["60"]}"#;
+    for key in ["a", "b"] {
+        let call = keyed(&bench, key, &exec, sleep);
+        let cut = tokio::time::timeout(Duration::from_millis(200), call).await;
+        assert!(cut.is_err());
+    }
+    let store = Store::open(&bench.database).await.unwrap();
+    let held_at = async |key| {
+        store
+            .once("default", key)
+            .await
+            .unwrap()
+            .unwrap()
+            .held_at_ms
+    };
+    let begun = [held_at("a").await, held_at("b").await];
+    assert_ne!(begun[0], begun[1]);
+    let started = Instant::now();
+    loop {
+        let held = [held_at("a").await, held_at("b").await];
+        if held[0] == held[1] {
+            assert!(held[0] > begun[1]);
+            return;
+        }
+        assert!(started.elapsed() < Duration::from_secs(12));
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// The callers' own time-outs are shorter than what it takes to hold a server for dead.
+#[tokio::test]
+async fn who_asks_every_second_hears_of_what_a_dead_server_had_in_hand() {
+    let mut bench = Bench::new().await;
+    let id = bench.sandbox().await;
+    let exec = format!("{CREATE}/{id}/exec");
+    let sleep = r#"{"cmd":"sleep","args":["60"]}"#;
+    let call = keyed(&bench, "exec", &exec, sleep);
+    let cut = tokio::time::timeout(Duration::from_millis(500), call).await;
+    assert!(cut.is_err());
+    dies(&bench, "exec", 26_000).await;
+    bench.address = another(&bench).await;
+    let begun = Instant::now();
+    let unknown = impatient(&bench, "exec", &exec, sleep).await;
+    unknown.refused(409, "already_exists");
+    // On a database that others may share, not before it is dead.
+    let is_shared = bench.database.as_file().is_none();
+    assert_eq!(begun.elapsed() > Duration::from_secs(2), is_shared);
+}
+
+#[tokio::test]
+async fn a_create_that_is_taken_over_is_pending_and_then_runs() {
+    let mut bench = Bench::new().await;
+    bench
+        .agent
+        .set(|knobs| knobs.create_takes = Duration::from_secs(4));
+    let call = keyed(&bench, "k", CREATE, "{}");
+    let cut = tokio::time::timeout(Duration::from_millis(500), call).await;
+    assert!(cut.is_err());
+    dies(&bench, "k", 31_000).await;
+    bench.address = another(&bench).await;
+    let pending = impatient(&bench, "k", CREATE, "{}").await;
+    assert_eq!(pending.status, StatusCode::ACCEPTED);
+    // Nor has a third server to wait for the second one.
+    bench.address = another(&bench).await;
+    let mut made = impatient(&bench, "k", CREATE, "{}").await;
+    assert_eq!(made.status, StatusCode::ACCEPTED);
+    let begun = Instant::now();
+    while made.status == StatusCode::ACCEPTED {
+        assert!(begun.elapsed() < Duration::from_secs(12));
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        made = impatient(&bench, "k", CREATE, "{}").await;
+    }
+    assert_eq!(made.status, StatusCode::CREATED);
+    assert_eq!(id(&made), id(&pending));
+    assert_eq!(bench.agent.count(), 1);
+}
+
+/// Over HTTP/2, and as proxies say it, a URI names the server as well.
+#[tokio::test]
+async fn a_call_is_the_same_over_another_version_and_to_another_server() {
+    let mut bench = Bench::new().await;
+    let first = keyed(&bench, "k", CREATE, "{}").await;
+    bench.client = Client::builder(TokioExecutor::new())
+        .http2_only(true)
+        .build_http();
+    for _ in 0..2 {
+        let again = keyed(&bench, "k", CREATE, "{}").await;
+        assert_eq!(
+            (again.status, is_replayed(&again)),
+            (StatusCode::CREATED, true),
+            "{:?}",
+            again.body
+        );
+        assert_eq!(id(&again), id(&first));
+        bench.address = another(&bench).await;
     }
 }
 

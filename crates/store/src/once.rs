@@ -1,9 +1,12 @@
 //! Calls that are done once, however often they are sent.
 
-use sqlx::query;
+use sqlx::{Database, Encode, QueryBuilder, Type, query};
 
 use crate::db::{Begin as _, Columns, on};
 use crate::{Store, StoreError};
+
+/// How many calls one statement names: either database takes so many parameters, and many more.
+const NAMED: usize = 1000;
 
 macro_rules! once {
     () => {
@@ -23,7 +26,7 @@ pub struct Once {
     pub asked: String,
     /// The server that does it.
     pub holder: String,
-    /// When that server last said so, in milliseconds since the epoch.
+    /// When that server last said so, in milliseconds since the epoch; 0 where it has let go of it.
     pub held_at_ms: i64,
     /// The sandbox that a create makes.
     pub sandbox_id: String,
@@ -128,20 +131,40 @@ impl Store {
         })
     }
 
-    /// Says that a call is still worked on. `false` when somebody else has taken it over.
+    /// Says that this server still works on these calls, each a team's and a key's, unless somebody else has taken them over or
+    /// they were let go of. Answers how many it is of.
     ///
     /// # Errors
     /// When the database refuses.
-    pub async fn hold_once(&self, call: &Once, now_ms: i64) -> Result<bool, StoreError> {
+    pub async fn hold_once(
+        &self,
+        holder: &str,
+        calls: &[(String, String)],
+        now_ms: i64,
+    ) -> Result<u64, StoreError> {
+        let mut held = 0;
+        for calls in calls.chunks(NAMED) {
+            held += on!(&self.writer, db => {
+                let said = holding(holder, calls, now_ms).build().execute(db).await?;
+                Ok(said.rows_affected())
+            })?;
+        }
+        Ok(held)
+    }
+
+    /// Lets go of a call of which nobody knows yet what comes: who sends it again takes it over at once.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn let_go_once(&self, call: &Once) -> Result<(), StoreError> {
         on!(&self.writer, db => {
-            let held = query("UPDATE once SET held_at = $4 WHERE team = $1 AND key = $2 AND holder = $3 AND status IS NULL")
+            query("UPDATE once SET held_at = 0 WHERE team = $1 AND key = $2 AND holder = $3 AND status IS NULL")
                 .bind(&call.team)
                 .bind(&call.key)
                 .bind(&call.holder)
-                .bind(now_ms)
                 .execute(db)
                 .await?;
-            Ok(held.rows_affected() == 1)
+            Ok(())
         })
     }
 
@@ -204,6 +227,23 @@ impl Store {
             Ok(())
         })
     }
+}
+
+fn holding<DB: Database>(holder: &str, calls: &[(String, String)], now_ms: i64) -> QueryBuilder<DB>
+where
+    i64: for<'a> Encode<'a, DB> + Type<DB>,
+    String: for<'a> Encode<'a, DB> + Type<DB>,
+{
+    let mut query = QueryBuilder::new("UPDATE once SET held_at = ");
+    query.push_bind(now_ms);
+    query.push(" WHERE status IS NULL AND held_at <> 0 AND holder = ");
+    query.push_bind(holder.to_owned());
+    query.push(" AND (team, key) IN (");
+    query.push_values(calls, |mut row, (team, key)| {
+        row.push_bind(team.clone()).push_bind(key.clone());
+    });
+    query.push(")");
+    query
 }
 
 fn read(row: &impl Columns) -> Result<Once, StoreError> {

@@ -1,9 +1,11 @@
 //! Calls that are done once, on either database.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says so")]
+
 mod common;
 
 use common::Place;
-use wrenn_store::{Once, StoredAnswer};
+use wrenn_store::{Once, Store, StoredAnswer};
 
 fn call(holder: &str) -> Once {
     Once {
@@ -16,6 +18,11 @@ fn call(holder: &str) -> Once {
         answer: None,
         created_at_ms: 10,
     }
+}
+
+async fn hold(store: &Store, call: &Once, now_ms: i64) -> u64 {
+    let named = [(call.team.clone(), call.key.clone())];
+    store.hold_once(&call.holder, &named, now_ms).await.unwrap()
 }
 
 #[tokio::test]
@@ -51,14 +58,14 @@ async fn it_is_taken_over_once_and_from_the_dead_alone() {
     let dead = call("dead");
     assert_eq!(store.begin_once(&dead, 0).await.unwrap(), None);
     // It has said something since somebody looked.
-    assert!(store.hold_once(&dead, 20).await.unwrap());
+    assert_eq!(hold(&store, &dead, 20).await, 1);
     assert!(!store.take_over(&dead, &call("next")).await.unwrap());
     let seen = store.begin_once(&call("next"), 0).await.unwrap().unwrap();
     assert_eq!((seen.held_at_ms, seen.answer.clone()), (20, None));
     assert!(store.take_over(&seen, &call("next")).await.unwrap());
     assert!(!store.take_over(&seen, &call("late")).await.unwrap());
     // Who was held for dead says nothing about it any more.
-    assert!(!store.hold_once(&dead, 30).await.unwrap());
+    assert_eq!(hold(&store, &dead, 30).await, 0);
     store.release_once(&dead).await.unwrap();
     let answer = StoredAnswer {
         status: 201,
@@ -95,4 +102,33 @@ async fn it_is_forgotten_by_age_or_when_it_is_given_back() {
     assert_eq!(store.begin_once(&call("c"), 11).await.unwrap(), None);
     assert_eq!(store.forget_once(10).await.unwrap(), 0);
     assert_eq!(store.forget_once(11).await.unwrap(), 1);
+}
+
+/// Of a server's own those that it names, however many they are.
+#[tokio::test]
+async fn all_that_a_server_has_in_hand_is_held_together() {
+    let place = Place::new();
+    let store = place.open().await;
+    let of = |holder: &str, number: usize| Once {
+        key: format!("k-{number}"),
+        ..call(holder)
+    };
+    let mut named = Vec::new();
+    for number in 0..1203 {
+        let one = of(if number % 3 == 0 { "b" } else { "a" }, number);
+        named.push((one.team.clone(), one.key.clone()));
+        assert_eq!(store.begin_once(&one, 0).await.unwrap(), None);
+    }
+    let unnamed = named.remove(1);
+    store.let_go_once(&of("a", 2)).await.unwrap();
+    assert_eq!(store.hold_once("a", &named, 20).await.unwrap(), 800);
+    assert_eq!(store.hold_once("a", &[], 30).await.unwrap(), 0);
+    for (number, held_at_ms) in [(0, 10), (1, 10), (2, 0), (4, 20), (1202, 20)] {
+        let seen = store.once("red", &format!("k-{number}")).await.unwrap();
+        assert_eq!(seen.unwrap().held_at_ms, held_at_ms, "{number}");
+    }
+    assert_eq!(unnamed.1, "k-1");
+    // What was let go of is anybody's.
+    let seen = store.once("red", "k-2").await.unwrap().unwrap();
+    assert!(store.take_over(&seen, &of("b", 2)).await.unwrap());
 }

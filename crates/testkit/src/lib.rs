@@ -1,8 +1,9 @@
-//! For tests: the world, a guest without a VM, a leak checker, a file system, a database, a fake agent, a fake VMM, what
+//! For tests: the world, a guest without a VM, a collector of traces, a leak checker, a file system, a database, a fake agent, a fake VMM, what
 //! tests of faults do. Never in the product.
 
 pub mod act;
 pub mod agent;
+pub mod collector;
 pub mod database;
 pub mod guest;
 pub mod identity;

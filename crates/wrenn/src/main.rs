@@ -12,6 +12,7 @@ mod progress;
 mod report;
 mod server;
 mod terminal;
+mod traces;
 
 use std::process::ExitCode;
 
@@ -19,6 +20,7 @@ use anyhow::Result;
 use clap::Parser;
 
 use cli::{Cli, Command};
+use traces::Traces;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -60,7 +62,17 @@ fn run(cli: Cli, told: &[String]) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    let done = runtime.block_on(commands::run(cli, prepared));
+    let done = runtime.block_on(async {
+        let traces = match cli.command.traces(&cli.globals) {
+            Some((endpoint, origin)) => Some(Traces::start(endpoint, &origin)?),
+            None => None,
+        };
+        let done = commands::run(cli, prepared).await;
+        if let Some(traces) = traces {
+            traces.end().await;
+        }
+        done
+    });
     // A read of standard input that nobody waits for any more must not hold the end up.
     runtime.shutdown_background();
     done

@@ -226,7 +226,7 @@ async fn a_key_is_made_listed_and_revoked_by_commands() {
     let red = teams.lines().find(|line| line.starts_with("red")).unwrap();
     assert_eq!(
         red.split_whitespace().collect::<Vec<_>>(),
-        ["red", "-", "4", "-", "-"]
+        ["red", "-", "4", "-", "-", "-"]
     );
 
     let (code, revoked, told) = wrenn(&first, &["key", "revoke", id]);

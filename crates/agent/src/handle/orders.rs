@@ -1,17 +1,47 @@
-//! What is asked of a sandbox's task, on its way there. What the task does for it is logged as the caller's: with the
-//! sandbox, and with the request that the call was made for.
+//! What is asked of a sandbox's task, on its way there. What the task does for it is logged as the caller's, with the sandbox
+//! and with the request that the call was made for, and is part of the caller's trace.
 
 use tokio::sync::mpsc::{self, error::SendError};
-use tracing::Span;
+use tracing::{Instrument as _, Span};
 use wrenn_model::SandboxId;
+use wrenn_traces::Place;
 
 use super::Command;
 
-/// A command, and the span of its work.
+/// A command, and for whom it is done.
 #[derive(Debug)]
 pub(crate) struct Order {
     pub(crate) command: Command,
-    pub(crate) span: Span,
+    pub(crate) cause: Cause,
+}
+
+/// For whom a sandbox's task does something.
+#[derive(Debug)]
+pub(crate) struct Cause {
+    span: Span,
+    place: Place,
+}
+
+impl Cause {
+    /// Whoever calls this, and wants something of this sandbox.
+    pub(crate) fn here(id: &SandboxId) -> Self {
+        Self {
+            span: span(id),
+            place: Place::here().about(id),
+        }
+    }
+
+    pub(crate) fn none() -> Self {
+        Self {
+            span: Span::none(),
+            place: Place::default(),
+        }
+    }
+
+    /// Does it.
+    pub(crate) fn around<F: Future>(self, work: F) -> impl Future<Output = F::Output> {
+        self.place.around(work.instrument(self.span))
+    }
 }
 
 /// The bounded queue to a sandbox's task.
@@ -32,8 +62,8 @@ impl Orders {
     /// # Errors
     /// When the task has ended.
     pub(super) async fn send(&self, command: Command) -> Result<(), SendError<Order>> {
-        let span = span(&self.id);
-        self.queue.send(Order { command, span }).await
+        let cause = Cause::here(&self.id);
+        self.queue.send(Order { command, cause }).await
     }
 }
 

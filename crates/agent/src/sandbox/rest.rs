@@ -6,6 +6,7 @@ use tracing::Instrument;
 use wrenn_model::lifecycle::{Event, Reason, State};
 use wrenn_model::{ErrorKind, Fault};
 use wrenn_snapshot::{Generation, Generations};
+use wrenn_traces::Span;
 
 use super::{LOOKS, Outcome, Sandbox};
 use crate::admission::Purpose;
@@ -189,9 +190,14 @@ impl Sandbox {
     /// The last of a pause, once it is published: its VM ends, then what that had goes, disk and network.
     pub(super) async fn retire(&mut self) {
         let began = Instant::now();
-        self.end.shared.keep_console().await;
-        self.give_vm_back().await;
-        self.tidy().await;
+        let span = Span::step(|| "pause.retire".into());
+        let retired = async {
+            self.end.shared.keep_console().await;
+            self.give_vm_back().await;
+            self.tidy().await;
+        };
+        span.around(retired).await;
+        drop(span);
         let took = began.elapsed();
         tracing::info!(steps_ms = in_ms(&vec![(RETIRE, took)]), "retired");
         self.outcome.report.timings.push((RETIRE, took));

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use connectrpc::client::ServerStream;
-use hyper::body::Incoming;
 use wrenn_hostagent_api as rpc;
 use wrenn_hostagent_api::__buffa::view::ExecStreamResponseView;
 use wrenn_hostagent_api::__buffa::view::oneof::exec_stream_response::{Event, data::Output};
@@ -13,6 +12,7 @@ use wrenn_model::{ErrorKind, Fault, SandboxId, TerminalSize};
 
 use super::connection::Lease;
 use super::fault::from_agent;
+use super::traced::Answer;
 use super::{AgentClient, EXEC_SLACK, SHORT, options, unlimited, within};
 
 /// What to run. The command is executed as it is, no shell in between.
@@ -88,7 +88,7 @@ pub enum CommandEvent {
 /// A running command, heard. Dropped before its end, the command ends too, unless it was detached or attached to.
 #[derive(Debug)]
 pub struct CommandStream {
-    stream: ServerStream<Incoming, ExecStreamResponseView<'static>>,
+    stream: ServerStream<Answer, ExecStreamResponseView<'static>>,
     /// Closes with the stream; that is how the agent learns that nobody listens.
     _lease: Lease,
     agent: AgentClient,

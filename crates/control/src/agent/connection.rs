@@ -18,6 +18,7 @@ use wrenn_pki::Authority;
 
 use super::address::AgentAddress;
 use super::dialer::Dialer;
+use super::traced::Traced;
 
 /// Idle connections that are kept for the next call.
 const IDLE: usize = 32;
@@ -28,7 +29,7 @@ const WINDOW: u32 = 1 << 20;
 const PING_EVERY: Duration = Duration::from_secs(20);
 
 /// A call's way to the agent.
-pub(crate) type Client = HostAgentServiceClient<SharedHttp2Connection>;
+pub(crate) type Client = HostAgentServiceClient<Traced<SharedHttp2Connection>>;
 
 /// How an agent is reached.
 #[derive(Debug, Clone)]
@@ -106,7 +107,8 @@ impl Connections {
                     .lazy_with_connector(dial, address.clone())
             }
         };
-        HostAgentServiceClient::new(connection.shared(1), protocol::client_config(address))
+        let connection = Traced(connection.shared(1));
+        HostAgentServiceClient::new(connection, protocol::client_config(address))
     }
 }
 

@@ -3,7 +3,6 @@
 use bytes::Bytes;
 use connectrpc::client::ServerStream;
 use futures::{Stream, stream};
-use hyper::body::Incoming;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
@@ -14,6 +13,7 @@ use wrenn_model::{ErrorKind, Fault, SandboxId};
 
 use super::connection::Lease;
 use super::fault::from_agent;
+use super::traced::Answer;
 use super::{AgentClient, unlimited};
 
 /// Chunks on their way between a caller and the agent.
@@ -23,7 +23,7 @@ const QUEUE: usize = 4;
 #[derive(Debug)]
 pub struct FileStream {
     first: Option<Bytes>,
-    stream: ServerStream<Incoming, ReadFileStreamResponseView<'static>>,
+    stream: ServerStream<Answer, ReadFileStreamResponseView<'static>>,
     lease: Option<Lease>,
 }
 

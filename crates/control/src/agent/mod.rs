@@ -9,6 +9,7 @@ mod file;
 mod looks;
 mod metrics;
 mod network;
+mod traced;
 mod watch;
 
 use std::collections::HashMap;

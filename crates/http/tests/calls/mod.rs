@@ -79,6 +79,14 @@ fn sandboxes() -> Vec<Call> {
             read(w.client.create_sandbox(&w.a("CreateSandbox")).await?)
         }),
         call(
+            "create_sandbox_unless",
+            "POST /v1/sandboxes",
+            |w| async move {
+                let (never, asked) = (std::future::pending(), w.a("CreateSandbox"));
+                read(w.client.create_sandbox_unless(never, &asked).await?)
+            },
+        ),
+        call(
             "create_sandbox_timed",
             "POST /v1/sandboxes",
             |w| async move {

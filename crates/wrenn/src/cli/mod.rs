@@ -34,6 +34,7 @@ pub(crate) use upkeep::{BackupArgs, CopyDatabaseArgs, GcArgs, RestoreArgs};
 
 use crate::config::Settings;
 use crate::report::Advised;
+use crate::traces::{Endpoint, Origin};
 
 /// Self-hosted microVM sandboxes.
 #[derive(Debug, Parser)]
@@ -64,6 +65,7 @@ impl Cli {
         let mut settings = Settings::load(self.globals.config.as_deref())?;
         if let Some(program) = self.command.program() {
             told = settings.put_founding(program, |name| std::env::var(name).ok())?;
+            settings.put_standard(|name| std::env::var(name).ok())?;
         }
         let mut command = command(&settings);
         let matches = command.clone().get_matches();
@@ -208,6 +210,25 @@ impl Command {
             Self::Server(_) => Some("server"),
             _ => None,
         }
+    }
+
+    /// Who collects its traces, and who it is in them, where it is a program that serves.
+    pub(crate) fn traces<'a>(&self, globals: &'a Globals) -> Option<(&Endpoint, Origin<'a>)> {
+        let agent = Origin {
+            service: "wrenn-agent",
+            data: Some(&globals.dir),
+        };
+        let server = Origin {
+            service: "wrenn-server",
+            data: None,
+        };
+        let (args, origin) = match self {
+            Self::Up(args) => (&args.traces, agent),
+            Self::Agent(args) if args.command.is_none() => (&args.traces, agent),
+            Self::Server(args) => (&args.traces, server),
+            _ => return None,
+        };
+        Some((args.endpoint()?, origin))
     }
 }
 

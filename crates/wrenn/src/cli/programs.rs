@@ -12,6 +12,8 @@ use wrenn_control::AgentAddress;
 use wrenn_model::{MiB, Subnet};
 use wrenn_pki::{HostName, Token};
 
+use crate::traces::{Endpoint, Target};
+
 /// The folder of a control plane that runs alone.
 pub(crate) const STATE: &str = "/var/lib/wrenn-server";
 
@@ -25,6 +27,8 @@ pub(crate) struct UpArgs {
     pub(crate) keep: KeepArgs,
     #[command(flatten)]
     pub(crate) guests: GuestArgs,
+    #[command(flatten)]
+    pub(crate) traces: TracesArgs,
 }
 
 #[derive(Debug, Args)]
@@ -48,6 +52,8 @@ pub(crate) struct AgentArgs {
     /// Serve a `wrenn server` on another machine as well, over mutual TLS. The host has to have joined it before.
     #[arg(long, env = "WRENN_LISTEN_TLS", value_name = "ADDR:PORT")]
     pub(crate) listen_tls: Option<SocketAddr>,
+    #[command(flatten)]
+    pub(crate) traces: TracesArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -94,6 +100,8 @@ pub(crate) struct ServerArgs {
         default_value = STATE
     )]
     pub(crate) state: PathBuf,
+    #[command(flatten)]
+    pub(crate) traces: TracesArgs,
     /// As `wrenn up` starts it, as root: the listener is standard input, the API key is the data directory's, and before
     /// anything is served it becomes this user, who sees the folders of database and socket alone.
     #[arg(long, value_name = "UID", hide = true)]
@@ -184,6 +192,22 @@ pub(crate) struct ListenArgs {
         hide_possible_values = true
     )]
     pub(crate) listen_public: bool,
+}
+
+/// Who collects traces.
+#[derive(Debug, Args)]
+pub(crate) struct TracesArgs {
+    /// Send traces of the API's requests to this collector, by OTLP over HTTP: http://HOST:4318, https://HOST:PORT, or
+    /// unix:PATH. Without it, and with nothing in it, none are made.
+    #[arg(long, env = "WRENN_OTLP_ENDPOINT", value_name = "URL")]
+    pub(crate) otlp_endpoint: Option<Target>,
+}
+
+impl TracesArgs {
+    /// The collector, if there is one.
+    pub(crate) fn endpoint(&self) -> Option<&Endpoint> {
+        self.otlp_endpoint.as_ref()?.0.as_ref()
+    }
 }
 
 /// What sandboxes may have of the host.

@@ -8,6 +8,7 @@ use wrenn_control::{AgentAddress, DatabaseUrl};
 use wrenn_model::Subnet;
 
 use super::value::{self, Read};
+use crate::traces::Endpoint;
 
 /// How far apart a key and what was meant to be one may be, in letters.
 const NEAR: usize = 3;
@@ -41,6 +42,7 @@ impl Key {
 const ALL: &[&str] = &[];
 const SERVING: &[&str] = &["up", "server"];
 const HOSTING: &[&str] = &["up", "agent"];
+const PROGRAMS: &[&str] = &["up", "agent", "server"];
 const AGENT: &[&str] = &["agent"];
 const SERVER: &[&str] = &["server"];
 
@@ -61,6 +63,7 @@ pub(super) const KEYS: &[Key] = &[
     Key { name: "guests.memory", arg: "memory_mb", of: HOSTING, read: value::number::<u32>, example: "16384" },
     Key { name: "guests.memory_overcommit", arg: "memory_overcommit", of: HOSTING, read: value::number::<MemoryOvercommit>, example: "1.5" },
     Key { name: "guests.allow_private", arg: "allow_private", of: HOSTING, read: value::list::<Subnet>, example: "[\"192.168.7.0/24\"]" },
+    Key { name: "traces.otlp_endpoint", arg: "otlp_endpoint", of: PROGRAMS, read: value::text::<Endpoint>, example: "\"http://127.0.0.1:4318\"" },
     Key { name: "agent.server_user", arg: "server_user", of: AGENT, read: value::text::<String>, example: "\"wrenn\"" },
     Key { name: "agent.server_socket", arg: "server_socket", of: AGENT, read: value::path, example: "\"/run/wrenn/agent.sock\"" },
     Key { name: "agent.listen_tls", arg: "listen_tls", of: AGENT, read: value::text::<SocketAddr>, example: "\"10.0.0.5:7443\"" },

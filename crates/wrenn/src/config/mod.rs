@@ -8,10 +8,12 @@
 //!   keys      which keys there are, and the flag of each
 //!   value     how a value is read
 //!   founding  variables of the system that came before
+//!   standard  variables that the field has in common
 //! ```
 
 mod founding;
 mod keys;
+mod standard;
 mod value;
 
 use std::io::ErrorKind;
@@ -112,6 +114,17 @@ impl Settings {
         variable: impl Fn(&str) -> Option<String>,
     ) -> Result<Vec<String>, Advised> {
         founding::put(self, program, variable)
+    }
+
+    /// Puts what the field's own variables say under what the file says, for one of our programs.
+    ///
+    /// # Errors
+    /// One of them says what this program cannot do.
+    pub(crate) fn put_standard(
+        &mut self,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<(), Advised> {
+        standard::put(self, variable)
     }
 }
 

@@ -166,6 +166,11 @@ fn what_is_not_usable_says_where_and_how_to_write_it() {
             "server_user = ",
         ),
         (
+            "[traces]\notlp_endpoint = \"127.0.0.1:4317\"",
+            "traces.otlp_endpoint",
+            "otlp_endpoint = \"http",
+        ),
+        (
             "[server]\nagent = \"http://x:1\"",
             "server.agent",
             "agent = \"unix:",
@@ -185,6 +190,49 @@ fn what_is_not_usable_says_where_and_how_to_write_it() {
     assert!(told.contains("/x/wrenn.toml, line 2: "), "{told}");
     let twice = refusal("dir = \"/x\"\ndir = \"/y\"");
     assert!(twice.contains("line 2: "), "{twice}");
+}
+
+#[test]
+fn the_fields_own_variable_holds_where_nothing_else_is_said() {
+    let put = |text: &str, said: &str| {
+        let mut settings = read(text).unwrap();
+        settings.put_standard(|name| {
+            (name == "OTEL_EXPORTER_OTLP_ENDPOINT").then(|| said.to_owned())
+        })?;
+        Ok::<_, Advised>(settings.get("traces.otlp_endpoint").map(str::to_owned))
+    };
+    let file = "[traces]\notlp_endpoint = \"http://a:4318\"";
+    assert_eq!(
+        put(file, "http://b:4318").unwrap().unwrap(),
+        "http://a:4318"
+    );
+    assert_eq!(put("", "http://b:4318").unwrap().unwrap(), "http://b:4318");
+    assert_eq!(put("", "").unwrap(), None);
+    let refused = put("", "http://u:s3cret@b:4318").unwrap_err();
+    let told = crate::report::as_lines(&refused.into());
+    assert!(told.contains("OTEL_EXPORTER_OTLP_ENDPOINT"), "{told}");
+    assert!(!told.contains("s3cret"), "{told}");
+    // A flag wins over the variable that wins over the file.
+    let command = Settings::as_defaults(&read(file).unwrap(), Cli::command());
+    let with = |args: &[&str]| {
+        let matches = command
+            .clone()
+            .get_matches_from([&["wrenn", "server"], args].concat());
+        let (_, server) = matches.subcommand().unwrap();
+        server
+            .get_one::<crate::traces::Target>("otlp_endpoint")
+            .unwrap()
+            .0
+            .clone()
+    };
+    assert_eq!(with(&[]).unwrap().to_string(), "http://a:4318");
+    assert_eq!(
+        with(&["--otlp-endpoint", "http://c:1"])
+            .unwrap()
+            .to_string(),
+        "http://c:1"
+    );
+    assert_eq!(with(&["--otlp-endpoint", ""]), None);
 }
 
 #[test]

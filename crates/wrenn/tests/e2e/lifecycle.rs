@@ -158,13 +158,9 @@ async fn a_caller_that_hangs_up_leaves_nothing() {
                 .iter()
                 .filter(|sandbox| sandbox.metadata.contains_key("caller"))
                 .collect();
-            assert!(
-                mine.iter().all(|sandbox| sandbox.status != "running"),
-                "{mine:?}"
-            );
-            mine.iter()
-                .all(|sandbox| sandbox.status == "stopped")
-                .then_some(())
+            // Those who wait for its turn have no row yet.
+            let is_seen = !mine.is_empty();
+            (is_seen && mine.iter().all(|sandbox| sandbox.status == "stopped")).then_some(())
         },
     )
     .await;

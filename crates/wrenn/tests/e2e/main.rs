@@ -48,3 +48,4 @@ mod start;
 mod stream;
 mod sweep;
 mod terminal;
+mod traces;

@@ -10,6 +10,7 @@ use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::response::Response;
 use wrenn_api::limits;
 use wrenn_control::request;
+use wrenn_traces::Place;
 
 use super::described::OfSandbox;
 use crate::auth::{Mine, Shown};
@@ -48,7 +49,7 @@ pub(super) async fn exec_stream(
         .max_message_size(limits::MESSAGE_BYTES)
         .max_frame_size(limits::MESSAGE_BYTES);
     // The conversation goes on in a task of its own, and is of this request all the same.
-    let request = request::current();
+    let (request, place) = (request::current(), Place::here());
     let conversation = async move |socket| {
         let closing = app.closing.clone();
         tokio::select! {
@@ -56,5 +57,6 @@ pub(super) async fn exec_stream(
             () = shown.revoked(app) => {}
         }
     };
-    Ok(upgrade.on_upgrade(move |socket| request::within(request, conversation(socket))))
+    Ok(upgrade
+        .on_upgrade(move |socket| request::within(request, place.around(conversation(socket)))))
 }

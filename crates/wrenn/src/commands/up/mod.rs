@@ -26,6 +26,7 @@ use super::server::{address, database, plane};
 use super::signals::Signals;
 use crate::agent_rpc::AgentRpc;
 use crate::cli::{Globals, UpArgs};
+use crate::traces::{self, Relay};
 use crate::{commands, install};
 use service::{NeverServed, Service};
 
@@ -50,8 +51,15 @@ pub(crate) async fn run(globals: &Globals, args: &UpArgs) -> Result<ExitCode> {
 
     let shutdown = CancellationToken::new();
     let socket = server_socket(&agent, &dir);
+    let otlp = Relay::beside(&socket.path);
+    Relay::clear(&otlp)?;
     let mut serving = tokio::spawn(agent.listen(Some(&socket))?.serve(shutdown.clone()));
-    let mut server = server(globals, args, database.as_ref(), &dir, &socket, listener)?;
+    let relay = match args.traces.endpoint() {
+        Some(endpoint) => Some(Relay::start(otlp, socket.uid, endpoint)?),
+        None => None,
+    };
+    let way = (&socket, relay.as_ref());
+    let mut server = server(globals, args, database.as_ref(), &dir, way, listener)?;
     let serves = server.serves();
     let rpc = AgentRpc::new(&dir);
     let left = tokio::select! {
@@ -117,7 +125,7 @@ fn server(
     args: &UpArgs,
     database: Option<&DatabaseUrl>,
     dir: &Path,
-    socket: &ServerSocket,
+    (socket, relay): (&ServerSocket, Option<&Relay>),
     listener: TcpListener,
 ) -> Result<Service> {
     let state = state::prepare(dir, socket.uid)?;
@@ -152,7 +160,12 @@ fn server(
     ] {
         given.extend([flag.into(), value]);
     }
-    let vars = database.map(|url| (database::VARIABLE, url.reveal().into()));
-    let vars = vars.into_iter().collect();
+    let mut vars: Vec<(_, OsString)> = Vec::new();
+    vars.extend(database.map(|url| (database::VARIABLE, url.reveal().into())));
+    if let Some(relay) = relay {
+        given.extend(["--otlp-endpoint".into(), relay.endpoint()]);
+        let inherited = traces::INHERITED.map(|name| Some((name, std::env::var_os(name)?)));
+        vars.extend(inherited.into_iter().flatten());
+    }
     Ok(Service::new(install::SELF.into(), given, vars, listener))
 }
