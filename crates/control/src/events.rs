@@ -9,7 +9,7 @@ use wrenn_store::{Event, EventFilter};
 use crate::Caller;
 use crate::fault::{stopping, store_fault};
 use crate::plane::Core;
-use crate::tail::End;
+use crate::tail::{End, Restored};
 
 /// How many events are read at a time: as many as one who stops listening keeps from then on.
 const BATCH: u32 = 64;
@@ -41,6 +41,17 @@ pub struct Follower {
     /// The number of the last event that they were told of, or that is not for them.
     place: i64,
     gap: bool,
+    /// The last restore of the database that they know of.
+    restored: Restored,
+}
+
+/// What a follower is told next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Heard {
+    /// These events.
+    Events(Vec<Arc<Event>>),
+    /// The database was restored, and has forgotten some of what they were told. They go on from its end as it was then, their new place.
+    Gap,
 }
 
 impl Scope {
@@ -80,6 +91,15 @@ impl Events {
         read.map_err(|error| store_fault(&error))
     }
 
+    /// Whether the history that this caller sees has anything of a sandbox, also of one that has left the list.
+    ///
+    /// # Errors
+    /// `unavailable` or `db_error`.
+    pub async fn has(&self, sandbox: &SandboxId) -> Result<bool, Fault> {
+        let one = self.history(Some(sandbox.clone()), 0, 1).await?;
+        Ok(!one.is_empty())
+    }
+
     /// Follows events, of one sandbox or of all, from the one after this number on; from the next one that happens, when there is none.
     ///
     /// # Errors
@@ -91,10 +111,12 @@ impl Events {
     ) -> Result<Follower, Fault> {
         let store = &self.core.store;
         let told = self.core.tail.follow();
+        let restored = told.borrow().restored;
         let newest = store
             .newest_event()
             .await
             .map_err(|error| store_fault(&error))?;
+        self.core.tail.saw(newest);
         let oldest = store
             .oldest_event()
             .await
@@ -115,6 +137,7 @@ impl Events {
             },
             place,
             gap,
+            restored,
         })
     }
 }
@@ -132,20 +155,28 @@ impl Follower {
         self.gap
     }
 
-    /// The next events, as soon as there is one. A call that is given up loses none.
+    /// The next events, as soon as there is one, or that some are gone. A call that is given up loses none.
     ///
     /// # Errors
     /// `unavailable` or `db_error`; what follows may be asked for again.
-    pub async fn next(&mut self) -> Result<Vec<Arc<Event>>, Fault> {
+    pub async fn next(&mut self) -> Result<Heard, Fault> {
         loop {
             let end = self.told.borrow_and_update().clone();
+            if end.restored != self.restored {
+                self.restored = end.restored;
+                // Up to there, all is as they were told.
+                if self.place > end.restored.newest {
+                    self.place = end.restored.newest;
+                    return Ok(Heard::Gap);
+                }
+            }
             if self.place < end.newest {
                 let (next, place) = self.after(&end).await?;
                 self.place = place;
                 if next.is_empty() {
                     continue;
                 }
-                return Ok(next);
+                return Ok(Heard::Events(next));
             }
             if self.told.changed().await.is_err() {
                 return Err(stopping());

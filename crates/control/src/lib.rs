@@ -28,7 +28,7 @@ pub use agent::{
 };
 pub use audit::{Audit, Call};
 pub use caller::{Caller, Need};
-pub use events::{Events, Follower};
+pub use events::{Events, Follower, Heard};
 pub use fault::database_away;
 pub use hosts::{Hosts, Invited, OpenError};
 pub use keys::{ApiKey, Keys, MadeKey, NewKey};

@@ -24,7 +24,7 @@ pub struct Limits {
     /// Where servers share a database: how long one may take from writing what it is about to ask the agent for until the
     /// agent shows it. After that it is held for dead.
     pub others_take: Duration,
-    /// How long a stopped sandbox stays in lists.
+    /// How long a sandbox that stopped, or that failed and of which nothing is left, stays in lists.
     pub keep_stopped: Duration,
     /// How long events may be asked for.
     pub keep_events: Duration,

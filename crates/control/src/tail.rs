@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
@@ -25,6 +26,17 @@ pub(crate) struct End {
     pub(crate) newest: i64,
     /// The last events, without holes, up to the newest.
     recent: Arc<VecDeque<Arc<Event>>>,
+    /// The last time that the history went back.
+    pub(crate) restored: Restored,
+}
+
+/// The database was restored under us: of what had been told, events are missing.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Restored {
+    /// How often.
+    times: u64,
+    /// The number of the newest event that there was then.
+    pub(crate) newest: i64,
 }
 
 /// Tells the end of the history to who follows it.
@@ -32,6 +44,8 @@ pub(crate) struct End {
 pub(crate) struct Tail {
     end: watch::Sender<End>,
     joined: Notify,
+    /// The greatest number that anybody here has seen of this database.
+    seen: AtomicI64,
 }
 
 impl Tail {
@@ -42,19 +56,34 @@ impl Tail {
         told
     }
 
+    /// This is the number of an event that was told.
+    pub(crate) fn saw(&self, newest: i64) {
+        self.seen.fetch_max(newest, Ordering::Relaxed);
+    }
+
     /// Brings the end up to date.
     async fn read(&self, store: &Store) -> Result<(), StoreError> {
+        // Before the database is: what others see meanwhile may be newer.
+        let seen = self.seen.load(Ordering::Relaxed);
         let newest = store.newest_event().await?;
         let mut end = self.end.borrow().clone();
-        if newest == end.newest {
+        let restored = newest < seen;
+        if newest == end.newest && !restored {
             return Ok(());
         }
-        if newest < end.newest || newest - end.newest > KEPT as i64 {
-            // After a while without followers, or in a database that was restored.
-            end = End {
+        if restored {
+            end.restored = Restored {
+                times: end.restored.times + 1,
                 newest,
-                recent: Arc::default(),
             };
+            self.seen.store(newest, Ordering::Relaxed);
+        } else {
+            self.saw(newest);
+        }
+        if restored || newest < end.newest || newest - end.newest > KEPT as i64 {
+            // After a while without followers, or in a database that was restored.
+            end.newest = newest;
+            end.recent = Arc::default();
         } else {
             let filter = EventFilter {
                 after: end.newest,

@@ -143,6 +143,50 @@ async fn who_asks_for_what_is_not_known_is_told_of_the_gap() {
 }
 
 #[tokio::test]
+async fn who_listens_while_the_database_is_restored_is_told_of_the_gap() {
+    let bench = Bench::new().await;
+    bench.sandbox().await;
+    let mut events = follow(&bench, "/v1/events", None).await;
+    bench.sandbox().await;
+    for number in [None, Some(3), Some(4)] {
+        let told = next(&mut events).await;
+        assert!(told.1 == number || told.0 == "ready", "{told:?}");
+    }
+    let back = [
+        "UPDATE counters SET newest = 1",
+        "DELETE FROM events WHERE seq > 1",
+    ];
+    wrenn_testkit::database::execute(&bench.database.reveal(), &back).await;
+    assert_eq!(next(&mut events).await.0, "gap");
+    assert_eq!(
+        next(&mut events).await,
+        ("ready".into(), Some(1), json!({}))
+    );
+    bench.sandbox().await;
+    assert_eq!(next(&mut events).await.1, Some(2));
+    assert_eq!(next(&mut events).await.1, Some(3));
+}
+
+#[tokio::test]
+async fn what_became_of_a_sandbox_is_known_after_it_has_left_the_list() {
+    let bench = Bench::new().await;
+    let blue = bench.key("blue", "read").await;
+    let id = bench.sandbox().await;
+    bench.delete(&format!("/v1/sandboxes/{id}")).await;
+    let forget = format!("DELETE FROM sandboxes WHERE id = '{id}'");
+    wrenn_testkit::database::execute(&bench.database.reveal(), &[forget.as_str()]).await;
+    let path = format!("/v1/sandboxes/{id}");
+    bench.get(&path).await.refused(404, "not_found");
+    let mut events = follow(&bench, &format!("{path}/events?after=0"), None).await;
+    assert_eq!(next(&mut events).await.0, "ready");
+    assert_eq!(next(&mut events).await.0, "created");
+    let request = http::Request::builder()
+        .uri(format!("http://{}{path}/events", bench.address))
+        .header("x-api-key", &blue.key);
+    bench.send(request, "").await.refused(404, "not_found");
+}
+
+#[tokio::test]
 async fn the_history_comes_in_pages() {
     let bench = Bench::new().await;
     for _ in 0..3 {

@@ -100,9 +100,16 @@ impl From<sqlx::Error> for StoreError {
 impl StoreError {
     /// Whether the database refused what was to be written, or found it in the way of somebody else's, so that another write may
     /// well succeed: of SQLite TOOBIG, CONSTRAINT and MISMATCH (sqlite.org/rescode.html), of PostgreSQL the classes for data,
-    /// constraints and transactions that were rolled back.
+    /// constraints and transactions that were rolled back. Or a row that it read for that write makes no sense, which another may not need.
     pub(crate) fn is_of_a_row(&self) -> bool {
-        self.code().is_some_and(|code| is_of_a_row(&code))
+        match self {
+            Self::Row { .. } => true,
+            Self::Sql(error) => match **error {
+                sqlx::Error::ColumnDecode { .. } => true,
+                _ => self.code().is_some_and(|code| is_of_a_row(&code)),
+            },
+            _ => false,
+        }
     }
 
     /// Whether the database refused for want of room on its disk: SQLITE_FULL, or disk_full.

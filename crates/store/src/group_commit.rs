@@ -222,6 +222,24 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_damaged_row_takes_nobody_with_it_who_does_not_need_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(folder.path()).await;
+        let Pool::Lite(writer) = &store.writer else {
+            unreachable!("it is SQLite's");
+        };
+        let damaged = "INSERT INTO teams (name, max_sandboxes, created_at) VALUES ('red', -1, 1), ('blue', 'x', 1)";
+        sqlx::query(damaged).execute(writer).await.unwrap();
+        let rows = ["default", "green", "red", "blue", "green"].map(|team| Sandbox {
+            owner_id: team.to_owned(),
+            ..sandbox("box")
+        });
+        let done = join_all(rows.iter().map(|row| store.admit(row))).await;
+        let done: Vec<_> = done.iter().map(Result::is_ok).collect();
+        assert_eq!(done, [true, true, false, false, true]);
+    }
+
+    #[tokio::test]
     async fn who_stops_waiting_before_its_turn_has_asked_for_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let store = store(folder.path()).await;

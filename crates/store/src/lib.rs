@@ -10,11 +10,14 @@ mod copy;
 mod db;
 mod error;
 mod event;
+mod forget;
 mod group_commit;
 mod host;
 mod key;
 mod list;
 mod once;
+#[cfg(test)]
+mod plans;
 mod postgres;
 mod quota;
 mod sandbox;

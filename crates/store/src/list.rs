@@ -33,6 +33,13 @@ pub struct Cursor {
     pub id: SandboxId,
 }
 
+/// By name of what is wanted, so that the index on status is used.
+pub(crate) const UNSTOPPED: &str =
+    sandboxes!("WHERE status IN ('pending', 'running', 'paused', 'error')");
+
+/// In the words of an index that has these alone.
+pub(crate) const IN_TRANSITION: &str = sandboxes!("WHERE transition <> ''");
+
 impl Store {
     /// The sandboxes that pass the filter, newest first.
     ///
@@ -51,10 +58,7 @@ impl Store {
     /// When the database refuses, or a row makes no sense.
     pub async fn unstopped(&self) -> Result<Vec<Sandbox>, StoreError> {
         on!(&self.readers, db => {
-            // By name of what is wanted, so that the index on status is used.
-            let rows = query(sandboxes!("WHERE status IN ('pending', 'running', 'paused', 'error')"))
-                .fetch_all(db)
-                .await?;
+            let rows = query(UNSTOPPED).fetch_all(db).await?;
             rows.iter().map(read).collect()
         })
     }
@@ -65,14 +69,14 @@ impl Store {
     /// When the database refuses, or a row makes no sense.
     pub async fn in_transition(&self) -> Result<Vec<Sandbox>, StoreError> {
         on!(&self.readers, db => {
-            let rows = query(sandboxes!("WHERE transition <> ''")).fetch_all(db).await?;
+            let rows = query(IN_TRANSITION).fetch_all(db).await?;
             rows.iter().map(read).collect()
         })
     }
 }
 
 /// The query that the filter stands for.
-fn filtered<DB: Database>(filter: &Filter) -> QueryBuilder<DB>
+pub(crate) fn filtered<DB: Database>(filter: &Filter) -> QueryBuilder<DB>
 where
     DB::Arguments: Default,
     i64: for<'q> Encode<'q, DB> + Type<DB>,

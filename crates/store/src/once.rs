@@ -227,20 +227,6 @@ impl Store {
             Ok(())
         })
     }
-
-    /// Forgets the calls that were first asked before this time. Answers how many.
-    ///
-    /// # Errors
-    /// When the database refuses.
-    pub async fn forget_once(&self, before_ms: i64) -> Result<u64, StoreError> {
-        on!(&self.writer, db => {
-            let removed = query("DELETE FROM once WHERE created_at < $1")
-                .bind(before_ms)
-                .execute(db)
-                .await?;
-            Ok(removed.rows_affected())
-        })
-    }
 }
 
 fn holding<DB: Database>(holder: &str, calls: &[(String, String)], now_ms: i64) -> QueryBuilder<DB>

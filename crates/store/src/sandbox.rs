@@ -140,20 +140,6 @@ impl Store {
     pub async fn remove(&self, row: &Sandbox) -> Result<bool, StoreError> {
         Ok(self.write(What::Remove, row).await? == Admitted::Written)
     }
-
-    /// Forgets the sandboxes that stopped before this time. Answers how many.
-    ///
-    /// # Errors
-    /// When the database refuses.
-    pub async fn forget_stopped(&self, before_ms: i64) -> Result<u64, StoreError> {
-        on!(&self.writer, db => {
-            let removed = query("DELETE FROM sandboxes WHERE status = 'stopped' AND last_updated < $1")
-                .bind(before_ms)
-                .execute(db)
-                .await?;
-            Ok(removed.rows_affected())
-        })
-    }
 }
 
 /// PostgreSQL has no NUL in its texts, and a reason may quote what a guest said.

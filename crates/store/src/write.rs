@@ -1,6 +1,6 @@
 //! What changes sandboxes: a row, and the event that tells of it, in a transaction that others may share.
 
-use sqlx::{PgConnection, SqliteConnection, query};
+use sqlx::{Database, Encode, PgConnection, QueryBuilder, SqliteConnection, Type, query};
 use wrenn_model::{RequestId, Transition};
 
 use crate::event::{EventKind, append_event};
@@ -82,15 +82,8 @@ macro_rules! insert {
         .await?
         .rows_affected()
             == 1;
-        if inserted {
-            for (key, value) in &row.metadata {
-                query("INSERT INTO sandbox_metadata (sandbox_id, key, value) VALUES ($1, $2, $3)")
-                    .bind(row.id.as_str())
-                    .bind(key)
-                    .bind(value)
-                    .execute(&mut *$tx)
-                    .await?;
-            }
+        if inserted && !row.metadata.is_empty() {
+            labels(row).build().execute(&mut *$tx).await?;
         }
         inserted
     }};
@@ -179,6 +172,22 @@ apply!(
     SqliteConnection, None;
     PgConnection, Some("SELECT newest FROM counters WHERE id = 'events' FOR UPDATE")
 );
+
+/// Writes a sandbox's labels, all in one statement: other writers wait for it.
+fn labels<DB: Database>(row: &Sandbox) -> QueryBuilder<DB>
+where
+    DB::Arguments: Default,
+    for<'q> &'q str: Encode<'q, DB> + Type<DB>,
+{
+    let mut query = QueryBuilder::new("INSERT INTO sandbox_metadata (sandbox_id, key, value) ");
+    query.push_values(&row.metadata, |mut values, (key, value)| {
+        values
+            .push_bind(row.id.as_str())
+            .push_bind(key.as_str())
+            .push_bind(value.as_str());
+    });
+    query
+}
 
 /// A map of texts always has a JSON form, and so has a policy.
 fn json_text(value: &impl serde::Serialize) -> String {

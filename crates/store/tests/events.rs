@@ -183,6 +183,26 @@ async fn what_is_kept_of_events_has_no_holes_whatever_times_they_name() {
 }
 
 #[tokio::test]
+async fn more_events_than_are_forgotten_at_a_time_are_forgotten_all() {
+    let place = Place::new();
+    let store = place.open().await;
+    place
+        .execute(&[
+            "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2500) \
+             INSERT INTO events (seq, at, kind, sandbox_id, owner_id, status, transition, status_reason, request_id) \
+             SELECT i, i, 'created', 'sb-aaaaaaaaaaaaaaaaaaaa', 'red', 'running', '', '', '' FROM n",
+            "UPDATE counters SET newest = 2500",
+        ])
+        .await;
+    assert_eq!(store.forget_events(2401).await.unwrap(), 2400);
+    assert_eq!(store.oldest_event().await.unwrap(), Some(2401));
+    assert_eq!(store.forget_events(3000).await.unwrap(), 100);
+    assert_eq!(store.forget_events(3000).await.unwrap(), 0);
+    assert_eq!(store.oldest_event().await.unwrap(), None);
+    assert_eq!(store.newest_event().await.unwrap(), 2500);
+}
+
+#[tokio::test]
 async fn calls_are_recorded_once_and_read_page_by_page() {
     let place = Place::new();
     let store = place.open().await;

@@ -237,6 +237,13 @@ const OBSTACLES: &[(i64, i64, &str, &str, &str)] = &[
         "ALTER TABLE audit DROP COLUMN object",
         "object",
     ),
+    (
+        10,
+        1,
+        "CREATE INDEX audit_by_sandbox ON sandboxes (id)",
+        "DROP INDEX audit_by_sandbox",
+        "audit_by_sandbox",
+    ),
 ];
 
 /// The versions that a database says it has come by.

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Place, sandbox};
-use wrenn_model::{SandboxId, Status};
+use wrenn_model::{SandboxId, Status, Transition};
 use wrenn_store::{Cursor, Filter, Sandbox, Store};
 
 #[tokio::test]
@@ -147,6 +147,70 @@ async fn only_old_stopped_rows_are_forgotten_with_their_labels() {
     assert_eq!(store.get(&old.id).await.unwrap(), None);
     // The same id could not be inserted with its labels if they had stayed.
     assert!(store.insert(&old).await.unwrap());
+}
+
+/// So many rows that stopped at these times, from 1 on, past the store.
+async fn many_stopped(place: &Place, rows: u32) {
+    let text = format!(
+        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows}) \
+         INSERT INTO sandboxes (id, status, created_at, last_updated) SELECT 'row-' || i, 'stopped', i, i FROM n"
+    );
+    place.execute(&[text.as_str()]).await;
+}
+
+#[tokio::test]
+async fn while_much_is_forgotten_others_write() {
+    const ROWS: u32 = 20_000;
+    let place = Place::new();
+    let store = place.open().await;
+    many_stopped(&place, ROWS).await;
+    let forgetting = {
+        let store = store.clone();
+        tokio::spawn(async move { store.forget_stopped(i64::from(ROWS)).await })
+    };
+    tokio::task::yield_now().await;
+    assert!(store.insert(&sandbox(1, &[])).await.unwrap());
+    assert!(!forgetting.is_finished(), "it has waited for all of them");
+    let forgot = forgetting.await.unwrap().unwrap();
+    assert_eq!(forgot, u64::from(ROWS) - 1, "the youngest stays");
+}
+
+#[tokio::test]
+async fn of_failures_only_old_ones_without_a_pause_are_forgotten() {
+    let place = Place::new();
+    let store = place.open().await;
+    let failed = Sandbox {
+        status: Status::Error,
+        transition: None,
+        ..sandbox(1, &[("a", "b")])
+    };
+    let young = Sandbox {
+        last_updated_ms: 50,
+        ..failed.clone()
+    };
+    let paused = Sandbox {
+        paused_at_ms: Some(1),
+        ..failed.clone()
+    };
+    let stopping = Sandbox {
+        transition: Some(Transition::Stopping),
+        ..failed.clone()
+    };
+    let runs = Sandbox {
+        status: Status::Running,
+        ..failed.clone()
+    };
+    let mut rows = [failed, young, paused, stopping, runs];
+    for row in &mut rows {
+        row.id = SandboxId::random();
+        assert!(store.insert(row).await.unwrap());
+    }
+    let ids: Vec<_> = rows.iter().map(|row| &row.id).collect();
+    assert_eq!(store.forget_failed(&[], 50).await.unwrap(), 0);
+    assert_eq!(store.forget_failed(&ids[1..], 50).await.unwrap(), 0);
+    assert_eq!(store.forget_failed(&ids, 50).await.unwrap(), 1);
+    assert_eq!(store.get(ids[0]).await.unwrap(), None);
+    assert_eq!(store.list(&Filter::default()).await.unwrap().len(), 4);
 }
 
 #[tokio::test]

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, SqliteConnection};
+
 use crate::postgres::Cluster;
 
 /// The address of a new, empty database. One of SQLite's is `wrenn.db` in the folder.
@@ -21,5 +23,24 @@ pub fn on_postgresql() -> bool {
         Ok("postgresql") => true,
         Ok("" | "sqlite") | Err(_) => false,
         Ok(other) => panic!("WRENN_TEST_DATABASE is {other}, not sqlite or postgresql"),
+    }
+}
+
+/// Does this in the database at an address, past whoever works on it.
+pub async fn execute(url: &str, steps: &[&str]) {
+    for step in steps {
+        let step = AssertSqlSafe(*step);
+        let done = if url.starts_with("sqlite:") {
+            let db = SqliteConnection::connect(&format!("{url}?mode=rwc")).await;
+            let mut db = db.expect("the database opens");
+            let done = sqlx::raw_sql(step).execute(&mut db).await.map(drop);
+            done.and(db.close().await)
+        } else {
+            let db = PgConnection::connect(url).await;
+            let mut db = db.expect("the database opens");
+            let done = sqlx::raw_sql(step).execute(&mut db).await.map(drop);
+            done.and(db.close().await)
+        };
+        done.expect("the database does it");
     }
 }

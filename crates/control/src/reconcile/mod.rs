@@ -29,7 +29,7 @@ use wrenn_store::{Sandbox, StoreError, millis};
 
 use crate::fault::store_fault;
 use crate::plane::Core;
-use crate::{Limits, once};
+use crate::{agent, once};
 use rules::Action;
 
 pub(crate) use news::News;
@@ -123,6 +123,7 @@ pub(crate) async fn sweep(core: &Core) -> Result<Swept, Fault> {
             None => adopt(core, id, sandbox).await?,
         }
     }
+    forget_failed(core, &rows, &seen).await;
     Ok(swept)
 }
 
@@ -202,27 +203,45 @@ async fn adopt(core: &Core, id: &SandboxId, sandbox: &rpc::Sandbox) -> Result<()
     Ok(())
 }
 
-/// Forgets what is too old to be told. What cannot be forgotten now is the next time.
+/// Forgets what failed long ago and its host has nothing of: `seen` is what the agent had after these rows were read. What cannot be forgotten now is the
+/// next time.
+async fn forget_failed(core: &Core, rows: &[Sandbox], seen: &agent::Sandboxes) {
+    let before = before(core, core.limits.keep_stopped);
+    let past: Vec<&SandboxId> = rows
+        .iter()
+        .filter(|row| rules::is_past(row, seen.get(&row.id), before))
+        .map(|row| &row.id)
+        .collect();
+    if !past.is_empty() {
+        tell_forgotten(
+            "failed sandboxes",
+            core.store.forget_failed(&past, before).await,
+        );
+    }
+}
+
+/// Forgets what is too old to be told, each kind by itself. What cannot be forgotten now is the next time.
 async fn forget(core: &Core) {
-    let Limits {
-        keep_stopped,
-        keep_events,
-        keep_audit,
-        ..
-    } = core.limits;
-    let before = |keep| core.store.now_ms().saturating_sub(millis(keep));
-    let forgot = async {
-        let stopped = core.store.forget_stopped(before(keep_stopped)).await?;
-        let events = core.store.forget_events(before(keep_events)).await?;
-        let calls = core.store.forget_audit(before(keep_audit)).await?;
-        core.store.forget_once(before(once::KEPT)).await?;
-        Ok::<_, StoreError>((stopped, events, calls))
-    };
-    match forgot.await {
-        Ok((0, 0, 0)) => {}
-        Ok((stopped, events, calls)) => {
-            tracing::info!(stopped, events, calls, "forgot what was long ago");
-        }
-        Err(error) => tracing::warn!(%error, "what was long ago is not forgotten"),
+    let (store, limits) = (&core.store, &core.limits);
+    let stopped = store.forget_stopped(before(core, limits.keep_stopped));
+    tell_forgotten("stopped sandboxes", stopped.await);
+    let events = store.forget_events(before(core, limits.keep_events));
+    tell_forgotten("events", events.await);
+    let calls = store.forget_audit(before(core, limits.keep_audit));
+    tell_forgotten("calls on the record", calls.await);
+    let answers = store.forget_once(before(core, once::KEPT));
+    tell_forgotten("answers that may be given again", answers.await);
+}
+
+/// What is from before this time is too old, where it is kept so long.
+fn before(core: &Core, keep: Duration) -> i64 {
+    core.store.now_ms().saturating_sub(millis(keep))
+}
+
+fn tell_forgotten(what: &str, forgot: Result<u64, StoreError>) {
+    match forgot {
+        Ok(0) => {}
+        Ok(count) => tracing::info!(count, "forgot {what} of long ago"),
+        Err(error) => tracing::warn!(%error, "{what} of long ago are not forgotten"),
     }
 }

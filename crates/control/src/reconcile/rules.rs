@@ -6,7 +6,7 @@
 //! | pending | as the agent says | stopped: its creation was interrupted |
 //! | running | as the agent says | stopped |
 //! | paused | as the agent says | error |
-//! | error | as the agent says | its pause is forgotten, if it had one |
+//! | error | as the agent says | its pause is forgotten, if it had one; the row too, once it is old |
 //! | stopped, since the agent had it no more | as the agent says: it is there, whatever we were told | nothing |
 //! | stopped, otherwise | destroy it: its creation came late, and a caller was told that it is no more | nothing |
 //! | none | adopted | |
@@ -116,6 +116,15 @@ pub(crate) fn stopped(row: &Sandbox, reason: &str, now_ms: i64) -> Sandbox {
         last_updated_ms: now_ms,
         ..row.clone()
     }
+}
+
+/// Whether nothing is left of a sandbox but a row that says how it failed, since before this time: nothing can become of it any more.
+pub(crate) fn is_past(row: &Sandbox, seen: Option<&rpc::Sandbox>, before_ms: i64) -> bool {
+    row.status == Status::Error
+        && row.transition.is_none()
+        && row.paused_at_ms.is_none()
+        && row.last_updated_ms < before_ms
+        && seen.is_none()
 }
 
 /// The row of a sandbox that only the agent knows. `None` while it is in transition, or when it makes no sense.
@@ -296,6 +305,25 @@ mod tests {
             assert_eq!((new.status, new.paused_at_ms), (Status::Error, None));
             assert_eq!(decide(&new, None, 10), Action::Nothing);
         }
+    }
+
+    #[test]
+    fn a_failure_is_past_when_it_is_old_and_nothing_is_left_of_it() {
+        let failed = row(Status::Error, None);
+        assert!(is_past(&failed, None, 2));
+        assert!(!is_past(&failed, None, 1), "it is young");
+        assert!(!is_past(&failed, Some(&seen("error", "", "")), 2));
+        let paused = Sandbox {
+            paused_at_ms: Some(1),
+            ..failed
+        };
+        assert!(!is_past(&paused, None, 2), "it may come back");
+        assert!(!is_past(
+            &row(Status::Error, Some(Transition::Stopping)),
+            None,
+            2
+        ));
+        assert!(!is_past(&row(Status::Stopped, None), None, 2));
     }
 
     #[test]

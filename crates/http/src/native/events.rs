@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{FromRequestParts, State};
@@ -15,7 +16,7 @@ use futures::{Stream, StreamExt as _, stream};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::SendTimeoutError;
 use wrenn_api::{Event, Timestamp, limits};
-use wrenn_control::{Caller, Events, Follower};
+use wrenn_control::{Caller, Events, Follower, Heard};
 use wrenn_model::{ErrorKind, Fault, SandboxId};
 
 use super::described::{EventMessage, LastEvent, OfSandbox, Page};
@@ -66,7 +67,7 @@ pub(super) async fn events(
     answer(app, &caller, listener, asked, "/v1/events", &headers).await
 }
 
-/// What becomes of one sandbox, as it happens: as `/v1/events`.
+/// What becomes of one sandbox, as it happens: as `/v1/events`. Of one that has left the list, what is kept of its history.
 #[utoipa::path(
     get, path = "/v1/sandboxes/{id}/events", operation_id = "follow_sandbox", tag = "events",
     params(
@@ -93,7 +94,13 @@ pub(super) async fn sandbox_events(
     if asked.sandbox.is_some() {
         return Err(invalid("the path names the sandbox"));
     }
-    sandboxes.get(&id).await?;
+    if let Err(fault) = sandboxes.get(&id).await {
+        // What became of it is known for longer than it is in the list.
+        let gone = fault.kind == ErrorKind::NotFound;
+        if !gone || !app.control.events_of(&caller).has(&id).await? {
+            return Err(fault.into());
+        }
+    }
     let path = format!("/v1/sandboxes/{id}/events");
     asked.sandbox = Some(id);
     answer(app, &caller, listener, asked, &path, &headers).await
@@ -247,10 +254,9 @@ fn as_long_as_read(
 
 /// The stream. It ends when the server stops or an event can't be read: who listens comes back, and misses nothing.
 fn follow(app: App, follower: Follower, place: Place) -> impl Stream<Item = sse::Event> {
-    let gap = follower
-        .has_gap()
-        .then(|| sse::Event::default().event("gap").data("{}"));
-    let greeting = stream::iter(gap.into_iter().chain([ready(&follower)]));
+    let gap = follower.has_gap().then_some(Message::Gap);
+    let ready = Message::Ready(follower.place());
+    let greeting = stream::iter(gap.into_iter().chain([ready]).map(|one| one.sent()));
     // As they are known, which is shared with others who listen: how they are written is made when it is their turn.
     let open = (app, follower, VecDeque::new(), place);
     let told = stream::unfold(open, async |(app, mut follower, mut told, place)| {
@@ -260,24 +266,40 @@ fn follow(app: App, follower: Follower, place: Place) -> impl Stream<Item = sse:
                 next = follower.next() => next,
             };
             match next {
-                Ok(events) => told.extend(events),
+                Ok(Heard::Events(events)) => told.extend(events.into_iter().map(Message::Event)),
+                Ok(Heard::Gap) => told.extend([Message::Gap, Message::Ready(follower.place())]),
                 Err(fault) => {
                     tracing::debug!(%fault, "a stream of events ends");
                     return None;
                 }
             }
         }
-        let next = sent(&*told.pop_front()?);
+        let next = told.pop_front()?.sent();
         Some((next, (app, follower, told, place)))
     });
     greeting.chain(told)
 }
 
-fn ready(follower: &Follower) -> sse::Event {
-    sse::Event::default()
-        .event("ready")
-        .id(follower.place().to_string())
-        .data("{}")
+/// What a stream says.
+enum Message {
+    /// Some events are not known any more.
+    Gap,
+    /// Events are told from this place on.
+    Ready(i64),
+    Event(Arc<wrenn_control::Event>),
+}
+
+impl Message {
+    fn sent(&self) -> sse::Event {
+        match self {
+            Self::Gap => sse::Event::default().event("gap").data("{}"),
+            Self::Ready(place) => sse::Event::default()
+                .event("ready")
+                .id(place.to_string())
+                .data("{}"),
+            Self::Event(event) => sent(event),
+        }
+    }
 }
 
 fn sent(event: &wrenn_control::Event) -> sse::Event {

@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection, SqliteConnection};
 use wrenn_model::{MiB, NetworkPolicy, OnTimeout, SandboxId, Status, Transition};
 use wrenn_store::{DatabaseUrl, Sandbox, Store, StoredKey};
 
@@ -31,21 +30,7 @@ impl Place {
 
     /// Does this in it, past the store.
     pub(crate) async fn execute(&self, steps: &[&str]) {
-        let url = self.url.reveal();
-        for step in steps {
-            let step = AssertSqlSafe(*step);
-            if self.url.as_file().is_some() {
-                let mut db = SqliteConnection::connect(&format!("{url}?mode=rwc"))
-                    .await
-                    .unwrap();
-                sqlx::raw_sql(step).execute(&mut db).await.unwrap();
-                db.close().await.unwrap();
-            } else {
-                let mut db = PgConnection::connect(&url).await.unwrap();
-                sqlx::raw_sql(step).execute(&mut db).await.unwrap();
-                db.close().await.unwrap();
-            }
-        }
+        wrenn_testkit::database::execute(&self.url.reveal(), steps).await;
     }
 }
 

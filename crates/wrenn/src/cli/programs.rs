@@ -2,7 +2,9 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::num::NonZeroU16;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{ArgAction, Args, Subcommand};
 use wrenn_agent::{GuestNetwork, Limits, MemoryOvercommit};
@@ -21,6 +23,8 @@ pub(crate) struct UpArgs {
     pub(crate) listen: ListenArgs,
     #[command(flatten)]
     pub(crate) database: DatabaseArgs,
+    #[command(flatten)]
+    pub(crate) keep: KeepArgs,
     #[command(flatten)]
     pub(crate) guests: GuestArgs,
     #[command(flatten)]
@@ -86,6 +90,8 @@ pub(crate) struct ServerArgs {
     pub(crate) agent: AgentAddress,
     #[command(flatten)]
     pub(crate) database: DatabaseArgs,
+    #[command(flatten)]
+    pub(crate) keep: KeepArgs,
     /// Its own folder, for the first API key, and for the database where that is SQLite's.
     #[arg(
         long,
@@ -122,6 +128,48 @@ impl fmt::Debug for DatabaseArgs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // There may be a password in it.
         f.debug_struct("DatabaseArgs").finish_non_exhaustive()
+    }
+}
+
+/// How long the control plane knows what is over.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct KeepArgs {
+    /// How many days a sandbox that stopped, or failed with nothing left of it, stays in lists.
+    #[arg(
+        long,
+        env = "WRENN_KEEP_STOPPED",
+        value_name = "DAYS",
+        default_value = "7"
+    )]
+    pub(crate) keep_stopped: NonZeroU16,
+    /// How many days events may be asked for.
+    #[arg(
+        long,
+        env = "WRENN_KEEP_EVENTS",
+        value_name = "DAYS",
+        default_value = "30"
+    )]
+    pub(crate) keep_events: NonZeroU16,
+    /// How many days the record of calls is kept.
+    #[arg(
+        long,
+        env = "WRENN_KEEP_AUDIT",
+        value_name = "DAYS",
+        default_value = "365"
+    )]
+    pub(crate) keep_audit: NonZeroU16,
+}
+
+impl KeepArgs {
+    /// The same as the control plane takes it, with what else holds.
+    pub(crate) fn limits(self) -> wrenn_control::Limits {
+        let days = |days: NonZeroU16| Duration::from_secs(u64::from(days.get()) * 24 * 3600);
+        wrenn_control::Limits {
+            keep_stopped: days(self.keep_stopped),
+            keep_events: days(self.keep_events),
+            keep_audit: days(self.keep_audit),
+            ..wrenn_control::Limits::default()
+        }
     }
 }
 
@@ -209,8 +257,34 @@ impl GuestArgs {
 
 #[cfg(test)]
 mod tests {
+    use clap::FromArgMatches as _;
+
     use super::*;
     use crate::config::Settings;
+
+    #[test]
+    fn what_is_over_is_kept_as_long_as_is_said_and_else_as_ever() {
+        let keep = |args: &[&str]| {
+            let command = crate::cli::command(&Settings::default());
+            let matches = command.try_get_matches_from([&["wrenn", "server"], args].concat());
+            let matches = matches.ok()?;
+            let (_, server) = matches.subcommand()?;
+            Some(KeepArgs::from_arg_matches(server).ok()?.limits())
+        };
+        let (said, ever) = (keep(&["--keep-stopped", "2"]).unwrap(), keep(&[]).unwrap());
+        assert_eq!(said.keep_stopped, Duration::from_secs(2 * 24 * 3600));
+        let times = |limits: &wrenn_control::Limits| {
+            (limits.keep_stopped, limits.keep_events, limits.keep_audit)
+        };
+        assert_eq!(times(&ever), times(&wrenn_control::Limits::default()));
+        assert_eq!(
+            (said.keep_events, said.keep_audit),
+            (ever.keep_events, ever.keep_audit)
+        );
+        for nonsense in ["0", "-1", "a week"] {
+            assert!(keep(&["--keep-audit", nonsense]).is_none(), "{nonsense}");
+        }
+    }
 
     #[test]
     fn an_agent_serves_or_joins() {

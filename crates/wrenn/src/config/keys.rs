@@ -1,6 +1,7 @@
 //! Which keys there are.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU16;
 
 use wrenn_agent::MemoryOvercommit;
 use wrenn_control::{AgentAddress, DatabaseUrl};
@@ -56,6 +57,9 @@ pub(super) const KEYS: &[Key] = &[
     Key { name: "api.addr", arg: "addr", of: SERVING, read: value::text::<SocketAddr>, example: "\"127.0.0.1:8080\"" },
     Key { name: "api.listen_public", arg: "listen_public", of: SERVING, read: value::switch, example: "false" },
     Key { name: "database.url", arg: "database_url", of: SERVING, read: value::text::<DatabaseUrl>, example: "\"postgres:///wrenn?host=/run/postgresql\"" },
+    Key { name: "keep.stopped", arg: "keep_stopped", of: SERVING, read: value::number::<NonZeroU16>, example: "7" },
+    Key { name: "keep.events", arg: "keep_events", of: SERVING, read: value::number::<NonZeroU16>, example: "30" },
+    Key { name: "keep.audit", arg: "keep_audit", of: SERVING, read: value::number::<NonZeroU16>, example: "365" },
     Key { name: "guests.memory", arg: "memory_mb", of: HOSTING, read: value::number::<u32>, example: "16384" },
     Key { name: "guests.memory_overcommit", arg: "memory_overcommit", of: HOSTING, read: value::number::<MemoryOvercommit>, example: "1.5" },
     Key { name: "guests.allow_private", arg: "allow_private", of: HOSTING, read: value::list::<Subnet>, example: "[\"192.168.7.0/24\"]" },

@@ -99,8 +99,9 @@ pub(crate) async fn run(globals: &Globals, args: &ServerArgs, prepared: &Prepare
     };
     let address = listener.local_addr()?;
     let first = (prepared.machine.as_str(), &prepared.key);
+    let limits = args.keep.limits();
     let plane = tokio::select! {
-        opened = plane::open(&prepared.database, &args.agent, first, &listener) => opened?,
+        opened = plane::open(&prepared.database, &args.agent, &limits, first, &listener) => opened?,
         // While the database is away that takes as long as it takes.
         () = signals.wait() => return Ok(()),
     };

@@ -28,13 +28,14 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 pub(super) async fn open(
     database: &DatabaseUrl,
     agent: &AgentAddress,
+    limits: &Limits,
     first: (&str, &ApiKey),
     listener: &TcpListener,
 ) -> Result<ControlPlane> {
     let mut meanwhile: Option<Meanwhile> = None;
     let mut pause = FIRST_PAUSE;
     loop {
-        match try_open(database, agent, first).await {
+        match try_open(database, agent, limits, first).await {
             Ok(plane) => {
                 if let Some(meanwhile) = meanwhile {
                     meanwhile.end().await;
@@ -59,9 +60,10 @@ pub(super) async fn open(
 async fn try_open(
     database: &DatabaseUrl,
     agent: &AgentAddress,
+    limits: &Limits,
     (machine, first): (&str, &ApiKey),
 ) -> Result<ControlPlane, OpenError> {
-    let plane = ControlPlane::open(database, agent.clone(), Limits::default()).await?;
+    let plane = ControlPlane::open(database, agent.clone(), limits.clone()).await?;
     let name = format!("first of {machine}");
     if let Err(error) = plane.keys().register(&name, first).await {
         plane.close().await;

@@ -153,6 +153,9 @@ fn server(
         ("--state", state.into()),
         ("--agent", agent),
         ("--addr", args.listen.addr.to_string().into()),
+        ("--keep-stopped", args.keep.keep_stopped.to_string().into()),
+        ("--keep-events", args.keep.keep_events.to_string().into()),
+        ("--keep-audit", args.keep.keep_audit.to_string().into()),
         ("--confine", socket.uid.to_string().into()),
     ] {
         given.extend([flag.into(), value]);
