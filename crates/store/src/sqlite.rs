@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read as _};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::migrate::MigrateError;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
@@ -17,6 +17,8 @@ use crate::{StoreError, wal};
 const APPLICATION_ID: i64 = 0x5772_656e;
 /// How long a statement waits for another process's write.
 pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Between two tries to open a database that another server is just opening or closing.
+const BUSY_AGAIN: Duration = Duration::from_millis(20);
 const READERS: u32 = 4;
 /// What a database begins with (sqlite.org/fileformat2.html, "The Database Header").
 const HEADER: &[u8; 16] = b"SQLite format 3\0";
@@ -26,6 +28,19 @@ const SMALLEST: u64 = 512;
 /// Opens the database in this file, makes it when there is none, and brings its tables up to date. Gives the connections that
 /// read, and the one that writes.
 pub(crate) async fn open(path: &Path) -> Result<(SqlitePool, SqlitePool), StoreError> {
+    let until = Instant::now() + BUSY_TIMEOUT;
+    loop {
+        match open_now(path).await {
+            // Another server that turns to the log, or takes leave of it, is not waited for by SQLite itself.
+            Err(error) if is_busy(&error) && Instant::now() < until => {
+                tokio::time::sleep(BUSY_AGAIN).await;
+            }
+            opened => return opened,
+        }
+    }
+}
+
+async fn open_now(path: &Path) -> Result<(SqlitePool, SqlitePool), StoreError> {
     let plain = SqliteConnectOptions::new()
         .filename(path)
         .busy_timeout(BUSY_TIMEOUT);
@@ -150,6 +165,16 @@ pub(crate) async fn inspect(path: &Path, options: &SqliteConnectOptions) -> Resu
         });
     }
     Ok(())
+}
+
+/// Whether another connection was just in the way (sqlite.org/rescode.html, SQLITE_BUSY and its kin).
+fn is_busy(error: &StoreError) -> bool {
+    let StoreError::Sql(error) = error else {
+        return false;
+    };
+    let code = error.as_database_error().and_then(|error| error.code());
+    let code = code.and_then(|code| code.parse::<i32>().ok());
+    code.is_some_and(|code| code & 0xff == 5)
 }
 
 /// SQLite says SQLITE_CORRUPT (11) or SQLITE_NOTADB (26) of a file that it cannot make sense of; SQLITE_READONLY (8),
