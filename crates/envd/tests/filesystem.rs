@@ -108,5 +108,5 @@ async fn what_cannot_be_is_refused_by_its_code() {
         );
     }
     let (_, answer) = call(&agent, "process.Process/Update", json!({})).await;
-    assert_eq!(answer["code"], "unimplemented");
+    assert_eq!(answer["code"], "invalid_argument");
 }
