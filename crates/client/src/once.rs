@@ -17,6 +17,8 @@ use crate::{Client, Error, Result};
 const KEY_LENGTH: usize = 32;
 /// Between two looks for a sandbox whose server died while it made it.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
+/// How often it is asked what came of a create that is to be unmade.
+const WITHDRAW_TRIES: u32 = 30;
 /// What to do where even the server does not know; its own words are for who chooses keys.
 const LOOK_FIRST: &str = "look at what there is, such as the sandbox's status or what the command was to leave, and do it \
                           again where it was not done";
@@ -127,7 +129,9 @@ impl OnceCall {
     pub(crate) async fn create(&self) -> Result<Answer> {
         let mut left = Left(Some(self.clone()));
         let answer = self.until_made(false).await;
-        left.0 = None;
+        if answer.as_ref().map_or_else(made_nothing, |_| true) {
+            left.0 = None;
+        }
         answer
     }
 
@@ -146,14 +150,33 @@ impl OnceCall {
 
     /// Unmakes what a create makes. With a key the server goes on with it when its caller hangs up.
     pub(crate) async fn withdraw(&self) -> Result<()> {
-        let sandbox: Sandbox = match self.until_made(true).await {
-            Ok(answer) => answer.json()?,
-            // It made nothing.
-            Err(Error::Api(_)) => return Ok(()),
-            Err(error) => return Err(error),
+        let mut tries = WITHDRAW_TRIES;
+        let sandbox: Sandbox = loop {
+            tries -= 1;
+            match self.until_made(true).await {
+                Ok(answer) => break answer.json()?,
+                Err(error) if made_nothing(&error) => return Ok(()),
+                Err(error) if tries == 0 => return Err(error),
+                Err(_) => tokio::time::sleep(LOOK_EVERY).await,
+            }
         };
         self.client.delete_sandbox(&sandbox.id).await.map(drop)
     }
+}
+
+/// Whether a create that failed so has left nothing behind. A server that stops, whose database is away, or that knows the key of its
+/// caller no more, says nothing of the create.
+fn made_nothing(error: &Error) -> bool {
+    const OF_THE_SERVER: [&str; 7] = [
+        "unavailable",
+        "timeout",
+        "conflict",
+        "db_error",
+        "internal",
+        "agent_error",
+        "unauthorized",
+    ];
+    matches!(error, Error::Api(told) if !OF_THE_SERVER.contains(&told.code.as_str()))
 }
 
 /// A create that nobody waits for any more, when this is dropped with it.

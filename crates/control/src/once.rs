@@ -133,6 +133,11 @@ impl Calls {
             if let Some(answer) = last.answer {
                 return Ok(Turn::Done(answer));
             }
+            // The wait may have been long, and others judge by this.
+            let call = Once {
+                held_at_ms: self.store.now_ms(),
+                ..call
+            };
             let held = self.holds.hold(&call);
             let taken = self.store.take_over(&last, &call).await;
             if taken.map_err(|error| store_fault(&error))? {

@@ -17,6 +17,9 @@ const LONG: u64 = 16 << 10;
 /// How long a caller may take over such a one.
 const TIME: Duration = Duration::from_secs(600);
 
+/// How much of it a connection is given at a time.
+const PIECE: usize = 32 << 10;
+
 /// A connection that may be ended whatever is still to be written to it. Clones are the same one.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Line(CancellationToken);
@@ -46,6 +49,7 @@ impl Line {
         answer.map(|body| {
             Body::new(Limited {
                 body,
+                piece: Bytes::new(),
                 _limit: self.limit(TIME),
             })
         })
@@ -57,9 +61,11 @@ impl Line {
     }
 }
 
-/// A body that has so much time.
+/// A body that has so much time. It is given in pieces, of which a connection takes the next when it has room: of one that was given
+/// whole nobody would know when it has gone.
 struct Limited {
     body: Body,
+    piece: Bytes,
     _limit: AbortOnDropHandle<()>,
 }
 
@@ -71,15 +77,27 @@ impl HttpBody for Limited {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
+        if self.piece.is_empty() {
+            match Pin::new(&mut self.body).poll_frame(context) {
+                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(data) => self.piece = data,
+                    Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+                },
+                other => return other,
+            }
+        }
+        let length = self.piece.len().min(PIECE);
+        let piece = self.piece.split_to(length);
+        Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.piece.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let left = self.body.size_hint().exact().unwrap_or_default();
+        SizeHint::with_exact(left + self.piece.len() as u64)
     }
 }
 
@@ -93,6 +111,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Line {
 
 #[cfg(test)]
 mod tests {
+    use http_body_util::BodyExt as _;
+
     use super::*;
 
     #[tokio::test(start_paused = true)]
@@ -118,8 +138,14 @@ mod tests {
         let answer = read.limit_answer(of(1 << 20));
         let body = axum::body::to_bytes(answer.into_body(), usize::MAX).await;
         assert_eq!(body.map(|body| body.len()).ok(), Some(1 << 20));
+        // A connection that has taken the first of it, and has no room for more.
+        let begun_to_read = Line::default();
+        let mut stalled = begun_to_read.limit_answer(of(1 << 20)).into_body();
+        let first = stalled.frame().await.unwrap().unwrap();
+        assert!(first.into_data().unwrap().len() <= PIECE && !stalled.is_end_stream());
         let begun = tokio::time::Instant::now();
         long.ended().await;
+        begun_to_read.ended().await;
         assert_eq!(begun.elapsed(), TIME);
         for line in [short, read] {
             let later = tokio::time::timeout(TIME, line.ended()).await;

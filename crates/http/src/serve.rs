@@ -29,8 +29,6 @@ const HEAD_TIME: Duration = Duration::from_secs(60);
 const HEAD_BYTES: u32 = 64 * 1024;
 /// After so long a silence a peer of HTTP/2 is asked whether it is there, and has as long again to answer.
 const ASK_AFTER: Duration = Duration::from_secs(20);
-/// Connections at a time; whoever comes then waits until one ends.
-const CONNECTIONS: usize = 8192;
 /// A listener that has no descriptors left, say, is tried again so much later.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 
@@ -41,7 +39,7 @@ pub async fn serve(listener: TcpListener, router: Router, closing: CancellationT
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
-            accepted = listener.accept(), if connections.len() < CONNECTIONS => accepted,
+            accepted = listener.accept() => accepted,
             Some(_) = connections.join_next() => continue,
             () = closing.cancelled() => break,
         };

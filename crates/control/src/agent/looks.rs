@@ -9,9 +9,9 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wrenn_hostagent_api as rpc;
-use wrenn_model::{Fault, SandboxId};
+use wrenn_model::{ErrorKind, Fault, SandboxId};
 
-use super::AgentClient;
+use super::{AgentClient, SHORT};
 use crate::fault::stopping;
 
 /// The most sandboxes of a call.
@@ -52,9 +52,20 @@ impl Looks {
     pub(crate) async fn find(&self, id: &SandboxId) -> Seen {
         let (answer, answered) = oneshot::channel();
         let id = id.clone();
-        let queued = self.0.send(Look { id, answer }).await;
-        queued.map_err(|_| stopping())?;
-        answered.await.unwrap_or_else(|_| Err(stopping()))
+        let told = async {
+            let queued = self.0.send(Look { id, answer }).await;
+            queued.map_err(|_| stopping())?;
+            answered.await.unwrap_or_else(|_| Err(stopping()))
+        };
+        // With its turn: behind an agent that hangs the queue hardly moves.
+        let told = tokio::time::timeout(SHORT, told).await;
+        told.unwrap_or_else(|_| {
+            Err(Fault::new(
+                ErrorKind::Timeout,
+                "the host agent does not answer in time",
+                "ask again shortly",
+            ))
+        })
     }
 }
 

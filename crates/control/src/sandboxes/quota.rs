@@ -55,7 +55,16 @@ impl Sandboxes {
         if row.status != Status::Paused {
             return Ok(row);
         }
-        Ok(self.resume(&row.id, false).await?.sandbox)
+        match self.resume(&row.id, false).await {
+            Ok(resumed) => Ok(resumed.sandbox),
+            // Somebody else has woken it, or is about to: that is counted already.
+            Err(fault) => {
+                let row = self.callable(&row.id).await?;
+                let awake =
+                    row.status == Status::Running || row.transition == Some(Transition::Resuming);
+                awake.then_some(row).ok_or(fault)
+            }
+        }
     }
 
     /// What a team may have; a team that nobody knows has no limits.

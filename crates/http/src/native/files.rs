@@ -92,7 +92,7 @@ pub(super) async fn read(
     }
     // Held until the last chunk has left; a caller that takes too long over them is hung up on.
     let time = Duration::from_secs(limits::FILE_BODY_SEC);
-    let held = permit.map(|permit| (permit, line.limit(time)));
+    let held = (permit, line.limit(time));
     let body = stream::iter(chunks).inspect(move |_| {
         let _held = &held;
     });

@@ -6,7 +6,7 @@ mod size;
 mod table;
 
 pub(crate) use escape::{Escaper, escaped_cell, escaped_text};
-pub(crate) use raw::Raw;
+pub(crate) use raw::{Raw, screen};
 pub(crate) use size::size;
 pub(crate) use table::Table;
 

@@ -24,18 +24,18 @@ impl Raw {
         tcsetattr(stdin(), OptionalActions::Now, &raw)?;
         Ok(Self { before })
     }
+}
 
-    /// How much it shows now.
-    ///
-    /// # Errors
-    /// When it has gone.
-    pub(crate) fn size(&self) -> io::Result<PtySize> {
-        let size = tcgetwinsize(stdin())?;
-        Ok(PtySize {
-            cols: size.ws_col.max(1),
-            rows: size.ws_row.max(1),
-        })
-    }
+/// How much the terminal of standard input shows now.
+///
+/// # Errors
+/// When it is none.
+pub(crate) fn screen() -> io::Result<PtySize> {
+    let size = tcgetwinsize(stdin())?;
+    Ok(PtySize {
+        cols: size.ws_col.max(1),
+        rows: size.ws_row.max(1),
+    })
 }
 
 impl Drop for Raw {

@@ -8,13 +8,14 @@ use std::io;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::body::to_bytes;
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
-use bytes::Bytes;
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use tokio::net::UnixListener;
@@ -28,6 +29,8 @@ use super::endpoint::Endpoint;
 
 /// Bytes of one request: several times what a full one of ours has.
 const MAX_REQUEST: usize = 4 << 20;
+/// How long one may take to come.
+const READ_LIMIT: Duration = Duration::from_secs(5);
 /// Requests on their way at a time. One control plane has one.
 const AT_A_TIME: usize = 2;
 
@@ -72,7 +75,6 @@ impl Relay {
         };
         let router = Router::new()
             .route("/v1/traces", post(hand_on))
-            .layer(DefaultBodyLimit::max(MAX_REQUEST))
             .with_state(Arc::new(shared));
         let serving = tokio::spawn(async move {
             if let Err(error) = axum::serve(listener, router).await {
@@ -97,9 +99,14 @@ fn listen(socket: &Path, uid: u32) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-async fn hand_on(State(shared): State<Arc<Shared>>, traces: Bytes) -> Response {
+async fn hand_on(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    // Before anything of it is read: what waits here is root's memory.
     let Ok(_permit) = shared.permits.try_acquire() else {
         return StatusCode::TOO_MANY_REQUESTS.into_response();
+    };
+    let read = to_bytes(request.into_body(), MAX_REQUEST);
+    let Ok(Ok(traces)) = tokio::time::timeout(READ_LIMIT, read).await else {
+        return StatusCode::BAD_REQUEST.into_response();
     };
     match shared.collector.post(traces).await {
         Ok(answer) => (answer.status, [(CONTENT_TYPE, PROTOBUF)], answer.body).into_response(),

@@ -6,7 +6,10 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::pty::{Winsize, openpty};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::termios::{LocalModes, tcgetattr};
 
 use crate::harness::{Server, TestSandbox, shared};
 
@@ -104,5 +107,17 @@ async fn a_shell_is_used_as_at_its_own_screen() {
     desk.shows("40 120\r\n");
     desk.types("exit 7\n");
     assert_eq!(desk.child.wait().unwrap().code(), Some(7));
+
+    // Told to end from elsewhere, it gives the terminal back as it was.
+    let mut desk = Desk::run(&server, &sandbox.id, &["sh", "-i"]);
+    desk.types("echo is-$TERM\n");
+    desk.shows("is-vt220\r\n");
+    let lent = tcgetattr(&desk.screen).unwrap().local_modes;
+    assert!(!lent.intersects(LocalModes::ICANON | LocalModes::ECHO));
+    let pid = Pid::from_raw(desk.child.id().try_into().unwrap());
+    kill(pid, Signal::SIGTERM).unwrap();
+    assert_eq!(desk.child.wait().unwrap().code(), Some(125));
+    let back = tcgetattr(&desk.screen).unwrap().local_modes;
+    assert!(back.contains(LocalModes::ICANON | LocalModes::ECHO));
     sandbox.delete().await;
 }

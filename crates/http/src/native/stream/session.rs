@@ -260,14 +260,18 @@ async fn listen(
                     continue;
                 }
                 Ok(ClientMessage::Resize { cols, rows }) => {
-                    let resized = match (PtySize { cols, rows }).check() {
-                        Ok(size) => {
-                            once_started(&mut speaker, async |it| it.resize(size).await).await
-                        }
-                        wrong => wrong.map(drop),
+                    let size = match (PtySize { cols, rows }).check() {
+                        Ok(size) => size,
+                        Err(fault) => return Ending::Refused(fault),
                     };
-                    if let Err(fault) = resized {
-                        return Ending::Refused(fault);
+                    let resized = once_started(&mut speaker, async |it| it.resize(size).await);
+                    match resized.await {
+                        Err(fault) if fault.kind == ErrorKind::InvalidState => {
+                            return Ending::Refused(fault);
+                        }
+                        // What runs there is worth more than how it looks.
+                        Err(fault) => tracing::debug!(%fault, "a terminal has its former size"),
+                        Ok(()) => {}
                     }
                     continue;
                 }

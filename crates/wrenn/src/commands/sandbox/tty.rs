@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Result;
 use bytes::Bytes;
@@ -14,7 +15,10 @@ use wrenn_client::{Client, ExecControl, ExecEvent, ExecEvents};
 use super::exec::{TIMED_OUT, asked, exit_code};
 use crate::cli::ExecArgs;
 use crate::report::Advised;
-use crate::terminal::Raw;
+use crate::terminal::{self, Raw};
+
+/// How long what the command said last may take, once it takes no more.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 pub(super) async fn run(client: &Client, args: ExecArgs) -> Result<ExitCode> {
     if !std::io::stdin().is_terminal() || !std::io::stdout().is_terminal() {
@@ -28,12 +32,22 @@ pub(super) async fn run(client: &Client, args: ExecArgs) -> Result<ExitCode> {
     if let Ok(term) = std::env::var("TERM") {
         start.envs.entry("TERM".to_owned()).or_insert(term);
     }
-    let raw = Raw::enter()?;
-    start.pty = Some(raw.size()?);
+    start.pty = Some(terminal::screen()?);
     let (control, events) = client.exec_stream(&id, &start).await?;
+    // Until here Ctrl-C is ours.
+    let raw = Raw::enter()?;
+    let shown = show(events);
+    let mut shown = std::pin::pin!(shown);
     let ended = tokio::select! {
-        ended = show(events) => ended,
-        failed = speak(control, &raw) => failed.map(|never| match never {}),
+        ended = &mut shown => ended,
+        // What was said last is still to be shown, and may say why.
+        Err(failed) = speak(control) => match tokio::time::timeout(LAST_WORDS, shown).await {
+            Ok(ended) => ended,
+            Err(_) => Err(failed),
+        },
+        signal = told_to_end() => signal.and_then(|()| {
+            Err(anyhow::anyhow!("interrupted; the command ends with this"))
+        }),
     };
     // What is said from here on is on our own terminal again.
     drop(raw);
@@ -63,16 +77,29 @@ async fn show(mut events: ExecEvents) -> Result<(i32, bool)> {
 }
 
 /// Passes on what is typed, and how large our terminal is from then on.
-async fn speak(mut control: ExecControl, raw: &Raw) -> Result<Infallible> {
+async fn speak(mut control: ExecControl) -> Result<Infallible> {
     let mut resized = signal(SignalKind::window_change())?;
     let mut typed = typed();
     loop {
         tokio::select! {
             Some(keys) = typed.recv() => control.stdin(keys).await?,
-            Some(()) = resized.recv() => control.resize(raw.size()?).await?,
+            Some(()) = resized.recv() => control.resize(terminal::screen()?).await?,
             else => return std::future::pending().await,
         }
     }
+}
+
+/// Returns when somebody wants this to end who is not at its terminal.
+async fn told_to_end() -> Result<()> {
+    let mut asked = signal(SignalKind::terminate())?;
+    let mut interrupted = signal(SignalKind::interrupt())?;
+    let mut hung_up = signal(SignalKind::hangup())?;
+    tokio::select! {
+        _ = asked.recv() => {}
+        _ = interrupted.recv() => {}
+        _ = hung_up.recv() => {}
+    }
+    Ok(())
 }
 
 /// What is typed. It is read in a task of its own: a key whose reading was given up would be lost.
