@@ -95,13 +95,13 @@ async fn create(bench: &Bench, count: u32, ids: &mut Vec<String>) -> Result<Samp
         template: Some(bench.template.clone()),
         ..Default::default()
     });
-    let mut made = load::run(CREATES, count, || {
+    let made = load::run(CREATES, count, || {
         let (client, request) = (bench.client.clone(), request.clone());
         async move { Ok(client.create_sandbox(&request).await?.id) }
     });
     let (mut times, mut failed) = (Samples::default(), None);
-    while let Some(call) = made.join_next().await {
-        match call? {
+    for call in made.await {
+        match call {
             Ok((took, id)) => {
                 times.push_ms(took);
                 ids.push(id);
@@ -117,13 +117,13 @@ async fn get(bench: &Bench, ids: &[String]) -> Result<Samples> {
     let (rate, count) = GETS;
     tracing::info!("api: {count} gets, {rate} a second");
     let mut ids = ids.iter().cycle().cloned();
-    let mut calls = load::run(rate, count, || {
+    let calls = load::run(rate, count, || {
         let (client, id) = (bench.client.clone(), ids.next().unwrap_or_default());
         async move { Ok(client.sandbox(&id).await?) }
     });
     let mut times = Samples::default();
-    while let Some(call) = calls.join_next().await {
-        times.push_ms(call??.0);
+    for call in calls.await {
+        times.push_ms(call?.0);
     }
     Ok(times)
 }
