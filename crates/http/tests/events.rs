@@ -286,6 +286,21 @@ async fn streams_end_with_the_server() {
     assert_eq!(ended, Ok(None));
 }
 
+/// The record of calls, once it has so many.
+async fn recorded(bench: &Bench, count: usize) -> Vec<Value> {
+    let recorded = async {
+        loop {
+            let calls = bench.get("/v1/audit").await.json();
+            let calls = calls.as_array().unwrap().clone();
+            if calls.len() == count {
+                return calls;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(SOON, recorded).await.unwrap()
+}
+
 #[tokio::test]
 async fn calls_that_may_change_something_are_on_the_record() {
     let bench = Bench::new().await;
@@ -301,17 +316,7 @@ async fn calls_that_may_change_something_are_on_the_record() {
         ("POST /v1/sandboxes/{id}/resume", 409),
         ("POST /v1/sandboxes", 201),
     ];
-    let recorded = async {
-        loop {
-            let calls = bench.get("/v1/audit").await.json();
-            let calls = calls.as_array().unwrap().clone();
-            if calls.len() == expected.len() {
-                return calls;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    let calls = tokio::time::timeout(SOON, recorded).await.unwrap();
+    let calls = recorded(&bench, expected.len()).await;
     // Those of one millisecond are in no order.
     for (action, status) in expected {
         let call = calls.iter().find(|call| call["action"] == action);
@@ -353,17 +358,7 @@ async fn the_record_says_which_key_and_which_team() {
         ("DELETE /v1/keys/{id}", json!(id)),
         ("DELETE /v1/keys/{id}", json!(null)),
     ];
-    let recorded = async {
-        loop {
-            let calls = bench.get("/v1/audit").await.json();
-            let calls = calls.as_array().unwrap().clone();
-            if calls.len() == expected.len() {
-                return calls;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    let calls = tokio::time::timeout(SOON, recorded).await.unwrap();
+    let calls = recorded(&bench, expected.len()).await;
     for (action, object) in expected {
         let is_it =
             |call: &&serde_json::Value| call["action"] == action && call["object"] == object;
@@ -381,16 +376,7 @@ async fn a_caller_that_hangs_up_is_on_the_record() {
     tokio::time::timeout(Duration::from_millis(300), call)
         .await
         .unwrap_err();
-    let recorded = async {
-        loop {
-            let calls = bench.get("/v1/audit").await.json();
-            if let Some(call) = calls.get(0) {
-                return call.clone();
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    let call = tokio::time::timeout(SOON, recorded).await.unwrap();
+    let call = recorded(&bench, 1).await.remove(0);
     assert_eq!(
         (&call["action"], &call["status"]),
         (&json!("POST /v1/sandboxes"), &json!(499))

@@ -16,6 +16,16 @@ async fn call(bench: &Bench, key: &Made, method: Method, path: &str, body: &str)
     bench.send(request, body.to_owned()).await
 }
 
+/// Gives the team `red` these limits and no others.
+async fn limit(bench: &Bench, limits: Value) {
+    let request = bench.request(Method::PUT, "/v1/teams/red");
+    let put = bench.send(request, limits.to_string()).await;
+    assert_eq!(
+        (put.status, &put.json()["limits"]),
+        (StatusCode::OK, &limits)
+    );
+}
+
 #[tokio::test]
 async fn a_key_s_life() {
     let bench = Bench::new().await;
@@ -206,11 +216,7 @@ async fn a_team_s_limits_are_the_operator_s_to_say() {
 async fn beyond_a_limit_a_create_is_429_and_leaves_no_trace() {
     let bench = Bench::new().await;
     let red = bench.key("red", "read,sandboxes").await;
-    let limits = async |limits: Value| {
-        let request = bench.request(Method::PUT, "/v1/teams/red");
-        let put = bench.send(request, limits.to_string()).await;
-        assert_eq!(put.status, StatusCode::OK);
-    };
+    let limits = async |limits: Value| limit(&bench, limits).await;
     limits(json!({"max_sandboxes": 1})).await;
     let create = async || call(&bench, &red, Method::POST, "/v1/sandboxes", "{}").await;
     let made = create().await;
@@ -258,11 +264,7 @@ async fn beyond_a_limit_a_create_is_429_and_leaves_no_trace() {
 async fn what_was_paused_runs_again_within_its_team_s_limits() {
     let bench = Bench::new().await;
     let red = bench.key("red", "read,sandboxes").await;
-    let limits = async |limits: Value| {
-        let request = bench.request(Method::PUT, "/v1/teams/red");
-        let put = bench.send(request, limits.to_string()).await;
-        assert_eq!(put.status, StatusCode::OK);
-    };
+    let limits = async |limits: Value| limit(&bench, limits).await;
     let create = async || {
         let body = r#"{"vcpus":1,"auto_resume":true}"#;
         let made = call(&bench, &red, Method::POST, "/v1/sandboxes", body).await;
@@ -319,12 +321,7 @@ async fn what_was_paused_runs_again_within_its_team_s_limits() {
 async fn a_team_that_takes_all_the_disk_it_may_makes_nothing_more() {
     let bench = Bench::new().await;
     let red = bench.key("red", "read,sandboxes").await;
-    let limits = async |max_storage_mb: u64| {
-        let request = bench.request(Method::PUT, "/v1/teams/red");
-        let limits = json!({"max_storage_mb": max_storage_mb});
-        let put = bench.send(request, limits.to_string()).await;
-        assert_eq!(put.json()["limits"], limits);
-    };
+    let limits = async |mib: u64| limit(&bench, json!({"max_storage_mb": mib})).await;
     let create = async || call(&bench, &red, Method::POST, "/v1/sandboxes", "{}").await;
     limits(1).await;
     assert_eq!(create().await.status, StatusCode::CREATED);

@@ -169,21 +169,19 @@ pub(crate) async fn inspect(path: &Path, options: &SqliteConnectOptions) -> Resu
 
 /// Whether another connection was just in the way (sqlite.org/rescode.html, SQLITE_BUSY and its kin).
 fn is_busy(error: &StoreError) -> bool {
-    let StoreError::Sql(error) = error else {
-        return false;
-    };
-    let code = error.as_database_error().and_then(|error| error.code());
-    let code = code.and_then(|code| code.parse::<i32>().ok());
-    code.is_some_and(|code| code & 0xff == 5)
+    matches!(error, StoreError::Sql(error) if primary(error) == Some(5))
+}
+
+/// SQLite's primary result code.
+fn primary(error: &sqlx::Error) -> Option<i64> {
+    let code = error.as_database_error()?.code()?;
+    Some(code.parse::<i64>().ok()? & 0xff)
 }
 
 /// SQLite says SQLITE_CORRUPT (11) or SQLITE_NOTADB (26) of a file that it cannot make sense of; SQLITE_READONLY (8),
 /// SQLITE_FULL (13) or SQLITE_CANTOPEN (14) of one that it cannot write.
 pub(crate) fn meaning(path: &Path, error: sqlx::Error) -> StoreError {
-    let code = error
-        .as_database_error()
-        .and_then(|error| error.code()?.parse::<i64>().ok());
-    match code.map(|code| code & 0xff) {
+    match primary(&error) {
         Some(11 | 26) => StoreError::Damaged {
             path: path.to_owned(),
             detail: error.to_string(),

@@ -9,9 +9,9 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wrenn_hostagent_api as rpc;
-use wrenn_model::{ErrorKind, Fault, SandboxId};
+use wrenn_model::{Fault, SandboxId};
 
-use super::{AgentClient, SHORT};
+use super::{AgentClient, SHORT, from_agent, within};
 use crate::fault::stopping;
 
 /// The most sandboxes of a call.
@@ -54,18 +54,13 @@ impl Looks {
         let id = id.clone();
         let told = async {
             let queued = self.0.send(Look { id, answer }).await;
-            queued.map_err(|_| stopping())?;
-            answered.await.unwrap_or_else(|_| Err(stopping()))
+            Ok(match queued {
+                Ok(()) => answered.await.unwrap_or_else(|_| Err(stopping())),
+                Err(_) => Err(stopping()),
+            })
         };
         // With its turn: behind an agent that hangs the queue hardly moves.
-        let told = tokio::time::timeout(SHORT, told).await;
-        told.unwrap_or_else(|_| {
-            Err(Fault::new(
-                ErrorKind::Timeout,
-                "the host agent does not answer in time",
-                "ask again shortly",
-            ))
-        })
+        within(SHORT, told).await.map_err(from_agent)?
     }
 }
 
