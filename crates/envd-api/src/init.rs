@@ -46,6 +46,14 @@ pub struct InitRequest {
     /// What the next `/init` must carry in `X-Init-Key`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_init_key: Option<Secret>,
+    /// A lower case UUID that `/proc/sys/kernel/random/boot_id` shows from now on: how a guest that was restored beside others
+    /// from one state learns that it is not the one that it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub boot_id: Option<String>,
+    /// The guest begins another life: whatever an earlier call set is gone, as if this were the first, so that it must bring
+    /// both secrets. Every call that was let in before ends; commands go on.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub renew: bool,
 }
 
 #[cfg(test)]
@@ -75,9 +83,13 @@ mod tests {
         );
         let request = InitRequest {
             machine_id: Some("0".repeat(32)),
+            renew: true,
             ..InitRequest::default()
         };
         let text = serde_json::to_string(&request).unwrap();
-        assert_eq!(text, format!(r#"{{"machineId":"{}"}}"#, "0".repeat(32)));
+        assert_eq!(
+            text,
+            format!(r#"{{"machineId":"{}","renew":true}}"#, "0".repeat(32))
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! What `/init` changes beside the session: the clock, the host name, the machine id, the random number generator.
+//! What `/init` changes beside the session: the random number generator, the clock, the boot id, the host name, the machine
+//! id.
 
 use std::fs;
 use std::io;
@@ -11,6 +12,7 @@ use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, clock_settime};
 use wrenn_envd_api::{InitRequest, Timestamp};
 
+use crate::boot_id;
 use crate::sys::entropy;
 
 const NANOS_PER_SECOND: i32 = 1_000_000_000;
@@ -48,6 +50,7 @@ impl MachineError {
 enum Change<'a> {
     Entropy(Vec<u8>),
     Clock(TimeSpec),
+    BootId(&'a str),
     Hostname(&'a str),
     MachineId(&'a str),
 }
@@ -65,15 +68,17 @@ impl Machine {
 
 /// What `request` asks for, in the order in which it is done. Entropy comes first: whatever is drawn from the generator
 /// afterwards must differ between two guests that were restored from one state. Then the clock, since each name that is
-/// written carries a time; then the names.
+/// written carries a time; then the boot id, by which programs see that the names may be others; then the names.
 fn changes(request: &InitRequest) -> Result<Vec<Change<'_>>, MachineError> {
     let entropy = request.entropy.as_ref().map(|text| decode(text.expose()));
     let clock = request.timestamp.as_ref().map(checked_time);
+    let boot_id = request.boot_id.as_deref().map(checked_boot_id);
     let hostname = request.hostname.as_deref().map(checked_hostname);
     let machine_id = request.machine_id.as_deref().map(checked_machine_id);
     let changes = [
         entropy.map(|bytes| bytes.map(Change::Entropy)),
         clock.map(|time| time.map(Change::Clock)),
+        boot_id.map(|id| id.map(Change::BootId)),
         hostname.map(|name| name.map(Change::Hostname)),
         machine_id.map(|id| id.map(Change::MachineId)),
     ];
@@ -88,6 +93,7 @@ impl Change<'_> {
                 "clock",
                 clock_settime(ClockId::CLOCK_REALTIME, *time).map_err(io::Error::from),
             ),
+            Self::BootId(id) => ("boot id", boot_id::change(id)),
             Self::Hostname(name) => ("host name", change_hostname(name)),
             Self::MachineId(id) => ("machine id", change_machine_id(id)),
         };
@@ -149,9 +155,24 @@ fn decode(text: &str) -> Result<Vec<u8>, MachineError> {
     Ok(bytes)
 }
 
+fn is_lower_hex(digits: &str) -> bool {
+    digits
+        .chars()
+        .all(|c| c.is_ascii_digit() || ('a'..='f').contains(&c))
+}
+
+/// A UUID as the kernel writes one.
+fn checked_boot_id(id: &str) -> Result<&str, MachineError> {
+    let parts = id.split('-');
+    if parts.clone().map(str::len).eq([8, 4, 4, 4, 12]) && parts.clone().all(is_lower_hex) {
+        Ok(id)
+    } else {
+        Err(MachineError::Invalid("bootId must be a lower case UUID"))
+    }
+}
+
 fn checked_machine_id(id: &str) -> Result<&str, MachineError> {
-    let is_digit = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
-    if id.len() == 32 && id.chars().all(is_digit) {
+    if id.len() == 32 && is_lower_hex(id) {
         Ok(id)
     } else {
         Err(MachineError::Invalid(
@@ -190,13 +211,15 @@ mod tests {
     }
 
     #[test]
-    fn entropy_comes_first_then_the_clock_then_the_names() {
+    fn entropy_comes_first_then_the_clock_then_the_boot_id_then_the_names() {
         let id = "0123456789abcdef0123456789abcdef";
+        let boot_id = "01234567-89ab-cdef-0123-456789abcdef";
         let request = InitRequest {
             entropy: Some(STANDARD.encode([7; 32]).into()),
             timestamp: Some(time(5, 6)),
             hostname: Some("spring".to_owned()),
             machine_id: Some(id.to_owned()),
+            boot_id: Some(boot_id.to_owned()),
             ..InitRequest::default()
         };
         assert_eq!(
@@ -204,6 +227,7 @@ mod tests {
             [
                 Change::Entropy(vec![7; 32]),
                 Change::Clock(TimeSpec::new(5, 6)),
+                Change::BootId(boot_id),
                 Change::Hostname("spring"),
                 Change::MachineId(id),
             ]
@@ -243,6 +267,18 @@ mod tests {
                 ..InitRequest::default()
             },
             InitRequest {
+                boot_id: Some("0123456789abcdef0123456789abcdef".to_owned()),
+                ..InitRequest::default()
+            },
+            InitRequest {
+                boot_id: Some("01234567-89AB-cdef-0123-456789abcdef".to_owned()),
+                ..InitRequest::default()
+            },
+            InitRequest {
+                boot_id: Some("01234567-89ab-cdef-0123-456789abcdef-".to_owned()),
+                ..InitRequest::default()
+            },
+            InitRequest {
                 hostname: Some("a b".to_owned()),
                 ..InitRequest::default()
             },
@@ -271,6 +307,7 @@ mod tests {
         let right = InitRequest {
             entropy: Some(STANDARD.encode([7; 512]).into()),
             machine_id: Some("0123456789abcdef0123456789abcdef".to_owned()),
+            boot_id: Some("01234567-89ab-cdef-0123-456789abcdef".to_owned()),
             hostname: Some("sb-1.example".to_owned()),
             ..InitRequest::default()
         };

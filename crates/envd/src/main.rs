@@ -4,6 +4,7 @@
 //! shut down. `envd serve` runs the same server as an ordinary process, for tests.
 
 mod boot;
+mod boot_id;
 mod caller;
 mod console;
 mod errors;

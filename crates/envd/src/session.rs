@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio_util::sync::CancellationToken;
 use wrenn_envd_api::{InitRequest, Secret};
+use zeroize::Zeroize;
 
 use crate::lock::lock;
 
@@ -30,8 +31,16 @@ pub(crate) struct Session {
 pub(crate) enum InitError {
     #[error("the header X-Init-Key is missing or wrong")]
     WrongKey,
-    #[error("the first call must give accessToken and nextInitKey")]
+    #[error("the first call, and one that renews, must give accessToken and nextInitKey")]
     NoSecrets,
+}
+
+/// What an `/init` would make of the guest.
+#[derive(Debug)]
+pub(crate) struct Proposal {
+    session: Session,
+    /// What was let in before ends.
+    voids: bool,
 }
 
 /// The session there is now, if there is one.
@@ -50,22 +59,24 @@ impl Sessions {
         &self,
         request: &InitRequest,
         key: Option<&[u8]>,
-    ) -> Result<Session, InitError> {
-        let Some(current) = self.current() else {
-            return Session::first(request).ok_or(InitError::NoSecrets);
-        };
-        if !key.is_some_and(|key| current.init_key.matches(key)) {
+    ) -> Result<Proposal, InitError> {
+        let current = self.current();
+        if let Some(current) = &current
+            && !key.is_some_and(|key| current.init_key.matches(key))
+        {
             return Err(InitError::WrongKey);
         }
-        Ok(current.changed(request))
+        match current.filter(|_| !request.renew) {
+            Some(current) => Ok(current.changed(request)),
+            None => Session::first(request).ok_or(InitError::NoSecrets),
+        }
     }
 
-    /// Makes `session` the current one. With a new token, the old one is void from here on.
-    pub(crate) fn adopt(&self, session: Session) {
-        let session = Arc::new(session);
-        let before = lock(&self.0).replace(Arc::clone(&session));
+    /// Makes what was proposed the current one. With a new token or another life, the old token is void from here on.
+    pub(crate) fn adopt(&self, proposal: Proposal) {
+        let before = lock(&self.0).replace(Arc::new(proposal.session));
         if let Some(before) = before
-            && !before.token.matches(session.token.expose().as_bytes())
+            && proposal.voids
         {
             before.void.cancel();
         }
@@ -73,7 +84,8 @@ impl Sessions {
 }
 
 impl Session {
-    fn first(request: &InitRequest) -> Option<Self> {
+    /// One that has nothing of any before it.
+    fn first(request: &InitRequest) -> Option<Proposal> {
         let present = |secret: &Option<Secret>| secret.clone().filter(|secret| !secret.is_empty());
         let blank = Self {
             token: present(&request.access_token)?,
@@ -85,11 +97,14 @@ impl Session {
             sandbox_id: String::new(),
             template_id: String::new(),
         };
-        Some(blank.changed(request))
+        Some(Proposal {
+            voids: true,
+            ..blank.changed(request)
+        })
     }
 
     /// This session with what `request` names put in place.
-    fn changed(&self, request: &InitRequest) -> Self {
+    fn changed(&self, request: &InitRequest) -> Proposal {
         fn or<T: Clone>(new: Option<&T>, old: &T) -> T {
             new.unwrap_or(old).clone()
         }
@@ -97,12 +112,13 @@ impl Session {
         let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
         let secret = |secret: &Option<Secret>| secret.clone().filter(|secret| !secret.is_empty());
         let token = or(secret(&request.access_token).as_ref(), &self.token);
-        let void = if token.matches(self.token.expose().as_bytes()) {
-            self.void.clone()
-        } else {
+        let voids = !token.matches(self.token.expose().as_bytes());
+        let void = if voids {
             CancellationToken::new()
+        } else {
+            self.void.clone()
         };
-        Self {
+        let session = Self {
             token,
             void,
             init_key: or(secret(&request.next_init_key).as_ref(), &self.init_key),
@@ -113,7 +129,15 @@ impl Session {
                 .or_else(|| self.default_workdir.clone()),
             sandbox_id: or(request.sandbox_id.as_ref(), &self.sandbox_id),
             template_id: or(request.template_id.as_ref(), &self.template_id),
-        }
+        };
+        Proposal { session, voids }
+    }
+}
+
+impl Drop for Session {
+    /// What callers keep in variables is often as secret as the token.
+    fn drop(&mut self) {
+        self.env.values_mut().for_each(Zeroize::zeroize);
     }
 }
 
@@ -164,8 +188,44 @@ mod tests {
         let kept = sessions
             .propose(&InitRequest::default(), Some(b"two"))
             .unwrap();
-        assert!(kept.token.matches(b"u"));
-        assert!(kept.init_key.matches(b"two"));
+        assert!(kept.session.token.matches(b"u"));
+        assert!(kept.session.init_key.matches(b"two"));
+    }
+
+    #[test]
+    fn one_that_renews_has_nothing_of_the_one_before() {
+        let sessions = Sessions::default();
+        let former = InitRequest {
+            env_vars: Some(BTreeMap::from([("A".to_owned(), "b".to_owned())])),
+            default_user: Some("user".to_owned()),
+            default_workdir: Some("/srv".to_owned()),
+            sandbox_id: Some("sb-former".to_owned()),
+            template_id: Some("python".to_owned()),
+            ..request("t", "one")
+        };
+        sessions.adopt(sessions.propose(&former, None).unwrap());
+        let renew = |request| InitRequest {
+            renew: true,
+            ..request
+        };
+        for (incomplete, key, why) in [
+            (request("u", "two"), &b"two"[..], InitError::WrongKey),
+            (request("u", ""), b"one", InitError::NoSecrets),
+            (request("", "two"), b"one", InitError::NoSecrets),
+        ] {
+            let refused = sessions.propose(&renew(incomplete), Some(key)).unwrap_err();
+            assert_eq!(refused, why);
+        }
+        let before = sessions.current().unwrap();
+        // The same token says nothing: who came in before is of another life.
+        let again = renew(request("t", "two"));
+        sessions.adopt(sessions.propose(&again, Some(b"one")).unwrap());
+        assert!(before.void.is_cancelled());
+        let now = sessions.current().unwrap();
+        assert!(!now.void.is_cancelled() && now.init_key.matches(b"two"));
+        assert!(now.env.is_empty() && now.default_workdir.is_none());
+        let names = [&now.default_user, &now.sandbox_id, &now.template_id];
+        assert_eq!(names, ["root", "", ""]);
     }
 
     #[test]

@@ -1,25 +1,27 @@
 //! A running command, as those who talk to it hold it.
 
 use std::io;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::AsyncWriteExt;
 use tokio::net::unix::pipe::Sender;
 use tokio_util::sync::CancellationToken;
 use wrenn_envd_api::process::ProcessConfig;
+use zeroize::Zeroize;
 
 use super::cgroup::Group;
 use super::followers::Followers;
 use super::reaper::Reaper;
 use super::terminal::{Size, Terminal};
+use crate::lock::lock;
 
 /// A command that was started here.
 #[derive(Debug)]
 pub(crate) struct Process {
     pub(crate) pid: u32,
     pub(crate) tag: Option<String>,
-    pub(crate) config: ProcessConfig,
+    config: Mutex<ProcessConfig>,
     pub(crate) followers: Arc<Followers>,
     pub(crate) group: Arc<Group>,
     stdin: tokio::sync::Mutex<Option<Sender>>,
@@ -69,7 +71,7 @@ impl Process {
         Self {
             pid,
             tag,
-            config,
+            config: Mutex::new(config),
             followers: Arc::default(),
             group,
             stdin: tokio::sync::Mutex::new(stdin),
@@ -77,6 +79,17 @@ impl Process {
             killed: OnceLock::new(),
             ended: CancellationToken::new(),
         }
+    }
+
+    /// How its caller worded it.
+    pub(super) fn config(&self) -> ProcessConfig {
+        lock(&self.config).clone()
+    }
+
+    /// Has nothing of the variables any more that its caller gave. The command itself has them as ever.
+    pub(super) fn forget_environment(&self) {
+        let mut envs = std::mem::take(&mut lock(&self.config).envs);
+        envs.values_mut().for_each(Zeroize::zeroize);
     }
 
     /// Whether it has a terminal.

@@ -107,7 +107,7 @@ impl Rpc for ProcessService {
         _: ServiceRequest<'_, ListRequest>,
     ) -> ServiceResult<impl Encodable<ListResponse> + Send + use<>> {
         let info = |process: Arc<Process>| ProcessInfo {
-            config: process.config.clone().into(),
+            config: process.config().into(),
             pid: process.pid,
             tag: process.tag.clone(),
             ..Default::default()

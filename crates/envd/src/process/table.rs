@@ -80,6 +80,10 @@ impl Processes {
         ));
         let events = process.followers.join();
         lock(&self.running).insert(pid, Arc::clone(&process));
+        // After the insertion: a guest that was renewed meanwhile has looked through the table before.
+        if session.void.is_cancelled() {
+            process.forget_environment();
+        }
         let [stdout, stderr] = launch.spools;
         let watch = Watch {
             process: Arc::clone(&process),
@@ -124,6 +128,13 @@ impl Processes {
         let mut list: Vec<_> = lock(&self.running).values().cloned().collect();
         list.sort_unstable_by_key(|process| process.pid);
         list
+    }
+
+    /// Forgets what callers so far gave the running commands as variables: the guest is another's from now on.
+    pub(crate) fn forget_environments(&self) {
+        for process in lock(&self.running).values() {
+            process.forget_environment();
+        }
     }
 
     /// Where the commands run.

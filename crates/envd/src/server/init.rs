@@ -36,8 +36,8 @@ async fn initialise(server: &Server, headers: &HeaderMap, body: &[u8]) -> Respon
         Err(error) => return refuse(StatusCode::BAD_REQUEST, error.to_string()),
     };
     let key = headers.get(header::INIT_KEY).map(|key| key.as_bytes());
-    let session = match server.sessions.propose(&request, key) {
-        Ok(session) => session,
+    let proposal = match server.sessions.propose(&request, key) {
+        Ok(proposal) => proposal,
         Err(error @ InitError::WrongKey) => {
             return refuse(StatusCode::UNAUTHORIZED, error.to_string());
         }
@@ -48,7 +48,10 @@ async fn initialise(server: &Server, headers: &HeaderMap, body: &[u8]) -> Respon
     if let Err(error) = server.machine.apply(&request) {
         return refuse(error.status(), crate::errors::chain(&error));
     }
-    server.sessions.adopt(session);
+    server.sessions.adopt(proposal);
+    if request.renew {
+        server.processes.forget_environments();
+    }
     StatusCode::NO_CONTENT.into_response()
 }
 
