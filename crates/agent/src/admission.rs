@@ -180,6 +180,28 @@ impl Admission {
         self.turns.enter(&spec.owner_id, purpose)
     }
 
+    /// How much memory there is too little of for one more, in bytes. Where the host cannot be seen, as much as it takes.
+    pub(crate) fn lacks(&self, volume: &Volume, spec: &SandboxSpec) -> u64 {
+        let wanted = self.demand(spec).memory;
+        let Ok(seen) = Seen::now(volume, &self.hierarchies, &self.group) else {
+            return wanted;
+        };
+        let room = seen.room(&self.limits);
+        let left = room.memory.saturating_sub(self.lock().promised.memory);
+        wanted.saturating_sub(left.min(room.available))
+    }
+
+    /// What is promised of memory to a virtual machine whose guest may take so much, in bytes.
+    pub(crate) fn memory_of(&self, guest: MiB) -> u64 {
+        guest.bytes() + self.overhead
+    }
+
+    /// Whether somebody waits for their turn to start.
+    pub(crate) fn has_waiting(&self) -> bool {
+        let (waiting, _) = self.turns.load();
+        waiting.used > 0
+    }
+
     /// How full the host is. It looks at it, which may block.
     ///
     /// # Errors
@@ -298,6 +320,7 @@ mod tests {
             auto_resume: false,
             hostname: String::new(),
             network: NetworkPolicy::default(),
+            parent: None,
             metadata: Default::default(),
             envs: Default::default(),
         }

@@ -19,7 +19,7 @@ use crate::failure::{ENDING, EXPORT_AGAIN, Failed, StepError, internal, stepping
 use crate::handle::Handle;
 use crate::record::{self, Keys, Pause, Record};
 use crate::sandbox::Start;
-use crate::steps::{Parts, blocking, sync_folder};
+use crate::steps::{CREATE, Parts, blocking, sync_folder};
 use crate::table::Claim;
 use crate::time::now_ms;
 use wrenn_model::chain;
@@ -204,6 +204,8 @@ impl Agent {
         };
         let start = Start {
             record,
+            plan: CREATE,
+            held: None,
             place: None,
             waiting: None,
             parts: Parts::default(),
@@ -221,7 +223,13 @@ impl Agent {
         owner_id: String,
         pieces: mpsc::Receiver<io::Result<Bytes>>,
     ) -> Result<Record, StepError> {
-        let home = self.home(id, std::path::PathBuf::new(), 0);
+        let folder = self.host.sandboxes().join(id.as_str());
+        let home = record::Home {
+            base: folder.join("base.ext4"),
+            folder,
+            template_image: std::path::PathBuf::new(),
+            virtual_size: 0,
+        };
         let folder = home.folder.clone();
         let make = async {
             self.host.volume.make_room(IMPORT_ROOM).await?;
@@ -268,6 +276,7 @@ impl Agent {
             state: State::Pending,
             created_ms: now_ms(),
             started_ms: None,
+            seed: None,
             vm: None,
             pause: Some(Pause {
                 generation: generation.id(),

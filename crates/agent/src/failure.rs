@@ -58,6 +58,12 @@ impl Failed {
         Self::of(fault.kind, fault.message)
     }
 
+    /// The opposite, for what is no step.
+    pub(crate) fn fault(self) -> Fault {
+        let remedy = self.remedy.unwrap_or("see the agent's log, and try again");
+        Fault::new(self.kind, self.reason, remedy)
+    }
+
     pub(crate) fn of(kind: ErrorKind, reason: impl Into<String>) -> Self {
         Self {
             kind,

@@ -10,12 +10,15 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use wrenn_envd_api::{InitRequest, Timestamp};
 use wrenn_envd_client::{Connector, EnvdClient, Error, FileStream, RefusedCode, Stream};
-use wrenn_model::{ErrorKind, Fault, SandboxSpec};
-use wrenn_sys::wall;
+use wrenn_model::{ErrorKind, Fault};
+use wrenn_sys::{process, wall};
 use wrenn_vmm::{Machine, VmEvent};
 
+use crate::exec::{self, Command};
+use crate::failure::Failed;
 use crate::machine::reason;
-use crate::record::{Origin, Pause, Vm, entropy};
+use crate::record::{Record, Vm, entropy};
+use crate::steps::Guest;
 use wrenn_model::chain;
 
 /// How often a guest that is coming up is called. A SYN that came too early is lost, and the kernel would send the next one
@@ -31,6 +34,15 @@ const CLOCK_TRIES: u32 = 3;
 const CLOCK_LIMIT: Duration = Duration::from_secs(20);
 /// How long to wait where the guest refused: its network is up, its agent is about to listen.
 const REFUSED_PAUSE: Duration = Duration::from_millis(3);
+
+/// How often it is looked whether a guest has come to rest: it is when it takes less than a tenth of a processor.
+const SETTLE_LOOK: Duration = Duration::from_millis(100);
+/// How often in a row it has to be seen to be.
+const QUIET_LOOKS: u32 = 3;
+/// How long a guest has to come to rest.
+const SETTLE_LIMIT: Duration = Duration::from_secs(10);
+/// How long a guest has for the first command that it is tried with.
+const TOUCH_LIMIT: Duration = Duration::from_secs(30);
 
 /// Uses a connection that stands already before it dials.
 struct Ready {
@@ -125,16 +137,16 @@ async fn first_connection(dialer: &dyn Connector) -> Box<dyn Stream> {
 }
 
 /// Tells a guest who it is: fresh entropy, the clock, its names, its variables and the keys of every later call. One that
-/// came out of a generation is shown the key that it knows.
+/// came out of a generation is shown the key that it knows. What repeats in all that go on from one state is made new in the same
+/// call, before anybody else may call it.
 pub(crate) async fn introduce(
     client: &EnvdClient,
-    spec: &SandboxSpec,
+    record: &Record,
     vm: &Vm,
-    pause: Option<&Pause>,
+    known: Option<&str>,
 ) -> Result<(), Error> {
-    let keys = &vm.keys;
-    let known = pause.filter(|_| matches!(vm.origin, Origin::Generation(_)));
-    let new = vm.origin == Origin::Template;
+    let (keys, spec) = (&vm.keys, &record.spec);
+    let first = vm.origin.is_first();
     let began = Instant::now();
     let request = InitRequest {
         env_vars: Some(spec.envs.clone()),
@@ -142,25 +154,65 @@ pub(crate) async fn introduce(
         timestamp: Some(now()),
         default_user: Some("root".into()),
         // One that comes back has the name that it had, which may be another by now.
-        hostname: known.is_none().then(|| spec.hostname.clone()),
+        hostname: (first || known.is_none()).then(|| spec.hostname.clone()),
         entropy: Some(
             base64::engine::general_purpose::STANDARD
                 .encode(entropy())
                 .into(),
         ),
         // A sandbox that comes back is the machine that it was.
-        machine_id: new.then(|| machine_id(spec.id.as_str())),
+        machine_id: first.then(|| machine_id(spec.id.as_str())),
+        boot_id: first.then(boot_id),
+        renew: first && known.is_some(),
         sandbox_id: Some(spec.id.to_string()),
         template_id: Some(spec.template.to_string()),
         next_init_key: Some(keys.init_key.clone().into()),
         ..InitRequest::default()
     };
-    let told = client
-        .init(&request, known.map(|pause| pause.keys.init_key.as_str()))
-        .await?;
+    let told = client.init(&request, known).await?;
     set_clock_closely(client, &keys.init_key, told.guest_time).await?;
     tracing::debug!(took = ?began.elapsed(), "introduced");
     Ok(())
+}
+
+/// Waits until a guest that has come up has nothing to do any more, as its VMM's processor time shows. One that is never at rest is
+/// waited for no longer than [`SETTLE_LIMIT`].
+pub(crate) async fn settle(vmm: i32) {
+    let until = Instant::now() + SETTLE_LIMIT;
+    let mut quiet = 0;
+    let mut before = cpu_time(vmm);
+    while quiet < QUIET_LOOKS && Instant::now() < until {
+        tokio::time::sleep(SETTLE_LOOK).await;
+        let now = cpu_time(vmm);
+        let busy = now.saturating_sub(before) > SETTLE_LOOK / 10;
+        quiet = if busy { 0 } else { quiet + 1 };
+        before = now;
+    }
+}
+
+fn cpu_time(pid: i32) -> Duration {
+    let used = process::usage(pid).ok().flatten();
+    used.map(|used| used.cpu).unwrap_or_default()
+}
+
+/// Has a guest do once what its first caller will ask of it: an emulated one is several times faster at what it has done before.
+/// Nothing of it stays but a process number.
+pub(crate) async fn touch(guest: &Guest) -> Result<(), Failed> {
+    let command = Command {
+        cmd: "/bin/true".into(),
+        args: Vec::new(),
+        envs: Default::default(),
+        cwd: "/".into(),
+        user: String::new(),
+        limit: Some(TOUCH_LIMIT),
+        terminal: None,
+    };
+    let done = exec::collect(guest.clone(), command, None).await;
+    // A template need not have it: what was tried is as good.
+    done.map(drop).or_else(|fault| match fault.kind {
+        ErrorKind::NotFound | ErrorKind::InvalidRequest => Ok(()),
+        _ => Err(Failed::from_fault(fault)),
+    })
 }
 
 /// Sets the clock of a guest that runs. One that does not answer within [`CLOCK_LIMIT`] is told [`Error::TimedOut`].
@@ -217,6 +269,23 @@ fn machine_id(id: &str) -> String {
         .map(|byte| format!("{byte:02x}"))
         .collect();
     format!("{high:08x}{low}")
+}
+
+/// A random UUID, as the kernel writes those of its boots.
+fn boot_id() -> String {
+    let mut bytes: [u8; 16] = entropy()[..16].try_into().unwrap_or_default();
+    // Version 4, RFC 9562.
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let parts = [
+        &hex[..8],
+        &hex[8..12],
+        &hex[12..16],
+        &hex[16..20],
+        &hex[20..],
+    ];
+    parts.join("-")
 }
 
 fn now() -> Timestamp {

@@ -8,13 +8,15 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
-use wrenn_model::lifecycle::{Reason, State};
+use wrenn_model::lifecycle::{Copying, Reason, State};
 use wrenn_model::{ErrorKind, Fault, NetworkPolicy, SandboxSpec, Status, VmId};
+use wrenn_snapshot::Generations;
 use wrenn_traces::Place;
 
 use crate::activity::Activity;
-use crate::pause::Report;
+use crate::capture::Report;
 use crate::record::Pause;
+use crate::sandbox::Copied;
 use crate::steps::{Guest, Parts, Timings};
 use orders::Orders;
 use wrenn_model::chain;
@@ -49,6 +51,21 @@ pub(crate) struct View {
 }
 
 impl View {
+    /// That of a sandbox that was asked for and has nothing yet.
+    pub(crate) fn of_one_to_come(spec: &SandboxSpec) -> Self {
+        Self {
+            state: State::Starting,
+            pause: None,
+            started_ms: None,
+            lost_since_ms: None,
+            host_ip: String::new(),
+            disk_size: 0,
+            vm: None,
+            layer: None,
+            network: spec.network.clone(),
+        }
+    }
+
     /// It has no virtual machine, and a pause to come back from.
     pub(crate) fn rests(&self) -> bool {
         self.pause.is_some() && matches!(self.state, State::Paused | State::Error(_))
@@ -74,6 +91,12 @@ pub(crate) enum Command {
     Resume {
         cold: bool,
         done: oneshot::Sender<Result<Timings, Fault>>,
+    },
+    /// Captured for others into the newest of some generations that are theirs.
+    Copy {
+        what: Copying,
+        into: Generations,
+        done: oneshot::Sender<Result<Copied, Fault>>,
     },
     Network {
         policy: NetworkPolicy,
@@ -112,6 +135,11 @@ impl Shared {
     /// What was made for the VM that it has now.
     pub(crate) fn parts(&self) -> Arc<Parts> {
         lock(&self.parts).clone()
+    }
+
+    /// It takes a VM that stood ready.
+    pub(crate) fn adopt_parts(&self, parts: Parts) {
+        *lock(&self.parts) = Arc::new(parts);
     }
 
     /// There will be another VM.
@@ -277,6 +305,12 @@ impl Handle {
         self.ask(Command::Pause { done }, answer).await
     }
 
+    /// Has what it is at one instant captured for others. It goes on as it was.
+    pub(crate) async fn copy(&self, what: Copying, into: Generations) -> Result<Copied, Fault> {
+        let (done, answer) = oneshot::channel();
+        self.ask(Command::Copy { what, into, done }, answer).await
+    }
+
     /// Returns when it runs again.
     pub(crate) async fn resume(&self, cold: bool) -> Result<Timings, Fault> {
         let (done, answer) = oneshot::channel();
@@ -304,7 +338,7 @@ impl Handle {
         let not_now = |kind, message: String, remedy: &str| Err(Fault::new(kind, message, remedy));
         match self.state() {
             // One that is let go this moment is about to be paused.
-            State::Running { stalled: false } => {
+            State::Running { stalled: false } | State::Copying(_) => {
                 let parts = self.shared.parts();
                 let reached = parts.machine.get().is_some();
                 parts
@@ -360,7 +394,8 @@ impl Handle {
     ) -> Result<T, Fault> {
         let mut view = self.view.clone();
         let ended = async {
-            let not_running = |view: &View| !matches!(view.state, State::Running { .. });
+            let not_running =
+                |view: &View| !matches!(view.state, State::Running { .. } | State::Copying(_));
             tokio::select! {
                 _ = view.wait_for(not_running) => {}
                 () = guest.left.cancelled() => {}
@@ -382,7 +417,7 @@ impl Handle {
             return fault;
         }
         let mut view = self.view.clone();
-        let ended = view.wait_for(|view| view.state != State::Running { stalled: false });
+        let ended = view.wait_for(|view| !view.state.can_be_called());
         match tokio::time::timeout(NOTICE, ended).await {
             Ok(_) => self.guest().err().unwrap_or(fault),
             Err(_) => fault,
@@ -394,7 +429,11 @@ impl Handle {
         let parts = self.shared.parts();
         let alive = matches!(
             self.state(),
-            State::Starting | State::Running { .. } | State::Pausing | State::Resuming { .. }
+            State::Starting
+                | State::Running { .. }
+                | State::Copying(_)
+                | State::Pausing
+                | State::Resuming { .. }
         );
         match parts.machine.get().filter(|_| alive) {
             Some(machine) => machine.console().await.map_err(|error| {

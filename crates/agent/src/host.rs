@@ -11,18 +11,22 @@ use std::time::{Duration, SystemTime};
 
 use wrenn_disk::{Layer, Volume, VolumeConfig};
 use wrenn_guest_image::{Cache, Images, Progress, Reuse};
-use wrenn_model::{Fault, Isolation, MiB, SandboxSpec, Subnet, VmId};
+use wrenn_model::{ErrorKind, Fault, Isolation, MiB, SandboxSpec, Subnet, VmId};
 use wrenn_network::{Network, Ranges};
 use wrenn_snapshot::Root;
 use wrenn_vmm::{Qemu, QemuConfig, Vmm};
 
 use crate::admission::{Admission, Limits, Place};
+use crate::boot_images::BootImages;
 use crate::data_dir::DataDir;
 use crate::failpoint::Failpoints;
 use crate::failure::internal;
+use crate::library::Library;
 use crate::metrics::Metrics;
+use crate::pools::Pools;
 use crate::record::{Home, Keys, Origin, Vm};
 use crate::slots::Slots;
+use crate::spare::PoolSize;
 use crate::steps::blocking;
 use wrenn_model::chain;
 
@@ -53,6 +57,17 @@ pub struct Config {
     pub network: GuestNetwork,
     /// What guests may have of the host.
     pub limits: Limits,
+    /// What stands ready for creations.
+    pub warm: Warm,
+}
+
+/// What stands ready for creations. By default nothing does, and each of them boots.
+#[derive(Debug, Clone, Default)]
+pub struct Warm {
+    /// How many bytes boot images may take that `shapes` does not name. With none there are no boot images.
+    pub images: u64,
+    /// Shapes whose boot images are made ahead and kept, and how many of each stand ready.
+    pub shapes: Vec<PoolSize>,
 }
 
 /// What guests may reach by this host's network, and how much of it they may use.
@@ -123,6 +138,10 @@ pub struct Host {
     pub(crate) metrics: Metrics,
     pub(crate) cpus: u32,
     pub(crate) admission: Arc<Admission>,
+    pub(crate) snapshots: Library,
+    pub(crate) boot_images: BootImages,
+    pub(crate) pools: Pools,
+    pub(crate) warm: Warm,
     base_uid: u32,
     base_roots: BaseRoots,
 }
@@ -211,7 +230,9 @@ impl Host {
             images,
         };
         let host = Self::with_vmm(store, Arc::new(vmm), boot, config.network.clone()).await?;
-        host.limited(config.limits.clone())
+        Ok(host
+            .limited(config.limits.clone())?
+            .warmed(config.warm.clone()))
     }
 
     /// Prepares the network for the machines of this VMM.
@@ -255,6 +276,10 @@ impl Host {
             admission: admission(&data, &boot, Limits::default())?,
             base_uid: users(&network.ranges()).start,
             base_roots: BaseRoots::default(),
+            snapshots: Library::of(volume.root().join("snapshots")),
+            boot_images: boot_images(&volume, 0),
+            pools: Pools::default(),
+            warm: Warm::default(),
             data,
             volume,
             images,
@@ -273,17 +298,54 @@ impl Host {
         Ok(Self { admission, ..self })
     }
 
+    /// The same host, on which this stands ready.
+    #[must_use]
+    pub fn warmed(self, warm: Warm) -> Self {
+        let boot_images = boot_images(&self.volume, warm.images);
+        Self {
+            boot_images,
+            warm,
+            ..self
+        }
+    }
+
     /// The faults that tests arm.
     #[must_use]
     pub fn failpoints(&self) -> Failpoints {
         self.failpoints.clone()
     }
 
-    /// Takes a place for a virtual machine to come.
+    /// Takes a place for a virtual machine to come. What stands ready gives its own back for that.
     ///
     /// # Errors
     /// That there is none, and when to try again.
     pub(crate) async fn admit(self: &Arc<Self>, spec: &SandboxSpec) -> Result<Place, Fault> {
+        loop {
+            let refused = match self.admit_plainly(spec).await {
+                Err(fault) if fault.kind == ErrorKind::HostBusy => fault,
+                admitted => return admitted,
+            };
+            // Not for who would find no place then, either.
+            let enough = self.admission.lacks(&self.volume, spec) <= self.held_ready();
+            let spare = enough.then(|| self.pools.give_back()).flatten();
+            let Some(spare) = spare else {
+                return Err(refused);
+            };
+            spare.unmake().await;
+        }
+    }
+
+    /// The memory that is promised to what stands ready, in bytes.
+    fn held_ready(&self) -> u64 {
+        let of = |memory: &MiB| self.admission.memory_of(*memory);
+        self.pools.memories().iter().map(of).sum()
+    }
+
+    /// The same of what is left beside all that stands ready.
+    pub(crate) async fn admit_plainly(
+        self: &Arc<Self>,
+        spec: &SandboxSpec,
+    ) -> Result<Place, Fault> {
         let (host, spec) = (self.clone(), spec.clone());
         tokio::task::spawn_blocking(move || host.admission.admit(&host.volume, &spec))
             .await
@@ -325,6 +387,27 @@ impl Host {
         self.volume.root().join("sandboxes")
     }
 
+    /// The folders of the store that sandboxes and what they are begun from are made in.
+    pub(crate) fn folders(&self) -> [PathBuf; 4] {
+        [
+            self.sandboxes(),
+            self.spares(),
+            self.snapshots.folder().to_owned(),
+            self.boot_images.library.folder().to_owned(),
+        ]
+    }
+
+    /// Where virtual machines have their folders that no sandbox has.
+    pub(crate) fn spares(&self) -> PathBuf {
+        self.volume.root().join("spares")
+    }
+
+    /// A new name for a folder of files that a sandbox is begun from. What is left of it goes at the next start.
+    pub(crate) fn lent(&self) -> PathBuf {
+        let name = format!(".{}", VmId::random());
+        self.volume.root().join("lent").join(name)
+    }
+
     /// The memory of a guest that has never run: a read-only file of holes, shared by all of its size.
     pub(crate) async fn empty_memory(&self, size: MiB) -> std::io::Result<PathBuf> {
         let folder = self.volume.root().join("memory");
@@ -352,6 +435,10 @@ impl Host {
         let limit = || self.boot_limit(memory) + Duration::from_secs(60);
         self.failpoints.limit().unwrap_or_else(limit)
     }
+}
+
+fn boot_images(volume: &Volume, most: u64) -> BootImages {
+    BootImages::of(Library::of(volume.root().join("boot-images")), most)
 }
 
 /// The sums of base images by what tells one file from another: links of one file have one.

@@ -8,7 +8,9 @@
 //!   sandbox   the task: events of the lifecycle, their effects
 //!   handle    a sandbox as the others hold it: requests in, a view out
 //!   steps     how a sandbox gets a virtual machine, forwards and backwards
-//!   pause     how it gives one up without losing anything
+//!   capture   how what one is at one instant is kept: for its sandbox, for a template, for children
+//!   library   what is kept by name: snapshots, boot_images; fork: sandboxes of what another is
+//!   pools     what stands ready for creations, each a spare; refill keeps them full
 //!   archive   generations out of this host and into it; scrub reads those that lie here
 //!   backup    a data directory into a backup, and out of it
 //!   recovery  the same after a restart, from the journal
@@ -20,30 +22,38 @@ mod activity;
 mod admission;
 mod archive;
 mod backup;
+mod boot_images;
+mod capture;
 mod clock;
 mod connections;
 mod data_dir;
 mod exec;
 mod failpoint;
 mod failure;
+mod fork;
 mod guest;
 mod handle;
 mod host;
 mod journal;
+mod library;
 mod machine;
 mod messages;
 mod metrics;
 mod news;
 mod operations;
-mod pause;
+mod pools;
 mod record;
 mod recovery;
+mod refill;
 mod salvage;
 mod sandbox;
 mod scrub;
 mod service;
 mod slots;
+mod snapshots;
 mod socket;
+mod source;
+mod spare;
 mod steps;
 mod sweep;
 mod table;
@@ -53,7 +63,6 @@ mod tls;
 mod traced;
 mod usage;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
@@ -62,32 +71,34 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wrenn_guest_image::Template;
-use wrenn_model::lifecycle::{Event, Reason, State};
+use wrenn_model::lifecycle::{Event, Reason};
 use wrenn_model::{ErrorKind, Fault, MiB, SandboxId, SandboxSpec, TemplateName};
 
 pub use admission::{InvalidOvercommit, Limits, MemoryOvercommit};
 pub use archive::{EXPORT, IMPORT};
 pub use backup::{Backup, BackupError, LeftOut, Restore, Restored, restore};
+pub use capture::{Capture, CaptureStep, FORK, IMAGE, PAUSE, SNAPSHOT};
 pub use data_dir::{DataDir, DataDirError};
 pub use failpoint::Failpoints;
-pub use host::{Boot, Config, GuestNetwork, Host, OpenError, Store};
+pub use host::{Boot, Config, GuestNetwork, Host, OpenError, Store, Warm};
 pub use operations::{OPERATIONS, Operation};
-pub use pause::{PAUSE, PauseStep};
 pub use sandbox::NETWORK;
 pub use slots::{Slot, Slots};
 pub use socket::{ServerSocket, Sockets};
-pub use steps::{CREATE, Plan, RESUME, Step};
+pub use spare::{InvalidShape, PoolSize, Shape};
+pub use steps::{CLONE, CREATE, FILL, Plan, RESUME, SETTLE, STAND_BY, Step, TAKE};
 pub use sweep::{Outcome, SweepError, Swept, sweep_dead};
 pub use tls::{ENDS_SOON, IdentityFile, TlsConnection, TlsError, TlsListener};
 pub use wrenn_backup::Error as StreamError;
 
-use admission::Purpose;
 use failure::internal;
-use handle::Handle;
+use handle::{Handle, View};
 use journal::{Journal, Replay};
-use record::{Home, Origin, Record};
+use library::Lent;
+use record::Origin;
 use sandbox::{Sandbox, Start, refused};
-use table::{Claim, Table, Taken};
+use source::Source;
+use table::{Claim, Coming, Table, Taken};
 use wrenn_model::chain;
 
 /// How often the store's room is looked at.
@@ -122,6 +133,8 @@ pub struct Agent {
     journal: Journal,
     table: Arc<Table>,
     tasks: TaskTracker,
+    /// Work on virtual machines that no sandbox has.
+    spares: TaskTracker,
     /// Files older than this were made by a former agent.
     began: SystemTime,
     /// Some record of the journal cannot be read: what no other one knows may be its.
@@ -144,6 +157,7 @@ impl Agent {
             journal,
             table,
             tasks: TaskTracker::new(),
+            spares: TaskTracker::new(),
             began: SystemTime::now(),
             doubtful: Arc::default(),
             phase: watch::Sender::new(Phase::Recovering),
@@ -155,11 +169,13 @@ impl Agent {
 
     /// Opens the agent of a host and recovers in the background. Sandboxes of a former agent go on running meanwhile.
     pub fn start(host: Host) -> Result<Self, StartError> {
-        let folder = host.sandboxes();
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .create(&folder)
-            .map_err(StartError::because)?;
+        for folder in host.folders() {
+            let mut folders = std::fs::DirBuilder::new();
+            folders
+                .recursive(true)
+                .create(&folder)
+                .map_err(StartError::because)?;
+        }
         let (agent, replay) = Self::new(host).map_err(StartError::because)?;
         let recovering = agent.clone();
         agent
@@ -175,6 +191,8 @@ impl Agent {
         agent
             .tasks
             .spawn(async move { following.follow_clock().await });
+        let filling = agent.clone();
+        agent.tasks.spawn(async move { filling.keep_pools().await });
         let scrubbing = agent.clone();
         agent.tasks.spawn(async move { scrubbing.scrub().await });
         Ok(agent)
@@ -220,6 +238,10 @@ impl Agent {
         self.phase.send_replace(Phase::Closing);
         self.host.admission.close();
         self.closing.cancel();
+        self.table.close();
+        drop(self.host.pools.close());
+        self.spares.close();
+        self.spares.wait().await;
         let sandboxes = self.table.all();
         futures::future::join_all(sandboxes.iter().map(|handle| handle.settle())).await;
         let (kept, living): (Vec<_>, Vec<_>) = sandboxes
@@ -290,8 +312,14 @@ impl Agent {
         Ok(handle)
     }
 
-    /// Creates a sandbox, or waits for the one of this id that is being created already.
-    async fn create(&self, spec: SandboxSpec, detached: bool) -> Result<Arc<Handle>, Fault> {
+    /// Creates a sandbox, or waits for the one of this id that is being created already. Where it is not to boot it is restored
+    /// from a snapshot or a boot image, or takes what stands ready of its shape.
+    async fn create(
+        &self,
+        spec: SandboxSpec,
+        cold: bool,
+        detached: bool,
+    ) -> Result<Arc<Handle>, Fault> {
         self.check_ready()?;
         wrenn_traces::name_sandbox(&spec.id);
         if let Some(there) = self.table.get(&spec.id) {
@@ -299,20 +327,45 @@ impl Agent {
         }
         self.check_size(&spec)?;
         self.host.network.check(&spec.network).map_err(refused)?;
-        let template = self.template(&spec).await?;
-        let place = self.host.admit(&spec).await?;
-        let waiting = self.host.admission.queue(&spec, Purpose::Create)?;
-        let record = self.plan(spec.clone(), place.slot_index, &template);
-        let start = Start {
-            record,
-            place: Some(place),
-            waiting: Some(waiting),
-            parts: steps::Parts::default(),
-        };
+        let _coming = self.expect(&spec);
+        let source = self.source(&spec, cold).await?;
+        let start = self.plan(spec, source).await?;
+        self.begin(start, detached).await
+    }
+
+    /// It may take a boot until there is something to make it of, and it is told to be under way meanwhile.
+    pub(crate) fn expect(&self, spec: &SandboxSpec) -> Coming {
+        let view = View::of_one_to_come(spec);
+        let (handle, _) = Handle::new(spec.clone(), time::now_ms(), view, steps::Parts::default());
+        self.table.expect(handle)
+    }
+
+    /// Makes a sandbox of what was lent, with its memory.
+    pub(crate) async fn begin_from(
+        &self,
+        spec: SandboxSpec,
+        lent: Lent,
+    ) -> Result<Arc<Handle>, Fault> {
+        self.check_ready()?;
+        if let Some(there) = self.table.get(&spec.id) {
+            return same(there, &spec).await;
+        }
+        let start = self
+            .plan(spec, Source::Lent(Box::new(lent), Origin::Seed))
+            .await?;
+        self.begin(start, true).await
+    }
+
+    async fn begin(&self, start: Start, detached: bool) -> Result<Arc<Handle>, Fault> {
+        let spec = start.record.spec.clone();
         let handle = match self.add(start, Some(Event::Boot), None) {
             Ok(handle) => handle,
             Err(Taken::By(there)) => return same(there, &spec).await,
             Err(Taken::Claimed) => return Err(another(&spec.id)),
+            Err(Taken::Closed) => {
+                self.check_ready()?;
+                return Err(internal("the table of sandboxes is closed"));
+            }
             Err(Taken::Gone) => {
                 return Err(Fault::new(
                     ErrorKind::Conflict,
@@ -336,7 +389,7 @@ impl Agent {
         first: Option<Event>,
         claim: Option<&Claim>,
     ) -> Result<Arc<Handle>, Taken> {
-        let (sandbox, handle) = Sandbox::new(
+        let (mut sandbox, handle) = Sandbox::new(
             self.host.clone(),
             self.journal.clone(),
             self.table.clone(),
@@ -346,6 +399,7 @@ impl Agent {
             Some(Event::Boot) => self.table.begin(handle.clone())?,
             _ => self.table.insert(handle.clone(), claim)?,
         }
+        sandbox.own();
         self.tasks.spawn(sandbox.run(first));
         Ok(handle)
     }
@@ -384,14 +438,15 @@ impl Agent {
         })
     }
 
-    async fn template(&self, spec: &SandboxSpec) -> Result<Template, Fault> {
-        let (host, name) = (self.host.clone(), spec.template.clone());
-        let found = tokio::task::spawn_blocking(move || host.images.template(&name)).await;
+    /// The base template of this name.
+    pub(crate) async fn base_template(&self, name: &TemplateName) -> Result<Template, Fault> {
+        let (host, wanted) = (self.host.clone(), name.clone());
+        let found = tokio::task::spawn_blocking(move || host.images.template(&wanted)).await;
         match found {
             Ok(Ok(template)) => Ok(template),
             Ok(Err(wrenn_guest_image::Error::NoTemplate { .. })) => Err(Fault::new(
                 ErrorKind::NotFound,
-                format!("there is no template {:?}", spec.template.as_str()),
+                format!("there is no template {:?}", name.as_str()),
                 "list the templates with GET /v1/snapshots, or build it with `wrenn template build`",
             )),
             Ok(Err(error)) => Err(images_fault(&error)),
@@ -407,8 +462,11 @@ impl Agent {
             .map_err(|error| images_fault(&error))
     }
 
-    /// Removes a template's name. Sandboxes made from it go on: they hold links of their own.
+    /// Removes a template's or a snapshot's name. Sandboxes made from it go on: they hold links of their own.
     async fn delete_template(&self, name: String) -> Result<(), Fault> {
+        if self.delete_snapshot(&name, "").await? {
+            return Ok(());
+        }
         let absent = Fault::new(
             ErrorKind::NotFound,
             format!("there is no template {name:?}"),
@@ -426,32 +484,6 @@ impl Agent {
             Ok(()) => Ok(()),
             Err(wrenn_guest_image::Error::NoTemplate { .. }) => Err(absent),
             Err(error) => Err(images_fault(&error)),
-        }
-    }
-
-    /// Names all that the sandbox will own, before any of it exists.
-    fn plan(&self, spec: SandboxSpec, slot_index: u16, template: &Template) -> Record {
-        let home = self.home(&spec.id, template.image.clone(), template.virtual_size);
-        Record {
-            version: record::VERSION,
-            state: State::Pending,
-            created_ms: time::now_ms(),
-            started_ms: None,
-            vm: Some(self.host.plan_vm(&home, slot_index, Origin::Template)),
-            pause: None,
-            lost_since_ms: None,
-            home,
-            spec,
-        }
-    }
-
-    fn home(&self, id: &SandboxId, template_image: PathBuf, virtual_size: u64) -> Home {
-        let folder = self.host.sandboxes().join(id.as_str());
-        Home {
-            base: folder.join("base.ext4"),
-            folder,
-            template_image,
-            virtual_size,
         }
     }
 

@@ -38,15 +38,22 @@ pub(crate) fn refuse(fault: Fault) -> ConnectError {
         ErrorKind::NotSupported => ErrorCode::Unimplemented,
         ErrorKind::AgentError | ErrorKind::DbError | ErrorKind::Internal => ErrorCode::Internal,
     };
-    let detail = rpc::ErrorDetail {
+    let message = fault.message.clone();
+    ConnectError::new(code, message).with_detail(Detail::from_message(
+        "hostagent.v1.ErrorDetail",
+        &to_detail(fault),
+    ))
+}
+
+/// What travels with every error beside its message.
+pub(crate) fn to_detail(fault: Fault) -> rpc::ErrorDetail {
+    rpc::ErrorDetail {
         code: fault.kind.name().to_owned(),
         remedy: fault.remedy,
         retryable: fault.kind.retryable(),
         retry_after_sec: fault.retry_after_sec,
         ..Default::default()
-    };
-    ConnectError::new(code, fault.message)
-        .with_detail(Detail::from_message("hostagent.v1.ErrorDetail", &detail))
+    }
 }
 
 pub(crate) fn invalid(message: impl Into<String>, remedy: &str) -> ConnectError {
@@ -98,6 +105,7 @@ pub(crate) fn to_spec(request: rpc::CreateSandboxRequest) -> Result<SandboxSpec,
         },
         auto_resume: request.auto_resume,
         network: to_policy(request.network.into_option())?,
+        parent: None,
     })
 }
 
@@ -137,6 +145,12 @@ pub(crate) fn to_message(agent: &Agent, handle: &Handle) -> rpc::Sandbox {
         auto_resume: handle.spec.auto_resume,
         network: from_policy(&view.network).into(),
         paused_at_unix_ms: view.pause.map(|pause| pause.at_ms).unwrap_or_default(),
+        parent_id: handle
+            .spec
+            .parent
+            .as_ref()
+            .map(ToString::to_string)
+            .unwrap_or_default(),
         lost_since_unix_ms: view.lost_since_ms.unwrap_or_default(),
         ..Default::default()
     }

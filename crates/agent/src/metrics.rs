@@ -14,6 +14,7 @@ use wrenn_model::{ErrorKind, Status};
 use crate::Agent;
 use crate::admission::Load;
 use crate::handle::Handle;
+use crate::pools::PoolState;
 use wrenn_model::chain;
 
 /// The result of what went well.
@@ -116,6 +117,8 @@ pub(crate) struct Metrics {
     steps: Times<Stepped>,
     sandboxes: Family<InStatus, Gauge>,
     memory: Gauge,
+    /// Sandboxes that stand ready, and VMMs that stand by behind them.
+    pools: [Gauge; 2],
     load: [Gauge; LOAD.len()],
 }
 
@@ -149,6 +152,15 @@ impl Default for Metrics {
             Unit::Bytes,
             memory.clone(),
         );
+        let pools = [
+            ("ready", "Sandboxes that stand ready to be taken"),
+            ("standing_by", "VMMs that have only to load a boot image"),
+        ];
+        let pools = pools.map(|(name, says)| {
+            let gauge = Gauge::default();
+            registry.register(name, says, gauge.clone());
+            gauge
+        });
         let load = LOAD.map(|(name, says, unit, _)| {
             let gauge = Gauge::default();
             match unit {
@@ -163,6 +175,7 @@ impl Default for Metrics {
             steps,
             sandboxes,
             memory,
+            pools,
             load,
         }
     }
@@ -204,6 +217,17 @@ impl Metrics {
         times.observe(took.as_secs_f64());
     }
 
+    /// What stands ready now.
+    fn note_pools(&self, pools: &[PoolState]) {
+        let sums: [usize; 2] = [
+            pools.iter().map(|pool| pool.ready).sum(),
+            pools.iter().map(|pool| pool.started).sum(),
+        ];
+        for (gauge, sum) in self.pools.iter().zip(sums) {
+            gauge.set(i64::try_from(sum).unwrap_or(i64::MAX));
+        }
+    }
+
     /// All of it as OpenMetrics text, without the line that ends it. Of a load that could not be seen the last is told.
     fn text<'a>(&self, sandboxes: impl Iterator<Item = &'a Handle>, load: Option<&Load>) -> String {
         for (gauge, (.., of)) in self.load.iter().zip(LOAD) {
@@ -243,6 +267,7 @@ impl Agent {
                 "what the host has left cannot be seen"
             );
         }
+        self.host.metrics.note_pools(&self.host.pools.states());
         let sandboxes = self.table.all();
         let sandboxes = sandboxes.iter().map(std::sync::Arc::as_ref);
         self.host.metrics.text(sandboxes, load.as_ref().ok())

@@ -4,10 +4,10 @@
 use std::collections::BTreeSet;
 
 use crate::archive::{EXPORT, IMPORT};
-use crate::pause::PAUSE;
+use crate::capture::{FORK, IMAGE, PAUSE, SNAPSHOT};
 use crate::recovery::RECOVER;
 use crate::sandbox::NETWORK;
-use crate::steps::{CREATE, Leave, Plan, RESUME};
+use crate::steps::{CLONE, CREATE, FILL, Leave, Plan, RESUME, SETTLE, STAND_BY, TAKE};
 
 /// Something that is done to a sandbox, step by step.
 #[derive(Debug, Clone, Copy)]
@@ -31,9 +31,45 @@ pub const OPERATIONS: &[Operation] = &[
         name: "create",
         points: || made(CREATE),
     },
+    // What is asked for is restored from a snapshot or a boot image, or is begun as a fork.
+    Operation {
+        name: "clone",
+        points: || made(CLONE),
+    },
+    // It gets what stands ready.
+    Operation {
+        name: "take",
+        points: || made(TAKE),
+    },
+    // A guest comes up of which a boot image is made.
+    Operation {
+        name: "settle",
+        points: || made(SETTLE),
+    },
+    Operation {
+        name: "image",
+        points: || IMAGE.points(),
+    },
+    // Something is made to stand ready.
+    Operation {
+        name: "fill",
+        points: || made(FILL),
+    },
+    Operation {
+        name: "standby",
+        points: || made(STAND_BY),
+    },
+    Operation {
+        name: "snapshot",
+        points: || SNAPSHOT.points(),
+    },
+    Operation {
+        name: "fork",
+        points: || FORK.points(),
+    },
     Operation {
         name: "pause",
-        points: || PAUSE.iter().map(|step| step.point()).collect(),
+        points: || PAUSE.points(),
     },
     Operation {
         name: "resume",

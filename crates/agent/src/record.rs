@@ -8,12 +8,14 @@ use wrenn_disk::Layer;
 use wrenn_model::lifecycle::State;
 use wrenn_model::{Platform, SandboxSpec, VmId};
 use wrenn_network::SlotPlan;
-use wrenn_snapshot::GenerationId;
+use wrenn_snapshot::{GenerationId, Generations};
 use wrenn_vmm::Identity;
 
-/// The version of this record's JSON. It counts what an agent must not overlook: 3 has the egress policy.
-pub(crate) const VERSION: u32 = 3;
-/// The oldest version that is read. 2 had no egress policy, and its sandboxes have the default one; 1 was never released.
+/// The version of this record's JSON. It counts what an agent must not overlook: 3 has the egress policy, 4 what a sandbox was
+/// restored from that is not its own.
+pub(crate) const VERSION: u32 = 4;
+/// The oldest version that is read. 2 had no egress policy, and its sandboxes have the default one; 3 had no seeds; 1 was never
+/// released.
 const OLDEST: u32 = 2;
 
 /// Why a record is left alone, with all that it speaks of.
@@ -40,6 +42,9 @@ pub(crate) struct Record {
     /// Milliseconds since the epoch, once it runs.
     pub(crate) started_ms: Option<i64>,
     pub(crate) home: Home,
+    /// What its first virtual machine is restored from, until it has a generation of its own.
+    #[serde(default)]
+    pub(crate) seed: Option<Seed>,
     /// What its virtual machine owns; a paused sandbox has none.
     pub(crate) vm: Option<Vm>,
     /// Its newest generation.
@@ -49,6 +54,36 @@ pub(crate) struct Record {
 }
 
 impl Record {
+    /// The generations that its virtual machine's origin is one of.
+    pub(crate) fn generations(&self, origin: &Origin) -> Generations {
+        match origin {
+            Origin::Seed | Origin::SeedDisk => Generations::of(&self.home.seed()),
+            Origin::Template | Origin::Disk(_) | Origin::Generation(_) => {
+                Generations::of(&self.home.folder)
+            }
+        }
+    }
+
+    /// The generation that a virtual machine of this origin has its disk from.
+    pub(crate) fn generation_of(&self, origin: &Origin) -> Option<GenerationId> {
+        match origin {
+            Origin::Template => None,
+            Origin::Disk(id) | Origin::Generation(id) => Some(*id),
+            Origin::Seed | Origin::SeedDisk => self.seed.as_ref().map(|seed| seed.generation),
+        }
+    }
+
+    /// What the guest that its virtual machine was restored with lets its host in by; none after a boot, and where nobody has
+    /// introduced itself to it yet.
+    pub(crate) fn known_init_key(&self, origin: &Origin) -> Option<&str> {
+        let keys = match origin {
+            Origin::Generation(_) => self.pause.as_ref().map(|pause| &pause.keys),
+            Origin::Seed => self.seed.as_ref().and_then(|seed| seed.keys.as_ref()),
+            Origin::Template | Origin::Disk(_) | Origin::SeedDisk => None,
+        };
+        keys.map(|keys| keys.init_key.as_str())
+    }
+
     /// A record out of the journal, of any version that is read; from its next change on it is of this one.
     pub(crate) fn read(value: &serde_json::Value) -> Result<Self, Unreadable> {
         let known = u64::from(OLDEST)..=u64::from(VERSION);
@@ -75,6 +110,27 @@ pub(crate) struct Home {
     pub(crate) base: PathBuf,
     /// The size of its disk, in bytes.
     pub(crate) virtual_size: u64,
+}
+
+impl Home {
+    /// Where the generation stands that it was begun from, if it was from one.
+    pub(crate) fn seed(&self) -> PathBuf {
+        self.folder.join(SEED)
+    }
+}
+
+/// The folder of what a sandbox was begun from, in its own.
+pub(crate) const SEED: &str = "seed";
+
+/// A generation that is not a sandbox's own, and that it is begun from: a snapshot, a boot image, its parent at one instant.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Seed {
+    /// The folder of the generations that it is one of. It is linked into the sandbox's own; what becomes of the name here is no
+    /// matter then.
+    pub(crate) from: PathBuf,
+    pub(crate) generation: GenerationId,
+    /// What the guest in it knows its host by; none where nobody has introduced itself to it.
+    pub(crate) keys: Option<Keys>,
 }
 
 /// Everything that a virtual machine owns on this host. It is enough to unmake each of them, whoever made it and however
@@ -113,15 +169,21 @@ pub(crate) enum Origin {
     Disk(GenerationId),
     /// Restored from a generation, disk and memory.
     Generation(GenerationId),
+    /// Restored from what its sandbox was begun from, disk and memory.
+    Seed,
+    /// Booted from the disk of that.
+    SeedDisk,
 }
 
 impl Origin {
-    /// The generation that its disk layer branched from.
-    pub(crate) fn of_disk(&self) -> Option<GenerationId> {
-        match self {
-            Self::Template => None,
-            Self::Disk(id) | Self::Generation(id) => Some(*id),
-        }
+    /// Whether it went on from a memory, rather than by a boot.
+    pub(crate) fn is_restored(&self) -> bool {
+        matches!(self, Self::Generation(_) | Self::Seed)
+    }
+
+    /// Whether it is the first virtual machine that its sandbox has: its guest is given what makes it that sandbox.
+    pub(crate) fn is_first(&self) -> bool {
+        matches!(self, Self::Template | Self::Seed | Self::SeedDisk)
     }
 }
 
@@ -155,6 +217,11 @@ impl Keys {
 
     pub(crate) fn are_lost(&self) -> bool {
         self.init_key.is_empty()
+    }
+
+    /// As they lie beside a generation.
+    pub(crate) fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec(self).unwrap_or_default()
     }
 
     pub(crate) fn random() -> Self {

@@ -17,7 +17,7 @@ use crate::handle::Handle;
 use crate::journal::Replay;
 use crate::record::Record;
 use crate::sandbox::{Sandbox, Start, keep_pause};
-use crate::steps::Parts;
+use crate::steps::{CREATE, Parts};
 use crate::{Agent, Phase};
 use wrenn_model::chain;
 
@@ -97,6 +97,8 @@ impl Agent {
             self.table.clone(),
             Start {
                 record,
+                plan: CREATE,
+                held: None,
                 place,
                 waiting: None,
                 parts: Parts::default(),
@@ -125,13 +127,15 @@ impl Agent {
             State::Pending | State::Starting => Some(Event::BootFailed(Reason::BootFailed(
                 "the agent ended while it started".into(),
             ))),
-            State::Running { .. } => match self.adopt(&sandbox.record, handle).await {
-                Ok(()) => {
-                    self.go_on(handle).await;
-                    None
+            State::Running { .. } | State::Copying(_) => {
+                match self.adopt(&sandbox.record, handle).await {
+                    Ok(()) => {
+                        self.go_on(handle).await;
+                        None
+                    }
+                    Err(lost) => Some(lost_vm(&sandbox.record, lost)),
                 }
-                Err(lost) => Some(lost_vm(&sandbox.record, lost)),
-            },
+            }
             // Its guest may stand still: it goes on, unless the pause had happened.
             State::Pausing => Some(match self.newer_generation(sandbox).await {
                 Ok(Some(generation)) => {

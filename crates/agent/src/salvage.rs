@@ -103,6 +103,7 @@ impl Agent {
             state: State::Error(lost()),
             created_ms: created_ms.unwrap_or_else(now_ms),
             started_ms: None,
+            seed: None,
             // Its slot is not known, and nothing is found by the address of this one.
             vm: vm.map(|id| self.host.name_vm(&home, id, 0, Origin::Template)),
             pause,
@@ -140,6 +141,7 @@ fn unknown(id: &SandboxId) -> Option<SandboxSpec> {
         envs: Default::default(),
         owner_id: String::new(),
         network: NetworkPolicy::default(),
+        parent: None,
     })
 }
 

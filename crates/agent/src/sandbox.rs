@@ -1,9 +1,11 @@
 //! One task owns one sandbox: what happens to it happens here, one thing after the other, by the rules of
 //! [`wrenn_model::lifecycle`].
 
+mod copy;
 mod network;
 mod rest;
 
+pub(crate) use copy::Copied;
 pub use network::NETWORK;
 pub(crate) use network::refused;
 
@@ -14,18 +16,21 @@ use tokio::sync::oneshot;
 use tracing::Instrument;
 use wrenn_model::lifecycle::{self, Effect, Event, Reason, State};
 use wrenn_model::{ErrorKind, Fault, OnTimeout};
+use wrenn_snapshot::Generations;
 use wrenn_traces::Span;
 
 use crate::Host;
 use crate::activity::Activity;
 use crate::admission::{Place, Turn, Waiting};
+use crate::capture::Report;
 use crate::handle::{self, Cause, Command, Handle, Order, TaskEnd, View};
 use crate::journal::{self, Journal};
+use crate::library::Lent;
 use crate::machine;
-use crate::pause::Report;
 use crate::record::Record;
-use crate::steps::{self, CREATE, Leave, Making, Parts, Plan, Timings, in_ms};
-use crate::table::Table;
+use crate::spare::Spare;
+use crate::steps::{self, Leave, Making, Parts, Plan, Timings, in_ms};
+use crate::table::{Table, Unowned};
 use crate::time::now_ms;
 use wrenn_model::chain;
 
@@ -44,6 +49,10 @@ pub(crate) struct Sandbox {
     pub(crate) record: Record,
     /// What the host has promised to the VM that it has, or waits for.
     place: Option<Place>,
+    /// How it gets its first virtual machine.
+    plan: Plan,
+    /// What that needs until it has it.
+    held: Option<Held>,
     /// Its creation's place among those who wait to start.
     queued: Option<Waiting>,
     /// How long it waited there.
@@ -67,12 +76,28 @@ struct Outcome {
     report: Report,
     timings: Timings,
     fault: Option<Fault>,
+    /// Where a capture for others goes, until it begins; and what came of it.
+    copy_into: Option<Generations>,
+    copied: Option<Copied>,
+}
+
+/// What a creation needs until it has made it its own. It goes with the value.
+#[derive(Debug)]
+pub(crate) enum Held {
+    /// The files that it is begun from.
+    Lent(#[expect(dead_code, reason = "it is held for what its end does")] Box<Lent>),
+    /// The virtual machine that it takes, until nobody can have its id any more.
+    Ready(Spare),
+    /// The same is known as nobody's, until it is known as its own.
+    Known(#[expect(dead_code, reason = "it is held for what its end does")] Unowned),
 }
 
 /// What a sandbox is made with.
 #[derive(Debug)]
 pub(crate) struct Start {
     pub(crate) record: Record,
+    pub(crate) plan: Plan,
+    pub(crate) held: Option<Held>,
     pub(crate) place: Option<Place>,
     pub(crate) waiting: Option<Waiting>,
     pub(crate) parts: Parts,
@@ -88,6 +113,8 @@ impl Sandbox {
     ) -> (Self, Arc<Handle>) {
         let Start {
             record,
+            plan,
+            held,
             place,
             waiting,
             parts,
@@ -100,6 +127,8 @@ impl Sandbox {
             table,
             record,
             place,
+            plan,
+            held,
             queued: waiting,
             waited: Duration::ZERO,
             journalled: Duration::ZERO,
@@ -110,6 +139,23 @@ impl Sandbox {
             first: Cause::here(&handle.spec.id),
         };
         (sandbox, handle)
+    }
+
+    /// It is in the table: what stood ready for it is its own from here on.
+    pub(crate) fn own(&mut self) {
+        let spare = match self.held.take() {
+            Some(Held::Ready(spare)) => spare,
+            other => {
+                self.held = other;
+                return;
+            }
+        };
+        // One that is not whole is unmade, and the creation finds nothing to take.
+        if let Some(given) = spare.give(&self.end.shared.doomed) {
+            self.end.shared.adopt_parts(given.parts);
+            self.place = Some(given.place);
+            self.held = Some(Held::Known(given.known));
+        }
     }
 
     /// Lives until the sandbox is gone. `first` is what happens before anything else.
@@ -193,6 +239,7 @@ impl Sandbox {
             Command::Settle { done } => drop(done.send(())),
             // Whoever asked may have gone: it is done all the same.
             Command::Pause { done } => drop(done.send(self.pause().await)),
+            Command::Copy { what, into, done } => drop(done.send(self.copy(what, into).await)),
             Command::Resume { cold, done } => drop(done.send(self.resume(cold).await)),
             Command::Network { policy, done } => {
                 drop(done.send(self.set_network(policy).await));
@@ -260,7 +307,11 @@ impl Sandbox {
                     self.record.lost_since_ms = pause;
                 }
             }
-            Event::Published => self.record.lost_since_ms = None,
+            Event::Published => {
+                self.record.lost_since_ms = None;
+                // It has a generation of its own.
+                self.record.seed = None;
+            }
             Event::FellBack => self.record.lost_since_ms = pause,
             _ => {}
         }
@@ -271,6 +322,7 @@ impl Sandbox {
             Effect::Record => return self.write_record(before).await,
             Effect::Start => return Some(self.start().await),
             Effect::Capture => return Some(self.capture().await),
+            Effect::Copy => return Some(self.capture_for_others().await),
             Effect::Restore => return Some(self.restore().await),
             Effect::Unwind => return self.unwind().await,
             Effect::Release => self.release().await,
@@ -383,7 +435,9 @@ impl Sandbox {
     }
 
     async fn start(&mut self) -> Event {
-        match self.make(CREATE).await {
+        let made = self.make(self.plan).await;
+        self.held = None;
+        match made {
             Ok(mut timings) => {
                 timings.insert(0, (steps::QUEUE, self.waited));
                 tracing::info!(steps_ms = in_ms(&timings), "created");

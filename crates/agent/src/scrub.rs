@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use wrenn_snapshot::Generations;
+use wrenn_snapshot::{GenerationId, Generations};
 use wrenn_sys::durable;
 
 use crate::Agent;
@@ -55,36 +55,54 @@ impl Agent {
         now
     }
 
-    /// Reads every generation once.
+    /// Reads every generation once: pauses, snapshots, boot images.
     async fn scrub_round(&self) {
         let began = Instant::now();
         for handle in self.table.all() {
-            let Some(pause) = handle.view().pause else {
-                continue;
-            };
-            let folder = self.host.sandboxes().join(handle.spec.id.as_str());
-            let closing = self.closing.clone();
-            let read = tokio::task::spawn_blocking(move || {
-                let rest = Rest::default();
-                let stop = || {
-                    rest.now();
-                    closing.is_cancelled()
-                };
-                Generations::of(&folder).examine(pause.generation, |one| one.verify(&stop))
-            });
-            match read.await {
-                Ok(Ok(_)) => {}
-                Ok(Err(error)) if error.is_damage() => {
-                    tracing::error!(id = %handle.spec.id, error = chain(&error), "a generation is damaged");
-                }
-                // It may have been replaced by a newer one meanwhile.
-                Ok(Err(error)) => {
-                    tracing::debug!(id = %handle.spec.id, error = chain(&error), "not scrubbed");
-                }
-                Err(error) => tracing::error!(%error, "scrubbing panicked"),
+            if let Some(pause) = handle.view().pause {
+                let folder = self.host.sandboxes().join(handle.spec.id.as_str());
+                let whose = handle.spec.id.to_string();
+                self.scrub_one(&whose, Generations::of(&folder), Some(pause.generation))
+                    .await;
+            }
+        }
+        for library in [&self.host.snapshots, &self.host.boot_images.library] {
+            let (there, listed) = (library.clone(), library.clone());
+            let names = blocking(move || listed.names()).await.unwrap_or_default();
+            for name in names {
+                self.scrub_one(&name, there.generations(&name), None).await;
             }
         }
         tracing::debug!(took = ?began.elapsed(), "scrubbed");
+    }
+
+    /// Reads one of these, or the newest.
+    async fn scrub_one(&self, whose: &str, all: Generations, which: Option<GenerationId>) {
+        let closing = self.closing.clone();
+        let read = tokio::task::spawn_blocking(move || {
+            let rest = Rest::default();
+            let stop = || {
+                rest.now();
+                closing.is_cancelled()
+            };
+            let which = match which {
+                None => all.current()?.map(|newest| newest.id()),
+                which => which,
+            };
+            match which {
+                Some(id) => all.examine(id, |one| one.verify(&stop)).map(drop),
+                None => Ok(()),
+            }
+        });
+        match read.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) if error.is_damage() => {
+                tracing::error!(whose, error = chain(&error), "a generation is damaged");
+            }
+            // It may have been replaced by a newer one meanwhile.
+            Ok(Err(error)) => tracing::debug!(whose, error = chain(&error), "not scrubbed"),
+            Err(error) => tracing::error!(%error, "scrubbing panicked"),
+        }
     }
 
     async fn closes_within(&self, time: Duration) -> bool {

@@ -1,6 +1,9 @@
 //! The RPC: requests in, answers and faults out. Everything else is elsewhere.
 
-use std::sync::Arc;
+mod copies;
+mod pools;
+mod streams;
+
 use std::time::Duration;
 
 use axum::body::Body;
@@ -11,25 +14,24 @@ use connectrpc::{
     CompressionPolicy, ConnectError, ConnectRpcService, Encodable, InboundStream, Limits,
     RequestContext, Response, ServiceRequest, ServiceResult, ServiceStream,
 };
-use futures::{Stream, StreamExt};
+use futures::StreamExt;
 use tokio::sync::mpsc;
 use tracing::Instrument;
 use wrenn_hostagent_api as rpc;
 use wrenn_hostagent_api::__buffa::oneof::import_snapshot_request::Part as ImportPart;
 use wrenn_hostagent_api::__buffa::oneof::write_file_stream_request::Part;
 use wrenn_hostagent_api::{HostAgentService, HostAgentServiceExt, protocol};
-use wrenn_model::{RequestId, TerminalSize};
+use wrenn_model::RequestId;
 use wrenn_traces::carried;
 
-use crate::exec::{self, Command, Followed};
+use crate::exec::{self, Command};
 use crate::failure::internal;
-use crate::handle::Handle;
 use crate::messages::{
-    check_path, invalid, limit, refuse, terminal_size, to_event, to_message, to_policy, to_spec,
-    to_swept, to_times,
+    check_path, invalid, limit, refuse, terminal_size, to_message, to_policy, to_spec, to_swept,
+    to_times,
 };
-use crate::steps::Guest;
-use crate::{Agent, activity, guest, traced};
+use crate::{Agent, guest, traced};
+use streams::{follow, next_import_part, next_part, progress};
 
 /// The largest message: a whole file of the unary calls, with room for its frame.
 const LARGEST_MESSAGE: usize = (100 << 20) + (64 << 10);
@@ -89,11 +91,19 @@ impl HostAgentService for Agent {
         request: ServiceRequest<'_, rpc::CreateSandboxRequest>,
     ) -> ServiceResult<impl Encodable<rpc::CreateSandboxResponse> + Send + use<>> {
         let request = request.to_owned_message();
-        let detached = request.detached;
-        let handle = self
-            .create(to_spec(request)?, detached)
-            .await
-            .map_err(refuse)?;
+        let (cold, detached) = (request.cold, request.detached);
+        let spec = to_spec(request)?;
+        let handle = if detached {
+            // A caller that hangs up does not stop it.
+            let agent = self.clone();
+            copies::apart(
+                self,
+                async move { agent.create(spec, cold, detached).await },
+            )
+            .await?
+        } else {
+            self.create(spec, cold, detached).await.map_err(refuse)?
+        };
         let sandbox = to_message(self, &handle);
         let steps = handle.shared.created.get().map(to_times);
         Response::ok(rpc::CreateSandboxResponse {
@@ -267,12 +277,11 @@ impl HostAgentService for Agent {
     ) -> ServiceResult<impl Encodable<rpc::ListSandboxesResponse> + Send + use<>> {
         self.check_ready().map_err(refuse)?;
         let wanted = request.to_owned_message().sandbox_ids;
-        let sandboxes = match wanted.as_slice() {
-            [] => self.table.all(),
-            ids => ids
-                .iter()
-                .filter_map(|id| self.table.get(&id.parse().ok()?))
-                .collect(),
+        let ids: Vec<_> = wanted.iter().filter_map(|id| id.parse().ok()).collect();
+        // What is no id is nobody's, and does not mean all.
+        let sandboxes = match (wanted.is_empty(), ids.is_empty()) {
+            (false, true) => Vec::new(),
+            _ => self.table.told_of(&ids),
         };
         Response::ok(rpc::ListSandboxesResponse {
             sandboxes: sandboxes
@@ -627,19 +636,7 @@ impl HostAgentService for Agent {
         _: RequestContext,
         _: ServiceRequest<'_, rpc::ListTemplatesRequest>,
     ) -> ServiceResult<impl Encodable<rpc::ListTemplatesResponse> + Send + use<>> {
-        let templates = self.templates().await.map_err(refuse)?;
-        Response::ok(rpc::ListTemplatesResponse {
-            templates: templates
-                .into_iter()
-                .map(|template| rpc::Template {
-                    name: template.name.to_string(),
-                    size_bytes: template.allocated,
-                    created_at_unix_ms: i64::try_from(template.created_unix_ms).unwrap_or(i64::MAX),
-                    ..Default::default()
-                })
-                .collect(),
-            ..Default::default()
-        })
+        Response::ok(copies::templates(self).await?)
     }
 
     async fn delete_template(
@@ -651,6 +648,55 @@ impl HostAgentService for Agent {
             .await
             .map_err(refuse)?;
         Response::ok(rpc::DeleteTemplateResponse::default())
+    }
+
+    async fn create_snapshot(
+        &self,
+        _: RequestContext,
+        request: ServiceRequest<'_, rpc::CreateSnapshotRequest>,
+    ) -> ServiceResult<impl Encodable<rpc::CreateSnapshotResponse> + Send + use<>> {
+        Response::ok(copies::snapshot(self, request.to_owned_message()).await?)
+    }
+
+    async fn delete_snapshot(
+        &self,
+        _: RequestContext,
+        request: ServiceRequest<'_, rpc::DeleteSnapshotRequest>,
+    ) -> ServiceResult<impl Encodable<rpc::DeleteSnapshotResponse> + Send + use<>> {
+        copies::delete_snapshot(self, &request.to_owned_message()).await?;
+        Response::ok(rpc::DeleteSnapshotResponse::default())
+    }
+
+    async fn fork(
+        &self,
+        _: RequestContext,
+        request: ServiceRequest<'_, rpc::ForkRequest>,
+    ) -> ServiceResult<impl Encodable<rpc::ForkResponse> + Send + use<>> {
+        Response::ok(copies::fork(self, request.to_owned_message()).await?)
+    }
+
+    async fn list_pools(
+        &self,
+        _: RequestContext,
+        _: ServiceRequest<'_, rpc::ListPoolsRequest>,
+    ) -> ServiceResult<impl Encodable<rpc::ListPoolsResponse> + Send + use<>> {
+        Response::ok(pools::list(self).await?)
+    }
+
+    async fn warm_pool(
+        &self,
+        _: RequestContext,
+        request: ServiceRequest<'_, rpc::WarmPoolRequest>,
+    ) -> ServiceResult<impl Encodable<rpc::WarmPoolResponse> + Send + use<>> {
+        Response::ok(pools::warm(self, request.to_owned_message()).await?)
+    }
+
+    async fn drain_pool(
+        &self,
+        _: RequestContext,
+        request: ServiceRequest<'_, rpc::DrainPoolRequest>,
+    ) -> ServiceResult<impl Encodable<rpc::DrainPoolResponse> + Send + use<>> {
+        Response::ok(pools::drain(self, &request.to_owned_message()).await?)
     }
 
     async fn health(
@@ -710,71 +756,4 @@ impl HostAgentService for Agent {
             ..Default::default()
         })
     }
-}
-
-async fn next_part(
-    requests: &mut InboundStream<rpc::WriteFileStreamRequest>,
-) -> Result<Option<Part>, ConnectError> {
-    match requests.next().await {
-        Some(message) => Ok(message?.to_owned_message().part),
-        None => Ok(None),
-    }
-}
-
-async fn next_import_part(
-    requests: &mut InboundStream<rpc::ImportSnapshotRequest>,
-) -> Result<Option<ImportPart>, ConnectError> {
-    match requests.next().await {
-        Some(message) => Ok(message?.to_owned_message().part),
-        None => Ok(None),
-    }
-}
-
-/// Starts a command, on a terminal where it is to have one, and follows it.
-async fn follow(
-    agent: &Agent,
-    request: rpc::ExecStreamRequest,
-    terminal: Option<TerminalSize>,
-) -> ServiceResult<ServiceStream<impl Encodable<rpc::ExecStreamResponse> + Send + use<>>> {
-    let handle = agent.find(&request.sandbox_id).map_err(refuse)?;
-    let call = handle.activity().begin();
-    let guest = handle.awake().await.map_err(refuse)?;
-    let command = Command {
-        cmd: request.cmd,
-        args: request.args,
-        envs: request.envs.into_iter().collect(),
-        cwd: request.cwd,
-        user: request.user,
-        limit: limit(request.timeout_sec),
-        terminal,
-    };
-    let followed = handle
-        .call(
-            &guest,
-            exec::follow(guest.clone(), command, request.stdin, request.detach, None),
-        )
-        .await
-        .map_err(refuse)?;
-    Ok(Response::stream(progress(followed, handle, guest, call)))
-}
-
-/// What a command does, as messages. The first error is the last of them.
-fn progress(
-    followed: Followed,
-    handle: Arc<Handle>,
-    guest: Guest,
-    call: activity::Call,
-) -> impl Stream<Item = Result<rpc::ExecStreamResponse, ConnectError>> + Send {
-    let state = Some((followed, handle, guest, call));
-    futures::stream::unfold(state, |state| async {
-        let (mut followed, handle, guest, call) = state?;
-        let next = async { followed.next().await.transpose() };
-        match handle.call(&guest, next).await.transpose()? {
-            Ok(progress) => Some((
-                Ok(to_event(progress)),
-                Some((followed, handle, guest, call)),
-            )),
-            Err(fault) => Some((Err(refuse(fault)), None)),
-        }
-    })
 }

@@ -11,11 +11,11 @@ use futures::future::join_all;
 use rustix::fd::OwnedFd;
 use tokio_util::sync::CancellationToken;
 use wrenn_disk::{Disk, Qcow2};
-use wrenn_envd_client::EnvdClient;
-use wrenn_model::{ErrorKind, Platform};
-use wrenn_snapshot::{Generation, Generations};
+use wrenn_envd_client::{Connector, EnvdClient};
+use wrenn_model::{ErrorKind, NetworkPolicy, Platform};
+use wrenn_snapshot::Generation;
 use wrenn_sys::durable;
-use wrenn_vmm::{Machine, MemorySource, SavedState, VmDisk, VmSpec};
+use wrenn_vmm::{Identity, Machine, MemorySource, SavedState, VmDisk, VmSpec};
 
 use crate::exec::Outputs;
 use crate::failure::{Failed, StepError, stepping};
@@ -36,8 +36,18 @@ pub enum Step {
     Layer,
     /// The VMM's process, with its jail.
     Machine,
+    /// The same up to the state, which it loads when it is told to.
+    StandBy,
     /// The guest agent: up, and told who it is.
     Guest,
+    /// A virtual machine that stood ready becomes the sandbox's.
+    Take,
+    /// Its network, closed so far, is put under the sandbox's policy.
+    Policy,
+    /// The guest has come up and has nothing to do any more.
+    Settle,
+    /// The guest agent has done once what a caller will ask of it first, and stands still.
+    Touch,
 }
 
 impl Step {
@@ -50,7 +60,12 @@ impl Step {
             Self::Slot => "slot",
             Self::Layer => "layer",
             Self::Machine => "machine",
+            Self::StandBy => "standby",
             Self::Guest => "guest",
+            Self::Take => "take",
+            Self::Policy => "policy",
+            Self::Settle => "settle",
+            Self::Touch => "touch",
         }
     }
 }
@@ -75,7 +90,7 @@ impl Plan {
     }
 }
 
-/// How a sandbox comes to be.
+/// How a sandbox comes to be by a boot.
 pub const CREATE: Plan = Plan {
     prefix: "",
     stages: &[
@@ -83,6 +98,58 @@ pub const CREATE: Plan = Plan {
         &[Step::Layer],
         &[Step::Machine],
         &[Step::Guest],
+    ],
+};
+
+/// How one comes to be from what another was at one instant, with its memory or from its disk.
+pub const CLONE: Plan = Plan {
+    prefix: "clone.",
+    stages: &[
+        &[Step::Folder, Step::Slot],
+        &[Step::Check],
+        &[Step::Layer],
+        &[Step::Machine],
+        &[Step::Guest],
+    ],
+};
+
+/// How one gets a virtual machine that stood ready.
+pub const TAKE: Plan = Plan {
+    prefix: "take.",
+    stages: &[&[Step::Policy], &[Step::Take], &[Step::Guest]],
+};
+
+/// How a virtual machine comes to be of which a boot image is made.
+pub const SETTLE: Plan = Plan {
+    prefix: "settle.",
+    stages: &[
+        &[Step::Folder, Step::Slot],
+        &[Step::Layer],
+        &[Step::Machine],
+        &[Step::Settle],
+    ],
+};
+
+/// How one comes to be that will stand ready.
+pub const FILL: Plan = Plan {
+    prefix: "fill.",
+    stages: &[
+        &[Step::Folder, Step::Slot],
+        &[Step::Check],
+        &[Step::Layer],
+        &[Step::Machine],
+        &[Step::Touch],
+    ],
+};
+
+/// How one comes to be that will load its state when it is taken.
+pub const STAND_BY: Plan = Plan {
+    prefix: "standby.",
+    stages: &[
+        &[Step::Folder, Step::Slot],
+        &[Step::Check],
+        &[Step::Layer],
+        &[Step::StandBy],
     ],
 };
 
@@ -112,7 +179,13 @@ impl Leave {
     /// Whether what this step made stays. What makes nothing leaves nothing to unmake.
     pub(crate) fn spares(self, step: Step) -> bool {
         match self {
-            _ if matches!(step, Step::Guest | Step::Check) => true,
+            _ if !matches!(
+                step,
+                Step::Folder | Step::Slot | Step::Layer | Step::Machine
+            ) =>
+            {
+                true
+            }
             Self::Nothing => false,
             Self::Home => step == Step::Folder,
             Self::Disk => matches!(step, Step::Folder | Step::Layer),
@@ -141,11 +214,21 @@ pub(crate) struct Parts {
     /// The sandbox's own: somebody wants it gone.
     pub(crate) doomed: CancellationToken,
     generation: OnceLock<Generation>,
+    /// The virtual machine that stood ready, where it is one that is taken.
+    ready: Mutex<Option<Ready>>,
     pub(crate) slot: OnceLock<Slot>,
     tap: Mutex<Option<OwnedFd>>,
     pub(crate) machine: OnceLock<Arc<dyn Machine>>,
     pub(crate) platform: OnceLock<Platform>,
     guest: Mutex<Option<Guest>>,
+}
+
+/// A virtual machine that stands ready.
+#[derive(Debug)]
+pub(crate) struct Ready {
+    pub(crate) machine: Arc<dyn Machine>,
+    /// Its state is loaded; else it stands by for that.
+    pub(crate) loaded: bool,
 }
 
 /// A guest that can be called.
@@ -178,6 +261,30 @@ impl Parts {
         self.slot.get_or_init(|| slot);
     }
 
+    /// What a virtual machine that no sandbox has is to be made of, unless the agent ends before.
+    pub(crate) fn for_nobody(closing: &CancellationToken) -> Self {
+        Self {
+            cancel: closing.child_token(),
+            doomed: closing.child_token(),
+            ..Self::default()
+        }
+    }
+
+    /// What is to be made of a virtual machine that stands ready.
+    pub(crate) fn taken(
+        doomed: &CancellationToken,
+        slot: Slot,
+        ready: Ready,
+        platform: Platform,
+    ) -> Self {
+        Self {
+            slot: OnceLock::from(slot),
+            platform: OnceLock::from(platform),
+            ready: Mutex::new(Some(ready)),
+            ..Self::of(doomed)
+        }
+    }
+
     /// The guest, unless it was let go.
     pub(crate) fn guest(&self) -> Option<Guest> {
         self.lock_guest().clone()
@@ -203,6 +310,10 @@ impl Parts {
         if let Some(slot) = self.slot.get() {
             self.connect(guest::client(slot.dialer.clone(), token));
         }
+    }
+
+    fn lock_ready(&self) -> MutexGuard<'_, Option<Ready>> {
+        self.ready.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock_guest(&self) -> MutexGuard<'_, Option<Guest>> {
@@ -298,8 +409,13 @@ impl Making<'_> {
                 Step::Slot => self.slot().await,
                 Step::Layer => self.layer().await,
                 // What a VMM half made is found by its name.
-                Step::Machine => self.unless_cancelled(self.machine()).await,
+                Step::Machine => self.unless_cancelled(self.machine(Start::Running)).await,
+                Step::StandBy => self.unless_cancelled(self.machine(Start::Waiting)).await,
                 Step::Guest => self.unless_cancelled(self.guest()).await,
+                Step::Take => self.take().await,
+                Step::Policy => self.policy().await,
+                Step::Settle => self.unless_cancelled(self.settle()).await,
+                Step::Touch => self.unless_cancelled(self.touch()).await,
             }
         });
         let limit = Some(self.host.step_limit(self.record.spec.memory));
@@ -332,24 +448,99 @@ impl Making<'_> {
     async fn folder(&self) -> Result<(), Failed> {
         self.host.volume.grow_if_needed().await?;
         let home = self.record.home.clone();
+        let seed = self.record.seed.as_ref().map(|seed| seed.from.clone());
         blocking(move || {
             let mut folders = std::fs::DirBuilder::new();
             std::os::unix::fs::DirBuilderExt::mode(&mut folders, 0o700);
             folders.create(&home.folder)?;
             std::fs::hard_link(&home.template_image, &home.base)?;
+            if let Some(from) = seed {
+                std::fs::rename(from, home.seed())?;
+            }
             sync_folder(&home.folder)
         })
         .await?;
         Ok(())
     }
 
+    /// The folder of the virtual machine that stood ready becomes the sandbox's, with all that is in it. It is not synced: with
+    /// the host its virtual machine ends, and what that has to keep of its disk is synced after this.
+    async fn take(&self) -> Result<(), Failed> {
+        let ready = self.parts.lock_ready().take();
+        let Some(Ready { machine, loaded }) = ready else {
+            return Err(Failed::of(ErrorKind::Internal, "nothing stands ready"));
+        };
+        let identity = Identity {
+            dir: self.vm.folder.clone(),
+            ..machine.identity().clone()
+        };
+        // Its control socket has room for one.
+        drop(machine);
+        let from = self.host.spares().join(self.vm.id.as_str());
+        let to = self.record.home.folder.clone();
+        blocking(move || std::fs::rename(from, to)).await?;
+        let machine = self.host.vmm.adopt(&identity).await?;
+        if !loaded {
+            machine.load().await?;
+        }
+        machine.thaw().await?;
+        let taken = self.parts.machine.set(machine).is_ok();
+        debug_assert!(taken, "a machine is taken once");
+        Ok(())
+    }
+
+    /// It stands still yet. The usual policy it is under already.
+    async fn policy(&self) -> Result<(), Failed> {
+        match &self.record.spec.network {
+            usual if *usual == NetworkPolicy::default() => Ok(()),
+            policy => Ok(self.host.network.change(&self.vm.slot, policy).await?),
+        }
+    }
+
+    async fn settle(&self) -> Result<(), Failed> {
+        let (dialer, machine) = self.reached()?;
+        let limit = self.host.boot_limit(self.record.spec.memory);
+        drop(guest::wait_for_boot(dialer.as_ref(), machine.as_ref(), limit).await?);
+        guest::settle(machine.identity().pid).await;
+        Ok(())
+    }
+
+    /// The guest does what it will have to do when it is taken, and stands still. While it runs its network is closed; nothing
+    /// passes through that of one that stands still.
+    async fn touch(&self) -> Result<(), Failed> {
+        self.guest().await?;
+        if let Some(guest) = self.parts.guest() {
+            guest::touch(&guest).await?;
+            let known = Some(self.vm.keys.init_key.as_str());
+            guest::introduce(&guest.client, self.record, self.vm, known).await?;
+        }
+        self.parts.leave_guest();
+        let (_, machine) = self.reached()?;
+        machine.freeze().await?;
+        self.open_network().await
+    }
+
+    /// Puts a slot whose machine stands still under the policy that most ask for: whoever takes it waits for that no more.
+    async fn open_network(&self) -> Result<(), Failed> {
+        let (network, usual) = (&self.host.network, NetworkPolicy::default());
+        Ok(network.change(&self.vm.slot, &usual).await?)
+    }
+
+    fn reached(&self) -> Result<Reached, Failed> {
+        match (self.parts.slot.get(), self.parts.machine.get()) {
+            (Some(slot), Some(machine)) => Ok((slot.dialer.clone(), machine.clone())),
+            _ => Err(std::io::Error::other("no slot or machine").into()),
+        }
+    }
+
     async fn check(&self) -> Result<(), Failed> {
         self.host.volume.grow_if_needed().await?;
-        let generations = Generations::of(&self.record.home.folder);
-        let wanted = self.vm.origin.of_disk();
-        let warm = matches!(self.vm.origin, Origin::Generation(_));
+        let generations = self.record.generations(&self.vm.origin);
+        let wanted = self.record.generation_of(&self.vm.origin);
+        let warm = self.vm.origin.is_restored();
+        let own = matches!(self.vm.origin, Origin::Generation(_));
         let keys = self.record.pause.as_ref().map(|pause| &pause.keys);
-        if warm && keys.is_some_and(Keys::are_lost) {
+        if own && keys.is_some_and(Keys::are_lost) {
             return Err(Failed {
                 kind: ErrorKind::Conflict,
                 reason: "the keys that its guest knows went with a damaged journal".into(),
@@ -383,7 +574,7 @@ impl Making<'_> {
                     kind: ErrorKind::Conflict,
                     reason: format!("it can not go on here: {mismatch}"),
                     remedy: Some(
-                        "resume it where it was paused, or with {\"cold\": true}, which boots from its disk alone",
+                        "go on where it was made, or with {\"cold\": true}, which boots from its disk alone",
                     ),
                 })?;
         }
@@ -419,7 +610,7 @@ impl Making<'_> {
         .await?
     }
 
-    async fn machine(&self) -> Result<(), Failed> {
+    async fn machine(&self, start: Start) -> Result<(), Failed> {
         let vm = self.vm;
         let spec = VmSpec {
             vm: vm.id.clone(),
@@ -448,10 +639,19 @@ impl Making<'_> {
             .ok_or_else(|| std::io::Error::other("the slot has no TAP"))?;
         let machine = match saved {
             Some((saved, memory)) => {
-                let memory = MemorySource::Image(memory);
-                let machine = self.host.vmm.restore(&spec, memory, &saved, tap).await?;
-                machine.thaw().await?;
-                machine
+                let (vmm, memory) = (&self.host.vmm, MemorySource::Image(memory));
+                match start {
+                    Start::Waiting => {
+                        let machine = vmm.stand_by(&spec, memory, &saved, tap).await?;
+                        self.open_network().await?;
+                        machine
+                    }
+                    Start::Running => {
+                        let machine = vmm.restore(&spec, memory, &saved, tap).await?;
+                        machine.thaw().await?;
+                        machine
+                    }
+                }
             }
             None => {
                 let memory = self.host.empty_memory(self.record.spec.memory).await?;
@@ -468,7 +668,7 @@ impl Making<'_> {
     /// What to restore, with its memory image; none for a boot.
     fn saved(&self) -> Option<(SavedState, std::path::PathBuf)> {
         let generation = self.parts.generation.get()?;
-        matches!(self.vm.origin, Origin::Generation(_)).then(|| {
+        self.vm.origin.is_restored().then(|| {
             let saved = SavedState {
                 state: generation.state(),
                 platform: generation.manifest().platform.clone(),
@@ -478,20 +678,12 @@ impl Making<'_> {
     }
 
     async fn guest(&self) -> Result<(), Failed> {
-        let (Some(slot), Some(machine)) = (self.parts.slot.get(), self.parts.machine.get()) else {
-            return Err(std::io::Error::other("no slot or machine").into());
-        };
-        let dialer = slot.dialer.clone();
+        let (dialer, machine) = self.reached()?;
         let limit = self.host.boot_limit(self.record.spec.memory);
         let ready = guest::wait_for_boot(dialer.as_ref(), machine.as_ref(), limit).await?;
         let client = guest::client_over(dialer, ready, &self.vm.keys.token);
-        guest::introduce(
-            &client,
-            &self.record.spec,
-            self.vm,
-            self.record.pause.as_ref(),
-        )
-        .await?;
+        let known = self.record.known_init_key(&self.vm.origin);
+        guest::introduce(&client, self.record, self.vm, known).await?;
         self.parts.connect(client);
         Ok(())
     }
@@ -502,6 +694,17 @@ impl Making<'_> {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The way to a guest, and its machine.
+type Reached = (Arc<dyn Connector>, Arc<dyn Machine>);
+
+/// How far a virtual machine goes by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Start {
+    Running,
+    /// Up to the state that it is to load.
+    Waiting,
 }
 
 /// Unmakes a step, for as long as such a thing may take. One that hangs has failed, and failures are tried again.
@@ -527,11 +730,18 @@ async fn unmake_step(
 
 async fn unmake_once(step: Step, host: &Host, record: &Record) -> Result<(), Failed> {
     match (step, &record.vm) {
-        (Step::Folder, _) => remove(&record.home.folder).await?,
-        (Step::Guest | Step::Check, _) | (_, None) => {}
+        (Step::Folder, vm) => {
+            remove(&record.home.folder).await?;
+            // Where what stood ready was when it was not taken yet.
+            if let Some(vm) = vm {
+                remove(&host.spares().join(vm.id.as_str())).await?;
+            }
+        }
         (Step::Machine, Some(vm)) => host.vmm.remove(&vm.id, &vm.folder).await?,
         (Step::Layer, Some(vm)) => remove(&vm.folder).await?,
         (Step::Slot, Some(vm)) => host.network.remove(&vm.slot).await?,
+        // They make nothing that is not one of those.
+        _ => {}
     }
     Ok(())
 }

@@ -25,6 +25,7 @@ use wrenn_model::{ErrorKind, Fault, InstanceId};
 
 use crate::Agent;
 use crate::host::vmm_users;
+use crate::steps::blocking;
 use crate::table::Table;
 use wrenn_model::chain;
 
@@ -105,8 +106,12 @@ impl Agent {
         let data = &self.host.data;
         let found = inventory(data.path(), data.instance(), self.began).await;
         let found = found.map_err(failed)?;
+        let store = self.host.volume.root().to_owned();
+        let spares = blocking(move || files::spare_names(&store)).await;
+        let spares =
+            spares.map_err(|error| failed(cannot("what stood ready cannot be listed")(error)))?;
         // After the list: what is made in between is not in it.
-        let known = Known::of(&self.table, self.whole());
+        let known = Known::of(&self.table, self.whole()).with_spares(spares);
         Ok(run(found, &known, dry_run, Some(&self.table)).await)
     }
 }
@@ -128,7 +133,7 @@ pub(crate) async fn inventory(
         let store = data.join("store");
         let store = std::fs::canonicalize(&store).unwrap_or(store);
         let users = ranges.as_ref().map(vmm_users);
-        let vms = wrenn_vmm::leftovers(&instance, users, &store.join("sandboxes"));
+        let vms = wrenn_vmm::leftovers(&instance, users, &store);
         let mut found = vms.map_err(cannot("what stands of virtual machines cannot be listed"))?;
         let disk = wrenn_disk::leftovers(&data);
         found.extend(disk.map_err(cannot("what stands of the store cannot be listed"))?);

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use wrenn_model::SandboxId;
+use wrenn_model::{SandboxId, VmId};
 
 use crate::handle::Handle;
 use crate::news::News;
@@ -15,13 +15,48 @@ const REMEMBERED: usize = 4096;
 pub(crate) struct Table {
     sandboxes: Mutex<Sandboxes>,
     claims: Mutex<HashSet<SandboxId>>,
+    /// Those that were asked for and have nothing yet but what they wait for.
+    coming: Mutex<HashMap<SandboxId, Arc<Handle>>>,
+    /// Virtual machines that no sandbox has, and the users that their VMMs run as.
+    unowned: Mutex<HashMap<VmId, u32>>,
     news: News,
+}
+
+/// A virtual machine that no sandbox has is known for as long as this is there.
+#[derive(Debug)]
+pub(crate) struct Unowned {
+    table: Arc<Table>,
+    vm: Option<VmId>,
+}
+
+/// A sandbox is known to be coming for as long as this is there.
+#[derive(Debug)]
+pub(crate) struct Coming {
+    table: Arc<Table>,
+    id: SandboxId,
+}
+
+impl Drop for Coming {
+    fn drop(&mut self) {
+        self.table.coming().remove(&self.id);
+        self.table.news.tell(&self.id);
+    }
+}
+
+impl Drop for Unowned {
+    fn drop(&mut self) {
+        if let Some(vm) = &self.vm {
+            self.table.unowned().remove(vm);
+        }
+    }
 }
 
 #[derive(Debug, Default)]
 struct Sandboxes {
     by_id: HashMap<SandboxId, Arc<Handle>>,
     gone: Gone,
+    /// Nothing begins any more.
+    closed: bool,
 }
 
 /// Ids that somebody was told, or is about to be told, to be gone; the latest of them.
@@ -60,6 +95,8 @@ pub(crate) enum Taken {
     Claimed,
     /// It was told to be gone already: its creation comes late.
     Gone,
+    /// Nothing begins any more.
+    Closed,
 }
 
 impl Table {
@@ -84,6 +121,9 @@ impl Table {
     /// The same for one that is to be made. Calls overtake each other: one whose destruction came first is not made.
     pub(crate) fn begin(&self, handle: Arc<Handle>) -> Result<(), Taken> {
         let mut sandboxes = self.lock();
+        if sandboxes.closed {
+            return Err(Taken::Closed);
+        }
         if sandboxes.gone.ids.contains(&handle.spec.id) {
             return Err(Taken::Gone);
         }
@@ -110,6 +150,11 @@ impl Table {
         Ok(())
     }
 
+    /// From now on nothing begins.
+    pub(crate) fn close(&self) {
+        self.lock().closed = true;
+    }
+
     /// The sandbox, whose creation is refused from now on, whether there is one or not.
     pub(crate) fn end(&self, id: &SandboxId) -> Option<Arc<Handle>> {
         let mut sandboxes = self.lock();
@@ -130,6 +175,50 @@ impl Table {
             id: id.clone(),
         });
         claim.filter(|_| self.get(id).is_none())
+    }
+
+    /// Makes a sandbox known that was asked for, and for which nothing can be made yet: who lists them sees that it is under way.
+    pub(crate) fn expect(self: &Arc<Self>, handle: Arc<Handle>) -> Coming {
+        let id = handle.spec.id.clone();
+        self.coming().insert(id.clone(), handle);
+        self.news.tell(&id);
+        Coming {
+            table: self.clone(),
+            id,
+        }
+    }
+
+    /// Every sandbox that there is, or is under way, of these ids; of none, all.
+    pub(crate) fn told_of(&self, ids: &[SandboxId]) -> Vec<Arc<Handle>> {
+        // First those that are coming: who is not any more is in the table by then.
+        let coming = self.coming().clone();
+        let mut all = self.lock().by_id.clone();
+        for (id, handle) in coming {
+            all.entry(id).or_insert(handle);
+        }
+        match ids {
+            [] => all.into_values().collect(),
+            ids => ids.iter().filter_map(|id| all.get(id).cloned()).collect(),
+        }
+    }
+
+    fn coming(&self) -> MutexGuard<'_, HashMap<SandboxId, Arc<Handle>>> {
+        self.coming.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes a virtual machine known that no sandbox has, and the user that its VMM runs as.
+    pub(crate) fn own(self: &Arc<Self>, vm: Option<(VmId, u32)>) -> Unowned {
+        let id = vm.as_ref().map(|(id, _)| id.clone());
+        self.unowned().extend(vm);
+        Unowned {
+            table: self.clone(),
+            vm: id,
+        }
+    }
+
+    /// Those that are known. Who gives one to a sandbox has put that into the table before.
+    pub(crate) fn unowned(&self) -> MutexGuard<'_, HashMap<VmId, u32>> {
+        self.unowned.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The ids that are claimed now. Who gives one up for a sandbox has put that into the table before.
@@ -178,6 +267,7 @@ mod tests {
             envs: BTreeMap::new(),
             owner_id: String::new(),
             network: NetworkPolicy::default(),
+            parent: None,
         };
         let view = View {
             state: State::Pending,

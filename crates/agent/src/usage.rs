@@ -12,6 +12,7 @@ use wrenn_sys::process;
 use crate::Agent;
 use crate::failure::Failed;
 use crate::handle::Handle;
+use crate::record::SEED;
 use crate::steps::blocking;
 
 impl Agent {
@@ -21,7 +22,8 @@ impl Agent {
         self.count(&handle).await.map_err(uncounted)
     }
 
-    /// How many bytes of the host's disk all sandboxes of this owner take: layers and pauses.
+    /// How many bytes of the host's disk all that is this owner's takes: snapshots, layers and pauses of sandboxes, and what these
+    /// were begun from, where nobody else has it any more.
     pub(crate) async fn storage(&self, owner: &str) -> Result<u64, Fault> {
         self.check_ready()?;
         let folders = self.host.sandboxes();
@@ -32,10 +34,14 @@ impl Agent {
             .filter(|handle| handle.spec.owner_id == owner)
             .map(|handle| (folders.join(handle.spec.id.as_str()), handle.view().layer))
             .collect();
+        let snapshots = self.snapshots().await?.into_iter();
+        let snapshots = snapshots.filter(|one| one.generation.manifest().spec.owner_id == owner);
+        let snapshots: u64 = snapshots.map(|one| one.bytes).sum();
         let measured = blocking(move || {
-            let mut bytes = 0;
+            let mut bytes = snapshots;
             for (folder, layer) in owned {
                 bytes += Generations::of(&folder).allocated()?;
+                bytes += Generations::of(&folder.join(SEED)).allocated_here_alone()?;
                 bytes += layer.map_or(Ok(0), |layer| taken(&layer))?;
             }
             Ok(bytes)

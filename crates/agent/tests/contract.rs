@@ -14,7 +14,7 @@ use connectrpc::ErrorCode;
 use futures::StreamExt as _;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use rig::act::{SETTLE_LIMIT, act, comes_to, prepare, prove};
+use rig::act::{SETTLE_LIMIT, act, comes_to, prepare, prove, prove_copy};
 use rig::lane::{Lane, fresh_id};
 use rig::suite::{self, Case};
 use wrenn_agent::{OPERATIONS, Operation};
@@ -88,7 +88,7 @@ async fn counted(lane: &mut Lane, operation: &Operation) {
         operation.name
     );
     let (before, done) = what.path();
-    prepare(lane, &id, before).await;
+    prepare(lane, &id, what, before).await;
     let already = if what == Act::Recover {
         lane.agent.kill();
         lane.start("");
@@ -116,6 +116,7 @@ async fn counted(lane: &mut Lane, operation: &Operation) {
         );
         assert!(told(lane, &line).await >= Some(1.0), "{line}");
     }
+    prove_copy(lane, &id, what, true).await;
     prove(lane, &id, done, what).await;
 }
 
@@ -186,7 +187,12 @@ async fn request(lane: &mut Lane) {
     client.destroy(&id).await.unwrap();
     let log = lane.log();
     let lines: Vec<&str> = log.lines().filter(|line| line.contains(&id)).collect();
-    for what in ["created", "paused", "network policy", "to=Stopping"] {
+    for what in [
+        "created",
+        "captured for a pause",
+        "network policy",
+        "to=Stopping",
+    ] {
         let mut of_it = lines.iter().filter(|line| line.contains(what));
         assert!(of_it.any(|line| line.contains(ID)), "{what}: {lines:#?}");
     }

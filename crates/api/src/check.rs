@@ -157,6 +157,14 @@ pub(crate) fn positive(field: &str, given: Option<i64>, max: u32) -> Result<Opti
     }
 }
 
+/// A number from 1 on.
+pub(crate) fn between(field: &str, given: i64, max: u32) -> Result<u32, Fault> {
+    let number = u32::try_from(given).ok();
+    number
+        .filter(|number| (1..=max).contains(number))
+        .ok_or_else(|| refuse(format!("{field} is {given}"), format!("give 1 to {max}")))
+}
+
 fn no_nul(field: &str, text: &str) -> Result<(), Fault> {
     if text.contains('\0') {
         return Err(refuse(
@@ -258,5 +266,14 @@ mod tests {
         assert_eq!(positive("n", Some(9), 9).unwrap(), Some(9));
         assert!(positive("n", Some(10), 9).is_err());
         assert!(positive("n", Some(i64::MAX), u32::MAX).is_err());
+    }
+
+    #[test]
+    fn of_some_numbers_one_is_the_least() {
+        assert_eq!(between("n", 1, 9).unwrap(), 1);
+        assert_eq!(between("n", 9, 9).unwrap(), 9);
+        for bad in [0, -1, 10, i64::MAX] {
+            assert!(between("n", bad, 9).is_err(), "{bad}");
+        }
     }
 }

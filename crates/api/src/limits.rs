@@ -66,5 +66,10 @@ pub const KEY_NAME_BYTES: usize = 64;
 /// Seconds after which a key may expire at the latest: ten years.
 pub const KEY_EXPIRES_SEC: u64 = 315_360_000;
 
+/// Children of one fork.
+pub const FORK_CHILDREN: u32 = 100;
+/// Sandboxes that one pool may have stand ready. What a host has room for is less.
+pub const POOL_COUNT: u32 = 1000;
+
 /// Sandboxes in one page of a list.
 pub const PAGE: u32 = 1000;

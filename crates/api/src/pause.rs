@@ -57,10 +57,17 @@ impl Timing {
     /// From microseconds.
     #[must_use]
     pub fn from_micros(step: String, micros: u64) -> Self {
-        #[expect(clippy::cast_precision_loss, reason = "exact for the next 285 years")]
-        let ms = micros as f64 / 1000.0;
+        let ms = millis(micros);
         Self { step, ms }
     }
+}
+
+/// Milliseconds of microseconds.
+#[must_use]
+pub fn millis(micros: u64) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "exact for the next 285 years")]
+    let ms = micros as f64;
+    ms / 1000.0
 }
 
 #[cfg(test)]

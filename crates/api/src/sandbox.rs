@@ -16,14 +16,14 @@ use crate::{Network, Timestamp, whole};
 #[schema(example = json!({
     "template": "minimal", "vcpus": 1, "memory_mb": 512, "timeout_sec": 300, "on_timeout": "pause", "auto_resume": true,
     "metadata": {"team": "red"}, "envs": {"LANG": "C.UTF-8"}, "hostname": "box",
-    "network": {"internet": false, "allow": ["1.1.1.0/24"]}
+    "network": {"internet": false, "allow": ["1.1.1.0/24"]}, "cold": false
 }))]
 pub struct CreateSandbox {
     /// What it is made from; `minimal` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(pattern = "^[a-z0-9][a-z0-9._-]{0,62}$")]
     pub template: Option<String>,
-    /// Virtual CPUs. Absent, zero or less mean 1; at most the host's.
+    /// Virtual CPUs. Absent, zero or less mean 1; at most the host's. From a snapshot it has the snapshot's, whatever is said.
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
@@ -31,7 +31,8 @@ pub struct CreateSandbox {
     )]
     #[schema(maximum = 4_294_967_295_i64)]
     pub vcpus: Option<i64>,
-    /// Memory in MiB. Absent, zero or less mean 512; at least 64, at most the host's.
+    /// Memory in MiB. Absent, zero or less mean 512; at least 64, at most the host's. From a snapshot it has the snapshot's,
+    /// whatever is said.
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
@@ -70,6 +71,9 @@ pub struct CreateSandbox {
     /// Where its packets may go; the public internet and nothing else when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<Network>,
+    /// Boot from the template's disk, though something may stand ready, or the template have memory to go on from.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cold: bool,
 }
 
 /// What a [`CreateSandbox`] that keeps the contract asks for, each absent where the default is meant.
@@ -137,7 +141,8 @@ pub struct Sandbox {
     /// One of `pending`, `running`, `paused`, `stopped` and `error`.
     #[schema(example = "running")]
     pub status: String,
-    /// What is under way: `starting`, `pausing`, `resuming` or `stopping`. While it stands, `status` is what it was before.
+    /// What is under way: `starting`, `pausing`, `resuming`, `stopping`, `snapshotting` or `forking`. While it stands, `status`
+    /// is what it was before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transition: Option<String>,
     /// Why it stopped, failed, or stands still.
@@ -145,6 +150,10 @@ pub struct Sandbox {
     pub status_reason: Option<String>,
     /// What it was made from.
     pub template: String,
+    /// The sandbox that it is a fork of; absent when it is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "sb-k3x9q2m7c1v8b5n4z6a0")]
+    pub parent_id: Option<String>,
     /// Virtual CPUs.
     pub vcpus: u32,
     /// Memory in MiB.

@@ -10,6 +10,12 @@ pub(crate) fn optional<'de, D: Deserializer<'de>>(from: D) -> Result<Option<i64>
     from.deserialize_any(Whole)
 }
 
+/// A whole number.
+pub(crate) fn required<'de, D: Deserializer<'de>>(from: D) -> Result<i64, D::Error> {
+    let number = from.deserialize_any(Whole)?;
+    number.ok_or_else(|| D::Error::invalid_type(Unexpected::Unit, &Whole))
+}
+
 struct Whole;
 
 impl Visitor<'_> for Whole {

@@ -10,6 +10,7 @@ mod files;
 mod hosts;
 mod keys;
 mod once;
+mod pools;
 mod sandboxes;
 mod templates;
 mod transport;

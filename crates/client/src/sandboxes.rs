@@ -4,8 +4,8 @@ use bytes::Bytes;
 use http::header::LINK;
 use http::{HeaderMap, Method, StatusCode};
 use wrenn_api::{
-    CreateSandbox, ExecRequest, ExecResponse, Health, Network, Paused, ResumeRequest, Resumed,
-    Sandbox, SandboxMetrics, Timing,
+    CreateSandbox, ExecRequest, ExecResponse, ForkSandbox, Forked, Health, Network, Paused,
+    ResumeRequest, Resumed, Sandbox, SandboxMetrics, Timing,
 };
 
 use crate::transport::escape;
@@ -98,6 +98,13 @@ impl Client {
     /// Resumes a sandbox that is paused, or in error after a pause, and waits until it runs.
     pub async fn resume(&self, id: &str, request: &ResumeRequest) -> Result<Resumed> {
         let call = self.once(Method::POST, at(id, "/resume"));
+        call.with(request)?.send().await?.json()
+    }
+
+    /// Makes running sandboxes of what a running or paused one is now, and waits until each runs or has failed. With the key that
+    /// it is sent with it goes on when the future is dropped.
+    pub async fn fork(&self, id: &str, request: &ForkSandbox) -> Result<Forked> {
+        let call = self.once(Method::POST, at(id, "/fork"));
         call.with(request)?.send().await?.json()
     }
 

@@ -7,6 +7,7 @@
 mod agent;
 mod audit;
 mod caller;
+mod derived;
 mod events;
 mod fault;
 mod flight;
@@ -15,9 +16,11 @@ mod keys;
 mod limits;
 mod once;
 mod plane;
+mod pools;
 mod reconcile;
 pub mod request;
 mod sandboxes;
+mod shape;
 mod tail;
 mod teams;
 mod templates;
@@ -28,6 +31,7 @@ pub use agent::{
 };
 pub use audit::{Audit, Call};
 pub use caller::{Caller, Need};
+pub use derived::{children, snapshot_name};
 pub use events::{Events, Follower, Heard};
 pub use fault::database_away;
 pub use hosts::{Hosts, Invited, OpenError};
@@ -35,9 +39,13 @@ pub use keys::{ApiKey, Keys, MadeKey, NewKey};
 pub use limits::Limits;
 pub use once::{AskedOnce, Calls, InHand, Turn};
 pub use plane::{AgentState, ControlPlane};
-pub use sandboxes::{Created, Deleted, NewSandbox, Paused, Resumed, Sandboxes, StepTime, Wait};
+pub use pools::{Pool, Pools, Ready};
+pub use sandboxes::{
+    Created, Deleted, Forked, NewFork, NewSandbox, NewSnapshot, Paused, Resumed, Sandboxes,
+    Snapshotted, Source, StepTime, Wait,
+};
 pub use teams::Teams;
-pub use templates::{Template, Templates};
+pub use templates::{Template, TemplateKind, Templates};
 pub use wrenn_pki::{JoinAnswer, JoinRequest};
 pub use wrenn_store::{
     AuditEntry, AuditFilter, Cursor, DatabaseUrl, Event, EventKind, Filter, InvalidUrl, Sandbox,

@@ -56,7 +56,8 @@ pub struct AskedOnce {
 pub enum Turn {
     /// It is this caller's: do it, and say what came of it.
     Do(InHand),
-    /// It was begun by a server that died: whether it was done, nobody knows. A create would have made the sandbox that it names.
+    /// It was begun by a server that died: whether it was done, nobody knows. What it makes would have the id that it names, or
+    /// one that follows from it.
     Unknown(InHand),
     /// It was done.
     Done(StoredAnswer),
@@ -143,6 +144,7 @@ impl Calls {
             if taken.map_err(|error| store_fault(&error))? {
                 let call = Once {
                     sandbox_id: last.sandbox_id,
+                    created_at_ms: last.created_at_ms,
                     ..call
                 };
                 return Ok(Turn::Unknown(self.in_hand(call, held)));
@@ -219,10 +221,16 @@ impl Calls {
 }
 
 impl InHand {
-    /// The sandbox that this makes, if it makes one.
+    /// The sandbox that this makes, if it makes one; what names of other things that it makes follow from.
     #[must_use]
     pub fn sandbox(&self) -> Option<SandboxId> {
         self.call.sandbox_id.parse().ok()
+    }
+
+    /// When it was first asked, in milliseconds since the epoch.
+    #[must_use]
+    pub fn asked_at_ms(&self) -> i64 {
+        self.call.created_at_ms
     }
 
     /// Has it make another sandbox: the one that it named is over.

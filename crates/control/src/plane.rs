@@ -16,7 +16,7 @@ use crate::hosts::{self, Hosts, OpenError};
 use crate::reconcile::{self, News, Waits};
 use crate::request;
 use crate::tail::{self, Tail};
-use crate::{Caller, Calls, Events, Keys, Limits, Sandboxes, Teams, Templates};
+use crate::{Caller, Calls, Events, Keys, Limits, Pools, Sandboxes, Teams, Templates};
 
 /// How long [`ControlPlane::close`] waits for operations that are under way.
 const GRACE: Duration = Duration::from_secs(10);
@@ -124,10 +124,16 @@ impl ControlPlane {
         Sandboxes::of(Arc::clone(&self.core), caller)
     }
 
-    /// What sandboxes are made from.
+    /// What sandboxes are made from, as far as this caller sees it.
     #[must_use]
-    pub fn templates(&self) -> Templates {
-        Templates::new(self.core.agent.clone())
+    pub fn templates_of(&self, caller: &Caller) -> Templates {
+        Templates::of(self.core.agent.clone(), caller)
+    }
+
+    /// What the host has stand ready.
+    #[must_use]
+    pub fn pools(&self) -> Pools {
+        Pools::new(self.core.agent.clone(), self.core.limits.clone())
     }
 
     /// What becomes of the sandboxes that this caller sees.

@@ -12,7 +12,7 @@ mod common;
 use std::time::Duration;
 
 use common::{Bench, Mortal, OTHERS_TAKE};
-use wrenn_control::{ControlPlane, NewSandbox, Sandbox, Wait};
+use wrenn_control::{ControlPlane, NewFork, NewSandbox, NewSnapshot, Sandbox, Source, Wait};
 use wrenn_model::{ErrorKind, Fault, NetworkPolicy, SandboxId, Status};
 use wrenn_testkit::agent::Door;
 
@@ -26,6 +26,10 @@ enum Call {
     Pause,
     Resume,
     Network,
+    /// Over one of the same name, where there is one.
+    Snapshot,
+    /// Into one child, whose sandbox it is about from then on.
+    Fork,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,10 +46,12 @@ enum Moment {
     HeardTwice,
 }
 
-use Call::{Accept, Create, Destroy, Network, Pause, Resume};
+use Call::{Accept, Create, Destroy, Fork, Network, Pause, Resume, Snapshot};
 use Moment::{AnswerLate, AnswerLost, HeardTwice, KilledUnanswered, KilledUnheard};
 
-const CALLS: [Call; 6] = [Create, Accept, Destroy, Pause, Resume, Network];
+const CALLS: [Call; 8] = [
+    Create, Accept, Destroy, Pause, Resume, Network, Snapshot, Fork,
+];
 const MOMENTS: [Moment; 5] = [
     KilledUnheard,
     KilledUnanswered,
@@ -86,14 +92,23 @@ impl Moment {
         let undone = self == KilledUnheard;
         match call {
             // Nobody waits for it any more, or nobody knows whether it is there: it is unmade.
-            Create | Accept if undone || self == AnswerLost => Status::Stopped,
+            Create | Accept | Fork if undone || self == AnswerLost => Status::Stopped,
             // The wish is written.
             Destroy => Status::Stopped,
             Pause if undone => Status::Running,
             Pause => Status::Paused,
             Resume if undone => Status::Paused,
-            Create | Accept | Resume | Network => Status::Running,
+            Create | Accept | Fork | Resume | Network | Snapshot => Status::Running,
         }
+    }
+}
+
+fn of(id: &SandboxId) -> NewSnapshot {
+    NewSnapshot {
+        sandbox: id.clone(),
+        name: id.as_str().parse().unwrap(),
+        overwrite: true,
+        source: Source::Keep,
     }
 }
 
@@ -118,6 +133,15 @@ async fn make(plane: ControlPlane, call: Call, id: SandboxId) -> Result<SandboxI
         Pause => sandboxes.pause(&id).await.map(|_| id),
         Resume => sandboxes.resume(&id, false).await.map(|_| id),
         Network => sandboxes.set_network(&id, closed()).await.map(|_| id),
+        Snapshot => sandboxes.snapshot(of(&id)).await.map(|_| id),
+        Fork => {
+            let one = NewFork {
+                count: 1,
+                ..NewFork::default()
+            };
+            let mut forked = sandboxes.fork(&id, one).await?;
+            forked.children.remove(0).map(|child| child.id)
+        }
     }
 }
 
@@ -225,7 +249,7 @@ async fn whatever_comes_between_a_call_and_the_agent_nothing_is_lost_and_nothing
                 .iter()
                 .filter(|row| !before.contains(&row.id))
                 .collect();
-            let row = if matches!(call, Create | Accept) {
+            let row = if matches!(call, Create | Accept | Fork) {
                 assert_eq!(new.len(), 1, "{what}");
                 new[0]
             } else {
@@ -237,6 +261,8 @@ async fn whatever_comes_between_a_call_and_the_agent_nothing_is_lost_and_nothing
                 let done = moment != KilledUnheard;
                 assert_eq!(row.network == closed(), done, "{what}");
             }
+            let kept = bench.agent.template(case.id.as_str()).is_some();
+            assert_eq!(kept, call == Snapshot && moment != KilledUnheard, "{what}");
             let resumed = usize::from(call == Resume && moment != KilledUnheard);
             assert_eq!(bench.agent.resumes() - resumes, resumed, "{what}");
             let now = rows.iter().find(|row| row.id == bystander.id).unwrap();
@@ -252,7 +278,7 @@ async fn whatever_comes_between_a_call_and_the_agent_nothing_is_lost_and_nothing
             let wanted = match call {
                 Destroy => Status::Stopped,
                 Pause => Status::Paused,
-                Create | Accept | Resume | Network => Status::Running,
+                Create | Accept | Fork | Resume | Network | Snapshot => Status::Running,
             };
             let row = bench.until(&id, |row| row.transition.is_none()).await;
             assert_eq!(row.status, wanted, "{what}");

@@ -4,8 +4,8 @@
 //! file of ours is mounted over it.
 
 use std::fs::{self, File, Permissions};
-use std::io;
-use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::io::{self, Read};
+use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -17,6 +17,9 @@ const SHOWN: &str = "/proc/sys/kernel/random/boot_id";
 /// What they see there: in memory, where only root can write, and in the same place in a clone of a clone.
 const DIR: &str = "/run/wrenn";
 const FILE: &str = "/run/wrenn/boot-id";
+
+/// How what lies in the hands of a guest's root is opened: no link is followed, and no pipe waited for.
+const CAUTIOUS: i32 = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK;
 
 /// More layers than this over the kernel's file nobody has put there by accident.
 const MAX_LAYERS: usize = 16;
@@ -36,17 +39,36 @@ pub(crate) fn change(id: &str) -> io::Result<()> {
     cover()
 }
 
+/// Whatever a guest has put there, no more of it is read than an id is long.
 fn is_shown(line: &str) -> bool {
-    fs::read(SHOWN).is_ok_and(|shown| shown == line.as_bytes())
+    let mut shown = Vec::new();
+    let read = File::options()
+        .read(true)
+        .custom_flags(CAUTIOUS)
+        .open(SHOWN);
+    let read = read.and_then(|file| file.take(64).read_to_end(&mut shown));
+    read.is_ok() && shown == line.as_bytes()
 }
 
-/// In place, since a mount shows a file and not a name. All ids are of one length: no reader finds half of one.
+/// In place, since a mount shows a file and not a name. All ids are of one length: no reader finds half of one. What a guest has
+/// put in the place of the file goes.
 fn write(line: &[u8]) -> io::Result<()> {
-    fs::create_dir_all(DIR)?;
+    let is = |path: &str, kind: fn(&fs::Metadata) -> bool| {
+        fs::symlink_metadata(path).is_ok_and(|meta| kind(&meta))
+    };
+    if !is(DIR, fs::Metadata::is_dir) {
+        drop(fs::remove_file(DIR));
+        fs::create_dir_all(DIR)?;
+    }
+    if !is(FILE, fs::Metadata::is_file) {
+        drop(fs::remove_file(FILE));
+        drop(fs::remove_dir_all(FILE));
+    }
     let file = File::options()
         .write(true)
         .create(true)
         .truncate(false)
+        .custom_flags(CAUTIOUS)
         .open(FILE)?;
     file.set_permissions(Permissions::from_mode(0o444))?;
     file.write_all_at(line, 0)?;
@@ -149,6 +171,17 @@ mod tests {
             fs::remove_file(FILE).unwrap();
             change(&ids[1]).unwrap();
             assert_eq!((shown(), mounts()), (ids[1].clone(), before + 1));
+            // It is a pipe that nobody reads, or a link to somewhere else.
+            fs::remove_file(FILE).unwrap();
+            nix::unistd::mkfifo(FILE, nix::sys::stat::Mode::S_IRWXU).unwrap();
+            change(&ids[0]).unwrap();
+            assert_eq!((shown(), mounts()), (ids[0].clone(), before + 1));
+            fs::write("/run/other", "other").unwrap();
+            fs::remove_file(FILE).unwrap();
+            std::os::unix::fs::symlink("/run/other", FILE).unwrap();
+            change(&ids[1]).unwrap();
+            assert_eq!((shown(), mounts()), (ids[1].clone(), before + 1));
+            assert_eq!(fs::read("/run/other").unwrap(), b"other");
             // It is covered twice.
             fs::write("/run/own", "own\n").unwrap();
             let flags = MsFlags::MS_BIND;

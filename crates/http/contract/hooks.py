@@ -38,6 +38,7 @@ def before_call(context, case, kwargs):
         # Each form of the answer in its turn; of a stream the first event is read.
         case.headers["Accept"] = "application/json"
     in_order(case)
+    names_what_there_is(case)
     if REAL:
         machines.bound(case)
     named = case.path_parameters
@@ -78,6 +79,17 @@ def in_order(case):
     streams = case.operation.path.endswith("/files/stream/write")
     if isinstance(form, dict) and "file" in form and (streams or "user" in form):
         form["file"] = form.pop("file")
+
+
+def names_what_there_is(case):
+    """What a body names that keeps to the document: a sandbox to make a snapshot of, a template for a pool."""
+    body = case.body
+    if not isinstance(body, dict) or not case.meta.generation.mode.is_positive:
+        return
+    if case.operation.label == "POST /v1/snapshots" and case.meta.phase.name != "stateful":
+        body["sandbox_id"] = running()
+    if case.operation.label == "POST /v1/pools":
+        body["template"] = "minimal"
 
 
 def names_well(case):

@@ -46,6 +46,9 @@ def bound(case):
         body["user"] = USERS[len(body["user"]) % len(USERS)]
     if case.operation.path.endswith("/read") and next(turns) % 2:
         body["path"] = "/etc/hostname"
+    # Each of its children is a machine.
+    if case.operation.path.endswith("/fork"):
+        body["count"] = 1
     if case.operation.label != "POST /v1/sandboxes":
         return
     for field in ("vcpus", "memory_mb"):
@@ -61,10 +64,14 @@ def bound(case):
 
 @schemathesis.hook
 def after_call(context, case, response):
-    if case.operation.label == "POST /v1/sandboxes" and response.status_code in (201, 202):
+    if response.status_code not in (201, 202):
+        return
+    if case.operation.label == "POST /v1/sandboxes":
         made_by_cases.append(response.json()["id"])
-        if len(made_by_cases) > LIVE_ON:
-            made(ME.delete(f"{URL}/v1/sandboxes/{made_by_cases.popleft()}"))
+    if case.operation.path.endswith("/fork"):
+        made_by_cases.extend(one["sandbox"]["id"] for one in response.json()["results"] if "sandbox" in one)
+    while len(made_by_cases) > LIVE_ON:
+        made(ME.delete(f"{URL}/v1/sandboxes/{made_by_cases.popleft()}"))
 
 
 @schemathesis.check

@@ -24,6 +24,10 @@ use crate::traced;
 const HUNG_UP: u16 = 499;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// The sandbox that an answer is about, where neither its path nor the address of what was made names it.
+#[derive(Debug, Clone)]
+pub(crate) struct About(pub(crate) SandboxId);
+
 /// The outermost layer.
 pub(crate) async fn envelope(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let begun = Instant::now();
@@ -64,7 +68,9 @@ pub(crate) async fn envelope(State(app): State<App>, mut request: Request, next:
             response.headers_mut().insert(header::CONNECTION, close);
         }
     }
-    let answer = exchange.answered(response.status().as_u16(), place(&response));
+    let about = response.extensions_mut().remove::<About>();
+    let mut answer = exchange.answered(response.status().as_u16(), place(&response));
+    answer.sandbox = answer.sandbox.or(about.map(|About(sandbox)| sandbox));
     std::mem::forget(exchange);
     answer.log();
     traced::answered(&span, answer.status, answer.sandbox.as_ref());

@@ -124,7 +124,7 @@ async fn every_route_wants_a_key_and_only_few_do_not() {
     }
     assert_eq!(
         (probed, open),
-        (28, vec!["/healthz".to_owned(), "/v1/hosts/join".to_owned()])
+        (33, vec!["/healthz".to_owned(), "/v1/hosts/join".to_owned()])
     );
     assert_eq!(
         bench.get(&format!("/v1/sandboxes/{id}")).await.json()["status"],

@@ -137,7 +137,7 @@ fn every_operation_says_which_scope_it_needs() {
             Some("sandboxes" | "snapshots" | "events") if looks => "read",
             Some("sandboxes") => "sandboxes",
             Some("snapshots") => "templates",
-            Some("keys" | "teams" | "hosts" | "audit") => "admin",
+            Some("keys" | "teams" | "hosts" | "audit" | "pools") => "admin",
             _ => panic!("{method} {path} is of no kind that is known here"),
         };
         assert_eq!(roles, [scope], "{method} {path}");

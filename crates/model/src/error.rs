@@ -137,4 +137,14 @@ impl Fault {
             "list the sandboxes with GET /v1/sandboxes",
         )
     }
+
+    /// There is no snapshot of this name.
+    #[must_use]
+    pub fn no_snapshot(name: &str) -> Self {
+        Self::new(
+            ErrorKind::NotFound,
+            format!("there is no snapshot {name:?}"),
+            "list the snapshots with GET /v1/snapshots?type=snapshot",
+        )
+    }
 }

@@ -12,6 +12,7 @@
 //!      └─────────┬─────────
 //!        Destroy │ from every state          VmEnded by power off: Stopped
 //!                ▼                           Running ⇄ Running, stalled: DiskFull / DiskRoom
+//!                                            Running ⇄ Copying: Copy / Copied
 //!            Stopping ── Destroyed ─► Stopped
 //! ```
 //!
@@ -84,15 +85,21 @@ pub enum Transition {
     Resuming,
     /// To stopped.
     Stopping,
+    /// What it is at one instant becomes a template; it runs on.
+    Snapshotting,
+    /// What it is at one instant becomes other sandboxes; it runs on.
+    Forking,
 }
 
 impl Transition {
     /// Every transition.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 6] = [
         Self::Starting,
         Self::Pausing,
         Self::Resuming,
         Self::Stopping,
+        Self::Snapshotting,
+        Self::Forking,
     ];
 
     /// As the REST API writes it.
@@ -103,6 +110,8 @@ impl Transition {
             Self::Pausing => "pausing",
             Self::Resuming => "resuming",
             Self::Stopping => "stopping",
+            Self::Snapshotting => "snapshotting",
+            Self::Forking => "forking",
         }
     }
 
@@ -113,6 +122,16 @@ impl Transition {
             .into_iter()
             .find(|transition| transition.as_str() == name)
     }
+}
+
+/// What a sandbox that runs on is captured for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Copying {
+    /// A template.
+    Snapshot,
+    /// Other sandboxes.
+    Fork,
 }
 
 /// Why a sandbox is not simply running.
@@ -172,6 +191,8 @@ pub enum State {
         /// The guest is frozen because the host's disk is full.
         stalled: bool,
     },
+    /// Being captured for others. It is never in the journal, where it runs: after a death of the agent it goes on.
+    Copying(Copying),
     /// Being written to disk. Until that is published it can go on running.
     Pausing,
     /// On disk, with its memory; it has no VM.
@@ -197,12 +218,18 @@ pub enum State {
 }
 
 impl State {
+    /// Whether its guest can be called: that one stands still for a moment while it is captured breaks no call off.
+    #[must_use]
+    pub fn can_be_called(&self) -> bool {
+        matches!(self, Self::Running { stalled: false } | Self::Copying(_))
+    }
+
     /// What a caller sees.
     #[must_use]
     pub fn status(&self) -> Status {
         match self {
             Self::Pending | Self::Starting => Status::Pending,
-            Self::Running { .. } | Self::Pausing => Status::Running,
+            Self::Running { .. } | Self::Copying(_) | Self::Pausing => Status::Running,
             Self::Paused | Self::Resuming { lost: None, .. } => Status::Paused,
             Self::Stopping { was, .. } => *was,
             Self::Stopped(_) => Status::Stopped,
@@ -215,6 +242,8 @@ impl State {
     pub fn transition(&self) -> Option<Transition> {
         match self {
             Self::Starting => Some(Transition::Starting),
+            Self::Copying(Copying::Snapshot) => Some(Transition::Snapshotting),
+            Self::Copying(Copying::Fork) => Some(Transition::Forking),
             Self::Pausing => Some(Transition::Pausing),
             Self::Resuming { .. } => Some(Transition::Resuming),
             Self::Stopping { .. } => Some(Transition::Stopping),
@@ -234,6 +263,7 @@ impl State {
             Self::Pending
             | Self::Starting
             | Self::Running { stalled: false }
+            | Self::Copying(_)
             | Self::Pausing
             | Self::Paused => None,
         }
@@ -251,6 +281,10 @@ pub enum Event {
     BootFailed(Reason),
     /// Its VM is there no more, or will do nothing any more.
     VmEnded(Reason),
+    /// It is to be captured for others.
+    Copy(Copying),
+    /// That has come to its end, well or not.
+    Copied,
     /// It is to be paused.
     Pause,
     /// Its generation is published: the pause has happened, whatever comes.
@@ -295,6 +329,8 @@ pub enum Effect {
     Thaw,
     /// Run the steps of a pause.
     Capture,
+    /// Run the steps of a capture for others.
+    Copy,
     /// Let what was captured go.
     Abandon,
     /// The pause is published: end the VM, give its network and its disk layer back, drop older generations.
@@ -322,8 +358,8 @@ pub struct Refusal {
 /// The one place where a sandbox's state changes.
 pub fn next(state: &State, event: Event) -> Result<(State, &'static [Effect]), Refusal> {
     use Effect::{
-        Abandon, Announce, Capture, Forget, Record, Release, Restore, Retire, Start, Thaw, Tidy,
-        Unwind, Withdraw,
+        Abandon, Announce, Capture, Copy, Forget, Record, Release, Restore, Retire, Start, Thaw,
+        Tidy, Unwind, Withdraw,
     };
 
     const RUNNING: State = State::Running { stalled: false };
@@ -345,6 +381,12 @@ pub fn next(state: &State, event: Event) -> Result<(State, &'static [Effect]), R
             (State::Running { stalled: true }, &[Announce])
         }
         (State::Running { stalled: true }, Event::DiskRoom) => (RUNNING, &[Thaw, Announce]),
+
+        (State::Running { stalled: false }, Event::Copy(what)) => {
+            (State::Copying(what), &[Announce, Copy])
+        }
+        // Whoever was captured for stands or failed by itself: its source goes on.
+        (State::Copying(_), Event::Copied) => (RUNNING, &[Thaw, Announce]),
 
         // Announced at once, so that calls into the guest end before it stands still.
         (State::Running { stalled: false }, Event::Pause) => {
@@ -465,6 +507,23 @@ mod tests {
     }
 
     #[test]
+    fn what_is_captured_for_others_runs_on_and_is_not_recorded() {
+        let running = run(&[Event::Boot, Event::Booted]);
+        for (what, transition) in [
+            (Copying::Snapshot, Transition::Snapshotting),
+            (Copying::Fork, Transition::Forking),
+        ] {
+            let (copying, effects) = next(&running, Event::Copy(what)).unwrap();
+            assert_eq!(copying.status(), Status::Running);
+            assert_eq!(copying.transition(), Some(transition));
+            assert!(copying.can_be_called());
+            assert!(!effects.contains(&Effect::Record));
+            let (on, effects) = next(&copying, Event::Copied).unwrap();
+            assert_eq!((on, effects[0]), (running.clone(), Effect::Thaw));
+        }
+    }
+
+    #[test]
     fn a_failed_way_back_from_an_error_is_the_same_error() {
         let lost = run(&[
             Event::Boot,
@@ -506,6 +565,9 @@ mod tests {
             Just(Event::Pause),
             Just(Event::Published),
             Just(Event::PauseFailed),
+            Just(Event::Copy(Copying::Snapshot)),
+            Just(Event::Copy(Copying::Fork)),
+            Just(Event::Copied),
             any::<bool>().prop_map(|cold| Event::Resume { cold }),
             Just(Event::Resumed),
             Just(Event::ResumeFailed),

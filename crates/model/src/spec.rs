@@ -57,6 +57,9 @@ pub struct SandboxSpec {
     /// Where its packets may go.
     #[serde(default)]
     pub network: NetworkPolicy,
+    /// The sandbox that it is a fork of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<SandboxId>,
 }
 
 /// What happens to a sandbox that nobody has used for its timeout.

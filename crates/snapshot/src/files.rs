@@ -17,8 +17,14 @@ pub(crate) const BASE: &str = "base";
 /// The link that keeps the VMM's build.
 pub(crate) const VMM_BUILD: &str = "vmm-build";
 
+/// What its guest knows its host by, where a generation is for other sandboxes than its own.
+pub(crate) const KEYS: &str = "keys";
+
 /// The largest device state, in bytes.
 pub(crate) const MAX_STATE: usize = 16 << 20;
+
+/// The longest keys, in bytes.
+pub(crate) const MAX_KEYS: usize = 4096;
 
 /// The mode of every file of a generation: nobody writes it again.
 pub(crate) const MODE: u32 = 0o444;

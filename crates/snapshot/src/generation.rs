@@ -1,14 +1,16 @@
 //! A published generation: where its files are, and whether they are what was saved.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use wrenn_model::SandboxSpec;
 use wrenn_sys::durable;
 
 use crate::layout::Layout;
 use crate::manifest::{self, Image};
-use crate::{Error, GenerationId, Manifest, files, sums};
+use crate::{Error, GenerationId, Generations, Manifest, files, sums};
 
 /// How much of the mark of a damaged generation is read, in bytes.
 const MAX_MARK: u64 = 4096;
@@ -112,6 +114,108 @@ impl Generation {
     #[must_use]
     pub fn build_link(&self) -> PathBuf {
         self.dir().join(files::VMM_BUILD)
+    }
+
+    /// What its guest knows its host by, where that was kept with it.
+    pub fn keys(&self) -> Result<Option<Vec<u8>>, Error> {
+        let path = self.dir().join(files::KEYS);
+        let file = match File::open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            opened => opened.map_err(Error::io("open", &path))?,
+        };
+        let mut keys = Vec::new();
+        file.take(files::MAX_KEYS as u64)
+            .read_to_end(&mut keys)
+            .map_err(Error::io("read", &path))?;
+        Ok(Some(keys))
+    }
+
+    /// Bytes that it takes on the disk, its base image and its VMM's build not counted. Blocks that it shares with others are.
+    pub fn allocated(&self) -> Result<u64, Error> {
+        let own = [
+            files::MANIFEST,
+            files::STATE,
+            files::MEMORY,
+            files::MEMORY_SUMS,
+            files::LAYER,
+            files::LAYER_SUMS,
+        ];
+        own.iter().try_fold(0, |sum, file| {
+            let blocks = files::open(self.dir(), file)?.metadata();
+            let blocks = blocks.map_err(Error::io("look at", &self.dir().join(file)))?;
+            Ok(sum + blocks.blocks() * 512)
+        })
+    }
+
+    /// Names all of it a second time, in the folder of other generations, where it is the one of the same id: whatever becomes of
+    /// the first names, what the second ones name stays. Keys stay behind. Nothing is synced.
+    ///
+    /// # Errors
+    /// [`Error::Removed`] when it went meanwhile. What is half made is for [`Generations::abandon`].
+    pub fn link_into(&self, other: &Generations) -> Result<Generation, Error> {
+        let named = self.name_again(other);
+        named.map_err(|error| self.unless_removed(error))
+    }
+
+    fn name_again(&self, other: &Generations) -> Result<Generation, Error> {
+        let dir = other.stage()?;
+        self.name_files(&dir, &[files::KEYS])?;
+        let whole = other.dir(self.id());
+        fs::rename(&dir, &whole).map_err(Error::io("publish", &whole))?;
+        other.open(self.id())
+    }
+
+    /// Makes the newest of other generations of it, by other names of its files: another sandbox's, or nobody's, made at
+    /// `created_ms`, milliseconds since 1970. It is durable then.
+    ///
+    /// # Errors
+    /// [`Error::Removed`] when it went meanwhile. What is half made is for [`Generations::abandon`].
+    pub fn copy_into(
+        &self,
+        other: &Generations,
+        spec: SandboxSpec,
+        keys: &[u8],
+        created_ms: i64,
+    ) -> Result<Self, Error> {
+        let copied = self.begin_again(other, spec, keys, created_ms);
+        copied.map_err(|error| self.unless_removed(error))
+    }
+
+    fn begin_again(
+        &self,
+        other: &Generations,
+        spec: SandboxSpec,
+        keys: &[u8],
+        created_ms: i64,
+    ) -> Result<Self, Error> {
+        let mut next = other.begin()?;
+        self.name_files(&next.dir, &[files::KEYS, files::MANIFEST])?;
+        next.put_keys(keys)?;
+        let manifest = self
+            .manifest
+            .clone()
+            .of_another(next.id(), spec, created_ms);
+        next.publish_as(manifest)
+    }
+
+    /// Gives each of its files a second name, but for some.
+    fn name_files(&self, dir: &Path, but: &[&str]) -> Result<(), Error> {
+        for entry in fs::read_dir(self.dir()).map_err(Error::io("list", self.dir()))? {
+            let entry = entry.map_err(Error::io("list", self.dir()))?;
+            if !but.iter().any(|name| entry.file_name() == *name) {
+                let from = entry.path();
+                fs::hard_link(&from, dir.join(entry.file_name()))
+                    .map_err(Error::io("link", &from))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn unless_removed(&self, error: Error) -> Error {
+        match error {
+            Error::Io { .. } if !self.dir().exists() => Error::Removed(self.id()),
+            other => other,
+        }
     }
 
     pub(crate) fn dir(&self) -> &Path {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use wrenn_sys::durable;
 
 use crate::generation::Place;
-use crate::{Error, Generation, GenerationId, Manifest, Next};
+use crate::{Error, Generation, GenerationId, Manifest, Next, files};
 
 /// The folder of the generations, in that of the sandbox.
 const GENERATIONS: &str = "generations";
@@ -80,16 +80,32 @@ impl Generations {
 
     /// Begins the next one, in a new folder that only root can enter. What was left of another one is removed.
     pub fn begin(&self) -> Result<Next, Error> {
-        self.abandon()?;
-        self.make_generations()?;
+        let first = !self.folder.join(GENERATIONS).exists();
+        let dir = self.stage()?;
+        if first {
+            durable::sync_dir(&self.folder).map_err(Error::io("sync", &self.folder))?;
+        }
         let highest = self.ids()?.into_iter().max();
         let id = highest.map_or(GenerationId::FIRST, GenerationId::next);
-        let dir = self.folder.join(NEXT);
-        make_dir(&dir).map_err(Error::io("make", &dir))?;
         // The mark of an older one of this name says nothing about this one.
         let mark = self.mark(id);
         durable::remove(&mark).map_err(Error::io("remove", &mark))?;
         Ok(Next::new(dir, self.clone(), id))
+    }
+
+    /// An empty folder to make one in, beside a folder for it to stand in.
+    pub(crate) fn stage(&self) -> Result<PathBuf, Error> {
+        self.abandon()?;
+        let folder = self.folder.join(GENERATIONS);
+        match make_dir(&folder) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(Error::io("make", &folder)(error));
+            }
+            Ok(()) | Err(_) => {}
+        }
+        let dir = self.folder.join(NEXT);
+        make_dir(&dir).map_err(Error::io("make", &dir))?;
+        Ok(dir)
     }
 
     /// Removes what was begun and not published. Nothing there is fine.
@@ -151,16 +167,15 @@ impl Generations {
     /// # Errors
     /// What the kernel said.
     pub fn allocated(&self) -> io::Result<u64> {
-        allocated(&self.folder.join(GENERATIONS))
+        allocated(&self.folder.join(GENERATIONS), &|_| true)
     }
 
-    fn make_generations(&self) -> Result<(), Error> {
-        let dir = self.folder.join(GENERATIONS);
-        match make_dir(&dir) {
-            Ok(()) => durable::sync_dir(&self.folder).map_err(Error::io("sync", &self.folder)),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-            Err(error) => Err(Error::io("make", &dir)(error)),
-        }
+    /// The same of what has no name elsewhere, so that it is only here for these.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub fn allocated_here_alone(&self) -> io::Result<u64> {
+        allocated(&self.folder.join(GENERATIONS), &|meta| meta.nlink() == 1)
     }
 
     fn ids(&self) -> Result<Vec<GenerationId>, Error> {
@@ -180,18 +195,24 @@ impl Generations {
     }
 }
 
-/// The blocks of all files below. What has several names belongs to others too and is not counted: a generation links its
-/// base image and its VMM's build. What goes while it is counted takes nothing.
-fn allocated(dir: &Path) -> io::Result<u64> {
+/// The blocks of all files below, but of its base image and its VMM's build, which are others', too. What goes while it is counted
+/// takes nothing.
+fn allocated(dir: &Path, counts: &dyn Fn(&fs::Metadata) -> bool) -> io::Result<u64> {
     let mut sum = 0;
     for entry in there(fs::read_dir(dir))?.into_iter().flatten() {
         let entry = entry?;
+        if [files::BASE, files::VMM_BUILD]
+            .iter()
+            .any(|name| entry.file_name() == *name)
+        {
+            continue;
+        }
         let Some(meta) = there(entry.metadata())? else {
             continue;
         };
         sum += if meta.is_dir() {
-            allocated(&entry.path())?
-        } else if meta.nlink() == 1 {
+            allocated(&entry.path(), counts)?
+        } else if counts(&meta) {
             meta.blocks() * 512
         } else {
             0

@@ -169,6 +169,17 @@ impl Manifest {
         }
     }
 
+    /// The same files as another sandbox's generation, or as nobody's.
+    pub(crate) fn of_another(self, id: GenerationId, spec: SandboxSpec, created_ms: i64) -> Self {
+        Self {
+            id,
+            parent: None,
+            created_ms,
+            spec,
+            ..self
+        }
+    }
+
     /// The file's contents.
     pub(crate) fn to_bytes(&self) -> Result<Vec<u8>, Error> {
         let mut bytes = serde_json::to_vec(self).map_err(Invalid::Json)?;

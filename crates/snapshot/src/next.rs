@@ -100,6 +100,17 @@ impl Next {
         Ok(())
     }
 
+    /// Keeps what the guest knows its host by, for those who go on from this generation with nothing else of its sandbox.
+    /// Only root reads it.
+    pub fn put_keys(&mut self, keys: &[u8]) -> Result<(), Error> {
+        let file = self.write_new(files::KEYS, keys)?;
+        let path = self.dir.join(files::KEYS);
+        file.set_permissions(Permissions::from_mode(0o400))
+            .map_err(Error::io("change the mode of", &path))?;
+        self.keep(file);
+        Ok(())
+    }
+
     /// Keeps the memory: the image `mapped`, which the VM maps privately, with the pieces of `source` over it, the pages
     /// that the VM has written since it started. `parent` is the generation whose image that is; none after a cold boot,
     /// when the image is one of holes.
@@ -131,7 +142,7 @@ impl Next {
             file,
             root,
             written: overlaid.written,
-            parent: parent.map(Generation::id),
+            parent: self.heir_of(parent),
         });
         Ok(Written {
             bytes: overlaid.written,
@@ -168,7 +179,7 @@ impl Next {
                 file,
                 root,
                 written,
-                parent: parent.map(Generation::id),
+                parent: self.heir_of(parent),
             },
             virtual_size: layer.virtual_size,
         });
@@ -223,6 +234,14 @@ impl Next {
             self.sync()?;
         }
         let manifest = Manifest::new(facts, self.contents()?);
+        self.publish_as(manifest)
+    }
+
+    /// The same with this manifest, whose files are in the folder.
+    pub(crate) fn publish_as(mut self, manifest: Manifest) -> Result<Generation, Error> {
+        if !self.synced {
+            self.sync()?;
+        }
         let file = self.write_new(files::MANIFEST, &manifest.to_bytes()?)?;
         file.sync_all()
             .and_then(|()| durable::sync_dir(&self.dir))
@@ -278,6 +297,12 @@ impl Next {
         let before_len = before.layout.len;
         let from = files::open_sized(parent.dir(), table, table_len(before_len))?;
         Table::branch(from, before_len, before.root, &path, len).map_err(failed)
+    }
+
+    /// The parent's name, where it is one of the same sandbox.
+    fn heir_of(&self, parent: Option<&Generation>) -> Option<GenerationId> {
+        let ours = |parent: &&Generation| parent.dir() == self.generations.dir(parent.id());
+        parent.filter(ours).map(Generation::id)
     }
 
     /// Remembers a file that was written, for the next sync.

@@ -159,6 +159,7 @@ mod tests {
             last_active_at_ms: None,
             paused_at_ms: None,
             lost_since_ms: None,
+            parent_id: None,
             last_updated_ms: 1,
             version: 1,
         }

@@ -16,7 +16,7 @@ macro_rules! sandboxes {
         concat!(
             "SELECT id, owner_id, template, vcpus, memory_mb, timeout_sec, hostname, metadata, status, transition, \
              status_reason, guest_ip, host_ip, isolation, vmm, created_at, started_at, last_active_at, last_updated, \
-             version, on_timeout, auto_resume, paused_at, lost_since, network FROM sandboxes ",
+             version, on_timeout, auto_resume, paused_at, lost_since, network, parent_id FROM sandboxes ",
             $which
         )
     };
@@ -33,6 +33,8 @@ pub struct Sandbox {
     pub owner_id: String,
     /// What it was made from.
     pub template: TemplateName,
+    /// The sandbox that it is a fork of, which may be forgotten by now. Not changed after [`Store::insert`].
+    pub parent_id: Option<SandboxId>,
     /// Virtual CPUs.
     pub vcpus: u32,
     /// Guest memory.
@@ -171,7 +173,12 @@ pub(crate) fn read(row: &impl Columns) -> Result<Sandbox, StoreError> {
         u32::try_from(row.number(column)?).map_err(|_| broken(column))
     };
     let (status, transition) = read_state(row, broken)?;
+    let parent_id = match row.text("parent_id")?.as_str() {
+        "" => None,
+        parent => Some(parent.parse().map_err(|_| broken("parent_id"))?),
+    };
     Ok(Sandbox {
+        parent_id,
         owner_id: row.text("owner_id")?,
         template: row
             .text("template")?

@@ -1,7 +1,7 @@
 //! What changes sandboxes: a row, and the event that tells of it, in a transaction that others may share.
 
 use sqlx::{Database, Encode, PgConnection, QueryBuilder, SqliteConnection, Type, query};
-use wrenn_model::{RequestId, Transition};
+use wrenn_model::{RequestId, SandboxId, Transition};
 
 use crate::event::{EventKind, append_event};
 use crate::quota::{More, Quota as _};
@@ -48,9 +48,9 @@ macro_rules! insert {
         let inserted = query(
             "INSERT INTO sandboxes (id, owner_id, template, vcpus, memory_mb, timeout_sec, hostname, metadata, status, \
              transition, status_reason, guest_ip, host_ip, isolation, vmm, created_at, started_at, last_active_at, \
-             last_updated, version, on_timeout, auto_resume, paused_at, lost_since, network) \
+             last_updated, version, on_timeout, auto_resume, paused_at, lost_since, network, parent_id) \
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, \
-             $22, $23, $24, $25) \
+             $22, $23, $24, $25, $26) \
              ON CONFLICT (id) DO NOTHING",
         )
         .bind(row.id.as_str())
@@ -78,6 +78,7 @@ macro_rules! insert {
         .bind(row.paused_at_ms)
         .bind(row.lost_since_ms)
         .bind(json_text(&row.network))
+        .bind(row.parent_id.as_ref().map_or("", SandboxId::as_str))
         .execute(&mut *$tx)
         .await?
         .rows_affected()

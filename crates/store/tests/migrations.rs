@@ -100,6 +100,7 @@ async fn a_founding_database_keeps_its_rows() {
         (OnTimeout::Destroy, false)
     );
     assert_eq!(row.network, NetworkPolicy::default());
+    assert_eq!(row.parent_id, None);
     assert_eq!(
         (row.created_at_ms, row.metadata["team"].as_str()),
         (3, "red")
@@ -243,6 +244,13 @@ const OBSTACLES: &[(i64, i64, &str, &str, &str)] = &[
         "CREATE INDEX audit_by_sandbox ON sandboxes (id)",
         "DROP INDEX audit_by_sandbox",
         "audit_by_sandbox",
+    ),
+    (
+        11,
+        1,
+        "ALTER TABLE sandboxes ADD COLUMN parent_id BIGINT",
+        "ALTER TABLE sandboxes DROP COLUMN parent_id",
+        "parent_id",
     ),
 ];
 

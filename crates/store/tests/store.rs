@@ -10,6 +10,7 @@ use wrenn_store::{Cursor, Filter, Sandbox, Store};
 async fn what_is_written_is_read_also_after_a_restart() {
     let place = Place::new();
     let mut row = sandbox(1, &[("team", "red"), ("quote", "a'b\"c")]);
+    row.parent_id = Some(SandboxId::random());
     let store = place.open().await;
     assert!(store.insert(&row).await.unwrap());
     assert!(!store.insert(&row).await.unwrap(), "an id is used once");

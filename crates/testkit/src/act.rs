@@ -24,6 +24,22 @@ pub enum Act {
     Network,
     /// The agent dies, and its next start finds what it left.
     Recover,
+    /// One is made from a snapshot.
+    Clone,
+    /// One takes what stands ready.
+    Take,
+    /// One is made of a shape that there is no boot image of, whose guest comes up for that first.
+    Settle,
+    /// The same, while the image is made of it.
+    Image,
+    /// Something is made to stand ready.
+    Fill,
+    /// A VMM is started that only has to load a state.
+    StandBy,
+    /// A snapshot is made of it.
+    Snapshot,
+    /// It is forked.
+    Fork,
 }
 
 /// What a sandbox is.
@@ -57,6 +73,14 @@ impl Act {
             "import" => Self::Import,
             "network" => Self::Network,
             "recover" => Self::Recover,
+            "clone" => Self::Clone,
+            "take" => Self::Take,
+            "settle" => Self::Settle,
+            "image" => Self::Image,
+            "fill" => Self::Fill,
+            "standby" => Self::StandBy,
+            "snapshot" => Self::Snapshot,
+            "fork" => Self::Fork,
             other => panic!("the operation {other} has no walk: how is it brought about?"),
         }
     }
@@ -65,7 +89,11 @@ impl Act {
     #[must_use]
     pub fn path(self) -> (Fate, Fate) {
         match self {
-            Self::Create => (Fate::Gone, Fate::Running),
+            Self::Create | Self::Clone | Self::Take | Self::Settle | Self::Image => {
+                (Fate::Gone, Fate::Running)
+            }
+            Self::Fill | Self::StandBy => (Fate::Gone, Fate::Gone),
+            Self::Snapshot | Self::Fork => (Fate::Running, Fate::Running),
             Self::Pause | Self::Retire => (Fate::Running, Fate::Paused),
             Self::Resume => (Fate::Paused, Fate::Running),
             Self::Destroy => (Fate::Running, Fate::Gone),
@@ -82,6 +110,24 @@ impl Act {
         matches!(
             self,
             Self::Destroy | Self::Retire | Self::Release | Self::Recover
+        )
+    }
+
+    /// Whether it is about boot images, or what stands ready of them.
+    #[must_use]
+    pub fn needs_images(self) -> bool {
+        matches!(
+            self,
+            Self::Take | Self::Settle | Self::Image | Self::Fill | Self::StandBy
+        )
+    }
+
+    /// Whether what is asked for comes to be in another way when this fails: by a boot, or with the next try.
+    #[must_use]
+    pub fn has_another_way(self) -> bool {
+        matches!(
+            self,
+            Self::Settle | Self::Image | Self::Fill | Self::StandBy
         )
     }
 }

@@ -18,10 +18,13 @@
 
 mod command;
 mod door;
+mod fork;
 mod pause;
+mod pool;
 mod process;
 mod service;
 mod snapshot;
+mod template;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
@@ -66,7 +69,8 @@ struct State {
     sandboxes: Mutex<BTreeMap<String, rpc::Sandbox>>,
     files: Mutex<HashMap<(String, String), Bytes>>,
     processes: Mutex<HashMap<u32, Process>>,
-    templates: Mutex<Vec<String>>,
+    templates: Mutex<BTreeMap<String, rpc::Template>>,
+    pools: Mutex<BTreeMap<pool::Shape, rpc::Pool>>,
     knobs: Mutex<Knobs>,
     next_pid: AtomicU32,
     /// Commands that are running.
@@ -77,6 +81,8 @@ struct State {
     turn: tokio::sync::Mutex<()>,
     /// Resumes that came to their end.
     resumes: AtomicUsize,
+    /// The sandboxes that were to boot from a disk.
+    cold: Mutex<BTreeSet<String>>,
     /// The requests that calls were made for.
     requests: Mutex<BTreeSet<String>>,
     /// Sandboxes that change, come or go.
@@ -122,6 +128,18 @@ pub struct Knobs {
     pub resume_takes: Duration,
     /// How a resume fails at its end, unless it is cold; the sandbox stays as it is.
     pub resume_fails: Option<Fault>,
+    /// How long a snapshot takes.
+    pub snapshot_takes: Duration,
+    /// How a snapshot fails at its end; its source goes on.
+    pub snapshot_fails: Option<Fault>,
+    /// How long a fork takes.
+    pub fork_takes: Duration,
+    /// How a fork fails at its end, with all its children; its source goes on.
+    pub fork_fails: Option<Fault>,
+    /// How single children of a fork fail, by their places in it.
+    pub fork_child_fails: BTreeMap<usize, Fault>,
+    /// How the warming of a pool fails.
+    pub pool_fails: Option<Fault>,
     /// What is wrong with every generation.
     pub damage: Option<String>,
     /// What becomes of calls that change a sandbox on their way.
@@ -138,13 +156,15 @@ impl FakeAgent {
             sandboxes: Mutex::default(),
             files: Mutex::default(),
             processes: Mutex::default(),
-            templates: Mutex::new(vec!["minimal".into(), "python".into()]),
+            templates: Mutex::new(template::base().collect()),
+            pools: Mutex::default(),
             knobs: Mutex::default(),
             next_pid: AtomicU32::new(100),
             commands: AtomicUsize::new(0),
             calls: AtomicUsize::new(0),
             turn: tokio::sync::Mutex::default(),
             resumes: AtomicUsize::new(0),
+            cold: Mutex::default(),
             requests: Mutex::default(),
             changes: broadcast::Sender::new(CHANGES),
             held: AtomicUsize::new(0),
@@ -200,6 +220,17 @@ impl FakeAgent {
         self.state.changed(id);
     }
 
+    /// What it has of this template.
+    #[must_use]
+    pub fn template(&self, name: &str) -> Option<rpc::Template> {
+        lock(&self.state.templates).get(name).cloned()
+    }
+
+    /// Has this template from now on, however it came to be.
+    pub fn put_template(&self, template: rpc::Template) {
+        lock(&self.state.templates).insert(template.name.clone(), template);
+    }
+
     /// The content of a file in a sandbox.
     #[must_use]
     pub fn file(&self, id: &str, path: &str) -> Option<Bytes> {
@@ -218,6 +249,12 @@ impl FakeAgent {
     #[must_use]
     pub fn resumes(&self) -> usize {
         self.state.resumes.load(Ordering::SeqCst)
+    }
+
+    /// Whether this sandbox was to boot from its template's disk.
+    #[must_use]
+    pub fn was_cold(&self, id: &str) -> bool {
+        lock(&self.state.cold).contains(id)
     }
 
     /// Whether a call was made for the request of this id.
@@ -312,6 +349,17 @@ fn now_ms() -> i64 {
 /// What each of its sandboxes takes of its disk.
 pub const STORAGE_BYTES: u64 = 100 << 20;
 
+/// A fault as it travels.
+fn detail(fault: &Fault) -> rpc::ErrorDetail {
+    rpc::ErrorDetail {
+        code: fault.kind.name().to_owned(),
+        remedy: fault.remedy.clone(),
+        retryable: fault.kind.retryable(),
+        retry_after_sec: fault.retry_after_sec,
+        ..Default::default()
+    }
+}
+
 /// A fault as the contract sends it.
 fn refuse(fault: &Fault) -> ConnectError {
     let code = match fault.kind {
@@ -322,16 +370,9 @@ fn refuse(fault: &Fault) -> ConnectError {
         ErrorKind::InvalidState | ErrorKind::Conflict => ErrorCode::FailedPrecondition,
         _ => ErrorCode::Internal,
     };
-    let detail = rpc::ErrorDetail {
-        code: fault.kind.name().to_owned(),
-        remedy: fault.remedy.clone(),
-        retryable: fault.kind.retryable(),
-        retry_after_sec: fault.retry_after_sec,
-        ..Default::default()
-    };
     ConnectError::new(code, &fault.message).with_detail(connectrpc::ErrorDetail::from_message(
         "hostagent.v1.ErrorDetail",
-        &detail,
+        &detail(fault),
     ))
 }
 
@@ -385,6 +426,17 @@ impl State {
         }
         Ok(())
     }
+
+    /// What is a copy has the files that its source has.
+    fn copy_files(&self, source: &str, copy: &str) {
+        let mut files = lock(&self.files);
+        let copied: Vec<_> = files
+            .iter()
+            .filter(|((owner, _), _)| owner == source)
+            .map(|((_, path), content)| ((copy.to_owned(), path.clone()), content.clone()))
+            .collect();
+        files.extend(copied);
+    }
 }
 
 /// A create that is dropped before its end leaves nothing.
@@ -413,13 +465,19 @@ async fn create(
     if let Some(known) = known.filter(|known| known.transition.is_empty()) {
         return Ok(known);
     }
-    let mut sandbox = rpc::Sandbox {
+    let snapshot = lock(&state.templates).get(&request.template).cloned();
+    let snapshot = snapshot.filter(template::is_snapshot);
+    let (vcpus, memory_mb) = snapshot.map_or((request.vcpus, request.memory_mb), |snapshot| {
+        state.copy_files(&template::files_of(&snapshot.name), &request.sandbox_id);
+        (snapshot.vcpus, snapshot.memory_mb)
+    });
+    let sandbox = rpc::Sandbox {
         sandbox_id: request.sandbox_id.clone(),
         status: "pending".into(),
         transition: "starting".into(),
         template: request.template,
-        vcpus: request.vcpus,
-        memory_mb: request.memory_mb,
+        vcpus,
+        memory_mb,
         timeout_sec: request.timeout_sec,
         hostname: request.hostname,
         metadata: request.metadata,
@@ -432,32 +490,37 @@ async fn create(
         vmm: "qemu".into(),
         ..Default::default()
     };
-    lock(&state.sandboxes).insert(request.sandbox_id.clone(), sandbox.clone());
+    lock(&state.sandboxes).insert(request.sandbox_id.clone(), sandbox);
     state.changed(&request.sandbox_id);
+    if request.cold {
+        lock(&state.cold).insert(request.sandbox_id.clone());
+    }
     let mut unwind = Unwind {
         state,
-        id: request.sandbox_id,
+        id: request.sandbox_id.clone(),
         armed: true,
     };
     tokio::time::sleep(knobs.create_takes).await;
     if let Some(fault) = knobs.create_fails {
         return Err(refuse(&fault));
     }
+    let running = run(state, &request.sandbox_id)
+        .ok_or_else(|| refusal(ErrorKind::Conflict, "it was destroyed while it was created"))?;
+    unwind.armed = false;
+    Ok(running)
+}
+
+/// A sandbox that has begun runs now, unless it is no more.
+fn run(state: &State, id: &str) -> Option<rpc::Sandbox> {
     let mut sandboxes = lock(&state.sandboxes);
-    if !sandboxes.contains_key(&sandbox.sandbox_id) {
-        return Err(refusal(
-            ErrorKind::Conflict,
-            "it was destroyed while it was created",
-        ));
-    }
+    let host_ip = format!("10.11.0.{}", sandboxes.len());
+    let sandbox = sandboxes.get_mut(id)?;
     sandbox.status = "running".into();
     sandbox.transition.clear();
-    sandbox.host_ip = format!("10.11.0.{}", sandboxes.len());
+    sandbox.host_ip = host_ip;
     sandbox.guest_ip = "169.254.0.21".into();
     sandbox.started_at_unix_ms = now_ms();
     sandbox.last_active_at_unix_ms = now_ms();
-    sandboxes.insert(sandbox.sandbox_id.clone(), sandbox.clone());
-    state.changed(&sandbox.sandbox_id);
-    unwind.armed = false;
-    Ok(sandbox)
+    state.changed(id);
+    Some(sandbox.clone())
 }

@@ -73,8 +73,6 @@ struct Birth {
     memory: u64,
     /// It was not booted but is what the image holds, and stands still.
     restored: bool,
-    /// Where it writes its pages when it is captured.
-    pages: PathBuf,
     mac: [u8; 6],
 }
 
@@ -158,7 +156,6 @@ impl FakeVmm {
             image,
             memory: spec.memory.bytes(),
             restored,
-            pages: spec.dir.join(PAGES),
             mac: spec.mac,
         };
         let note = spec.dir.join(BIRTH_NOTE);
@@ -244,7 +241,18 @@ impl Vmm for FakeVmm {
         self.launch(spec, memory, false, tap).await
     }
 
+    /// A machine that is restored stands still, and has its memory from the beginning.
     async fn restore(
+        &self,
+        spec: &VmSpec,
+        memory: MemorySource,
+        saved: &SavedState,
+        tap: OwnedFd,
+    ) -> Result<Arc<dyn Machine>, Error> {
+        self.stand_by(spec, memory, saved, tap).await
+    }
+
+    async fn stand_by(
         &self,
         spec: &VmSpec,
         memory: MemorySource,

@@ -26,18 +26,18 @@ pub(crate) fn parent(instance: &InstanceId) -> String {
 }
 
 /// All that stands of an instance's virtual machines, whoever started them. `users` are the ids that their VMMs may run as,
-/// which nobody else on this machine has; `sandboxes` is where their folders are, two levels below.
+/// which nobody else on this machine has; `store` is where their folders are, three levels below.
 ///
 /// # Errors
 /// What the kernel said.
 pub fn leftovers(
     instance: &InstanceId,
     users: Option<Range<u32>>,
-    sandboxes: &Path,
+    store: &Path,
 ) -> Result<Vec<Leftover>, Error> {
     let mut found = processes(users).map_err(Error::io("listing processes"))?;
     found.extend(cgroups(instance)?);
-    found.extend(mounts(sandboxes).map_err(Error::io("listing mounts"))?);
+    found.extend(mounts(store).map_err(Error::io("listing mounts"))?);
     Ok(found)
 }
 
@@ -99,12 +99,12 @@ async fn end(pid: i32, born: &process::Birth) -> wrenn_model::leftover::Removed 
 }
 
 /// A jail's mounts are seen by itself alone; one that the host sees would keep the VM's folder from being removed.
-fn mounts(sandboxes: &Path) -> io::Result<Vec<Leftover>> {
+fn mounts(store: &Path) -> io::Result<Vec<Leftover>> {
     let text = fs::read_to_string("/proc/self/mountinfo")?;
     // What is mounted last is unmounted first.
     let points = text.lines().rev().filter_map(mount_point);
     let owned = points.filter_map(|point| {
-        let mut below = point.strip_prefix(sandboxes).ok()?.iter().skip(1);
+        let mut below = point.strip_prefix(store).ok()?.iter().skip(2);
         let vm: VmId = below.next()?.to_str()?.parse().ok()?;
         below.next().is_some().then_some((point, vm))
     });

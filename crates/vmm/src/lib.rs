@@ -145,6 +145,18 @@ pub trait Vmm: Send + Sync + Debug {
         tap: OwnedFd,
     ) -> Result<Arc<dyn Machine>, Error>;
 
+    /// Starts what will load a saved state, and returns before that: [`Machine::load`] does it, and takes less time. Neither the
+    /// state nor the memory image is looked for by its name any more.
+    ///
+    /// Its errors, and what a failure leaves, are those of [`Vmm::restore`].
+    async fn stand_by(
+        &self,
+        spec: &VmSpec,
+        memory: MemorySource,
+        saved: &SavedState,
+        tap: OwnedFd,
+    ) -> Result<Arc<dyn Machine>, Error>;
+
     /// Takes a VM up again that an earlier process of the agent started; [`Error::Gone`] when it lives no more, and
     /// [`Error::OutOfMemory`] when the kernel ended it for want of that.
     async fn adopt(&self, identity: &Identity) -> Result<Arc<dyn Machine>, Error>;
@@ -174,6 +186,9 @@ pub trait Machine: Send + Sync + Debug {
 
     /// Stops its virtual CPUs; what they wrote to the disk is complete then.
     async fn freeze(&self) -> Result<(), Error>;
+
+    /// Loads the saved state that it stands by for. Its virtual CPUs stand still then. Once.
+    async fn load(&self) -> Result<(), Error>;
 
     /// Lets its virtual CPUs go on, also after a full disk; writes that failed are tried again.
     async fn thaw(&self) -> Result<(), Error>;

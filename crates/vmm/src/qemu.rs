@@ -275,7 +275,20 @@ impl Vmm for Qemu {
         tap: OwnedFd,
     ) -> Result<Arc<dyn Machine>, Error> {
         self.can_restore(&saved.platform)?;
-        let boot = Boot::State(saved.state.clone());
+        let boot = Boot::state(&saved.state, true);
+        let build = &saved.platform.build;
+        self.launch(spec, build, boot, memory, tap).await
+    }
+
+    async fn stand_by(
+        &self,
+        spec: &VmSpec,
+        memory: MemorySource,
+        saved: &SavedState,
+        tap: OwnedFd,
+    ) -> Result<Arc<dyn Machine>, Error> {
+        self.can_restore(&saved.platform)?;
+        let boot = Boot::state(&saved.state, false);
         let build = &saved.platform.build;
         self.launch(spec, build, boot, memory, tap).await
     }

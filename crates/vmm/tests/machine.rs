@@ -321,7 +321,10 @@ async fn what_virtual_machines_leave_is_listed_with_its_owner_and_goes() {
         .uid(user)
         .spawn()
         .unwrap();
-    let small = lab::SmallDisk::new(&made(&dir.path().join("sb-1").join(vm.as_str())), "1m");
+    let small = lab::SmallDisk::new(
+        &made(&dir.path().join("sandboxes/sb-1").join(vm.as_str())),
+        "1m",
+    );
     let list = || {
         let users = Some(user..user + 1);
         wrenn_vmm::leftovers(&instance, users, dir.path()).unwrap()

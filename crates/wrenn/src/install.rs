@@ -1,7 +1,7 @@
 //! This machine's installation: its data directory and what must stand in it.
 
 use anyhow::Result;
-use wrenn_agent::{Config, DataDir, DataDirError, GuestNetwork, Limits};
+use wrenn_agent::{Config, DataDir, DataDirError, GuestNetwork, Limits, Warm};
 use wrenn_guest_image::{Error, Images, Recipe, Reuse};
 use wrenn_model::TemplateName;
 use wrenn_sys::oom;
@@ -58,6 +58,7 @@ pub(crate) fn agent_config(globals: &Globals) -> Config {
         cache: globals.cache.clone(),
         network: GuestNetwork::default(),
         limits: Limits::default(),
+        warm: Warm::default(),
     }
 }
 

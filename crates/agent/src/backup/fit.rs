@@ -28,7 +28,9 @@ impl Fit {
             | State::Resuming {
                 lost: Some(reason), ..
             } => State::Error(reason.clone()),
-            State::Running { .. } | State::Pausing => State::Error(Reason::VmmEnded(RAN.into())),
+            State::Running { .. } | State::Copying(_) | State::Pausing => {
+                State::Error(Reason::VmmEnded(RAN.into()))
+            }
         };
         let pause = record.pause.clone().ok_or("it has never been paused")?;
         let home = Home {
@@ -44,6 +46,8 @@ impl Fit {
                 state,
                 home,
                 vm: None,
+                // It has a generation of its own.
+                seed: None,
                 pause: Some(pause),
                 ..record.clone()
             },

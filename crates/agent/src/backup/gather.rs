@@ -23,7 +23,7 @@ use crate::time::now_ms;
 const LOOKS: u32 = 50;
 const PAUSE: Duration = Duration::from_millis(100);
 /// What of the store is no sandbox's.
-const IMAGES: [&str; 3] = ["kernels", "initramfs", "templates"];
+const IMAGES: [&str; 4] = ["kernels", "initramfs", "templates", "snapshots"];
 /// The link by which a generation keeps the VMM's build, and what it is a link to.
 const BUILD_LINK: &str = "/vmm-build";
 const BUILD_MARK: &str = "build.json";

@@ -10,8 +10,8 @@ use wrenn_traces::Span;
 
 use super::{LOOKS, Outcome, Sandbox};
 use crate::admission::Purpose;
+use crate::capture::{self, PAUSE, Report};
 use crate::guest;
-use crate::pause::{self, Report};
 use crate::record::{Origin, Pause};
 use crate::steps::{self, RESUME, Timings, in_ms};
 use wrenn_model::chain;
@@ -26,11 +26,7 @@ impl Sandbox {
             return Ok(None);
         }
         if self.record.state == (State::Running { stalled: true }) {
-            return Err(Fault::new(
-                ErrorKind::HostFull,
-                format!("the sandbox is {}", Reason::DiskFull),
-                "free disk space on the host",
-            ));
+            return Err(self.full_disk());
         }
         self.outcome = Outcome::default();
         self.take(Event::Pause).await;
@@ -91,6 +87,14 @@ impl Sandbox {
         }
     }
 
+    pub(super) fn full_disk(&self) -> Fault {
+        Fault::new(
+            ErrorKind::HostFull,
+            format!("the sandbox is {}", Reason::DiskFull),
+            "free disk space on the host",
+        )
+    }
+
     pub(super) fn refusal(&self, what: &str) -> Fault {
         Fault::new(
             ErrorKind::InvalidState,
@@ -105,7 +109,9 @@ impl Sandbox {
     /// The steps of a pause, and what came of them.
     pub(super) async fn capture(&mut self) -> Event {
         let parts = self.end.shared.parts();
-        let published = match pause::pause(&self.host, &self.record, &parts).await {
+        let into = Generations::of(&self.record.home.folder);
+        let captured = capture::capture(PAUSE, &self.host, &self.record, &parts, into);
+        let published = match captured.await {
             Ok((generation, report)) => {
                 self.outcome.report = report;
                 Some(generation)
@@ -208,7 +214,20 @@ impl Sandbox {
         let folder = self.record.home.folder.clone();
         let vm = self.record.vm.as_ref().map(|vm| vm.id.clone());
         let current = self.record.pause.as_ref().map(|pause| pause.generation);
-        let tidied = tokio::task::spawn_blocking(move || crate::tidy::tidy(&folder, vm, current));
+        let first = self
+            .record
+            .vm
+            .as_ref()
+            .is_some_and(|vm| vm.origin.is_first());
+        let seed = self.record.home.seed();
+        let tidied = tokio::task::spawn_blocking(move || {
+            crate::tidy::tidy(&folder, vm, current)?;
+            // What it was begun from is needed for as long as its first machine runs.
+            if first {
+                return Ok(());
+            }
+            wrenn_sys::durable::remove(&seed).map_err(|error| error.to_string())
+        });
         match tidied.await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(error, "something was left over"),

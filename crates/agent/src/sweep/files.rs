@@ -1,5 +1,6 @@
 //! What lies in a data directory: folders of sandboxes and virtual machines, and what was being made.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,11 +11,24 @@ use wrenn_model::{SandboxId, VmId};
 use wrenn_sys::durable;
 
 /// Where files are made aside and then renamed, below the store.
-const MAKERS: [&str; 5] = ["memory", "templates", "kernels", "initramfs", "vmm-builds"];
+const MAKERS: [&str; 8] = [
+    "memory",
+    "templates",
+    "kernels",
+    "initramfs",
+    "vmm-builds",
+    "lent",
+    "snapshots",
+    "boot-images",
+];
 
 /// Folders, and files that nobody has touched since `began`.
 pub(super) fn leftovers(data: &Path, store: &Path, began: SystemTime) -> io::Result<Vec<Leftover>> {
     let mut found = sandboxes(&store.join("sandboxes"))?;
+    found.extend(spares(&store.join("spares"))?);
+    for library in ["snapshots", "boot-images"] {
+        found.extend(half_made(&store.join(library), began)?);
+    }
     let makers = MAKERS.map(|folder| store.join(folder));
     for path in entries(data)?.into_iter().filter(|path| aside(path)) {
         found.extend(temporary(path, began));
@@ -40,6 +54,36 @@ fn sandboxes(folder: &Path) -> io::Result<Vec<Leftover>> {
             }
         }
         found.push(file(Kind::SandboxFolder, path, Owner::Sandbox(id)));
+    }
+    Ok(found)
+}
+
+/// The names of those that have such a folder.
+pub(super) fn spare_names(store: &Path) -> io::Result<HashSet<String>> {
+    let folders = entries(&store.join("spares"))?;
+    Ok(folders.iter().map(|path| name(path).to_owned()).collect())
+}
+
+/// Folders of virtual machines that no sandbox has, named by them.
+fn spares(folder: &Path) -> io::Result<Vec<Leftover>> {
+    let named = |path: &PathBuf| name(path).parse::<VmId>().is_ok();
+    let spares = entries(folder)?.into_iter().filter(named);
+    Ok(spares
+        .map(|path| {
+            let owner = Owner::Vm(name(&path).to_owned());
+            file(Kind::VmFolder, path, owner)
+        })
+        .collect())
+}
+
+/// Generations of a library that a former agent began, and names under which it came to none.
+fn half_made(library: &Path, began: SystemTime) -> io::Result<Vec<Leftover>> {
+    let mut found = Vec::new();
+    for path in entries(library)?.into_iter().filter(|path| !hidden(path)) {
+        found.extend(temporary(path.join("next"), began));
+        if entries(&path.join("generations"))?.is_empty() {
+            found.extend(temporary(path, began));
+        }
     }
     Ok(found)
 }

@@ -25,6 +25,8 @@ pub(crate) struct Known {
     sandboxes: HashSet<SandboxId>,
     /// Those whose folder holds only what is theirs: the others keep all, until they have come to rest.
     tidy: HashSet<SandboxId>,
+    /// Virtual machines that no sandbox had, by their folders. No record ever spoke of one of these.
+    spares: HashSet<String>,
     /// An agent is there.
     served: bool,
     /// Whether this is all: a record that cannot be read may speak of anything.
@@ -41,6 +43,11 @@ impl Known {
             whole,
             ..Self::default()
         };
+        // Before the sandboxes, too: who takes one is in the table by then.
+        for (vm, user) in table.unowned().iter() {
+            known.vms.insert(vm.as_str().to_owned());
+            known.users.insert(*user);
+        }
         for handle in table.all() {
             let view = handle.view();
             known.add(&handle.spec.id, &view.state, view.vm);
@@ -64,13 +71,21 @@ impl Known {
     fn add(&mut self, id: &SandboxId, state: &State, vm: Option<(wrenn_model::VmId, u32)>) {
         self.sandboxes.insert(id.clone());
         // An error keeps the disks of all its virtual machines: one of them may be all there is.
-        if matches!(state, State::Running { .. } | State::Paused) {
+        if matches!(
+            state,
+            State::Running { .. } | State::Copying(_) | State::Paused
+        ) {
             self.tidy.insert(id.clone());
         }
         if let Some((vm, user)) = vm {
             self.vms.insert(vm.as_str().to_owned());
             self.users.insert(user);
         }
+    }
+
+    /// The same, which knows those that a former agent had standing ready.
+    pub(super) fn with_spares(self, spares: HashSet<String>) -> Self {
+        Self { spares, ..self }
     }
 
     /// Whether this owner is known.
@@ -87,6 +102,9 @@ impl Known {
             (false, true) => Verdict::Garbage(orphaned),
         };
         match owner {
+            Owner::Vm(name) if self.spares.contains(name) && !self.has_vm(name) => {
+                Verdict::Garbage("it stood ready, for nobody yet")
+            }
             Owner::Vm(name) => owned(self.has_vm(name), "no record knows its virtual machine"),
             Owner::VmUser(user) => owned(
                 self.users.contains(user),

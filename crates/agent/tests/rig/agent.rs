@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
-use wrenn_agent::{Agent, Boot, DataDir, Failpoints, Host, Limits, Store};
+use wrenn_agent::{Agent, Boot, DataDir, Failpoints, Host, Limits, Store, Warm};
 use wrenn_testkit::vmm::FakeVmm;
 
 /// How an argument begins that makes this program an agent; nothing else on the machine has it in its command line.
@@ -64,6 +64,11 @@ async fn serve(dir: &Path) -> Result<(), Box<dyn Error>> {
         memory_overcommit: "16".parse()?,
         ..Limits::default()
     })?;
+    // Nothing of it is made before somebody asks.
+    let host = host.warmed(Warm {
+        images: 1 << 30,
+        shapes: Vec::new(),
+    });
     let failpoints = host.failpoints();
     thread::spawn(move || obey(&failpoints));
     let agent = Agent::start(host)?;

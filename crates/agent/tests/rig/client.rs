@@ -15,7 +15,7 @@ use super::agent::TEMPLATE;
 /// How long any call may take.
 const LIMIT: Duration = Duration::from_secs(30);
 /// Guest memory: the least that may be asked for.
-const MEMORY_MB: u32 = 128;
+pub(crate) const MEMORY_MB: u32 = 128;
 
 /// What came of a call.
 pub(crate) type Answer<T = ()> = Result<T, ConnectError>;
@@ -63,18 +63,108 @@ impl Client {
         Ok(answer.into_owned().ready)
     }
 
+    /// One that boots.
     pub(crate) async fn create(&self, id: &str) -> Answer {
         let request = rpc::CreateSandboxRequest {
+            cold: true,
+            ..shaped(TEMPLATE, MEMORY_MB)
+        };
+        self.make(id, request).await
+    }
+
+    /// One of a template or a snapshot, in whatever way it comes to be.
+    pub(crate) async fn create_from(&self, id: &str, template: &str, memory_mb: u32) -> Answer {
+        self.make(id, shaped(template, memory_mb)).await
+    }
+
+    async fn make(&self, id: &str, request: rpc::CreateSandboxRequest) -> Answer {
+        let request = rpc::CreateSandboxRequest {
             sandbox_id: id.to_owned(),
-            template: TEMPLATE.to_owned(),
-            vcpus: 1,
-            memory_mb: MEMORY_MB,
-            timeout_sec: 3600,
-            hostname: "sandbox".to_owned(),
-            ..Default::default()
+            ..request
         };
         self.0
             .create_sandbox_with_options(request, options())
+            .await
+            .map(drop)
+    }
+
+    pub(crate) async fn snapshot(&self, id: &str, name: &str) -> Answer {
+        let request = rpc::CreateSnapshotRequest {
+            sandbox_id: id.to_owned(),
+            name: name.to_owned(),
+            ..Default::default()
+        };
+        self.0
+            .create_snapshot_with_options(request, options())
+            .await
+            .map(drop)
+    }
+
+    pub(crate) async fn delete_snapshot(&self, name: &str) -> Answer {
+        let request = rpc::DeleteSnapshotRequest {
+            name: name.to_owned(),
+            ..Default::default()
+        };
+        self.0
+            .delete_snapshot_with_options(request, options())
+            .await
+            .map(drop)
+    }
+
+    /// The names of all snapshots.
+    pub(crate) async fn snapshots(&self) -> Answer<Vec<String>> {
+        let request = rpc::ListTemplatesRequest::default();
+        let listed = self
+            .0
+            .list_templates_with_options(request, options())
+            .await?;
+        let templates = listed.into_owned().templates.into_iter();
+        let snapshots = templates.filter(|template| template.r#type == "snapshot");
+        Ok(snapshots.map(|template| template.name).collect())
+    }
+
+    /// Makes one child. That it could not come to be is an error, too.
+    pub(crate) async fn fork(&self, id: &str, child: &str) -> Answer {
+        let child = rpc::ForkChild {
+            sandbox_id: child.to_owned(),
+            timeout_sec: 3600,
+            ..Default::default()
+        };
+        let request = rpc::ForkRequest {
+            sandbox_id: id.to_owned(),
+            children: vec![child],
+            ..Default::default()
+        };
+        let forked = self.0.fork_with_options(request, options()).await?;
+        for result in forked.into_owned().results {
+            if let Some(failure) = result.failure.as_option() {
+                return Err(ConnectError::internal(failure.message.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Has so many of the smallest shape stand ready, and so many VMMs stand by behind them.
+    pub(crate) async fn warm(&self, count: u32, started: u32) -> Answer {
+        let request = rpc::WarmPoolRequest {
+            template: TEMPLATE.to_owned(),
+            vcpus: 1,
+            memory_mb: MEMORY_MB,
+            count,
+            started,
+            ..Default::default()
+        };
+        self.0
+            .warm_pool_with_options(request, options())
+            .await
+            .map(drop)
+    }
+
+    /// Has nothing stand ready any more.
+    pub(crate) async fn drain(&self) -> Answer {
+        let request = rpc::DrainPoolRequest::default();
+        self.0
+            .drain_pool_with_options(request, options())
             .await
             .map(drop)
     }
@@ -235,6 +325,18 @@ impl Client {
             .shutdown_with_options(request, options())
             .await
             .map(drop)
+    }
+}
+
+/// What is asked for, but for its id.
+fn shaped(template: &str, memory_mb: u32) -> rpc::CreateSandboxRequest {
+    rpc::CreateSandboxRequest {
+        template: template.to_owned(),
+        vcpus: 1,
+        memory_mb,
+        timeout_sec: 3600,
+        hostname: "sandbox".to_owned(),
+        ..Default::default()
     }
 }
 

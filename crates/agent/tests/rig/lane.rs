@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use connectrpc::ConnectError;
@@ -11,7 +12,7 @@ use wrenn_testkit::leaks::{Scope, Snapshot};
 use wrenn_testkit::vmm::Count;
 
 use super::agent::{ASKED, AgentProcess};
-use super::client::{Answer, Client};
+use super::client::{Answer, Client, MEMORY_MB};
 use super::pulse::{Pulse, as_busy};
 
 /// What is armed when nothing is: every undo runs twice, and no step hangs for long.
@@ -22,6 +23,9 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 const GAP_MS: u64 = 500;
 /// How long the kernel may take for what it takes away in its own time.
 const SETTLE_LIMIT: Duration = Duration::from_secs(20);
+
+/// The snapshot that there always is; it is in its guest's memory, too.
+pub(crate) const SNAPSHOT: &str = "kept-snapshot";
 
 /// How much of the log is shown of a case that failed, in bytes.
 const LOG_SHOWN: usize = 4 << 10;
@@ -40,6 +44,8 @@ pub(crate) struct Lane {
     started: bool,
     /// A pause with `archived` in its memory.
     pub(crate) archive: Vec<u8>,
+    /// Guest memory that nothing had yet, in MiB: there is no boot image of it.
+    unused_mb: AtomicU32,
 }
 
 impl Lane {
@@ -59,6 +65,13 @@ impl Lane {
         client.pause(&source).await.unwrap();
         let archive = client.export(&source).await.unwrap();
         client.destroy(&source).await.unwrap();
+        let source = fresh_id();
+        client.create(&source).await.unwrap();
+        client.exec(&source, &["keep", SNAPSHOT]).await.unwrap();
+        client.snapshot(&source, SNAPSHOT).await.unwrap();
+        client.destroy(&source).await.unwrap();
+        // The image that things are made to stand ready from.
+        client.warm(0, 0).await.unwrap();
         let neighbour = fresh_id();
         client.create(&neighbour).await.unwrap();
         let counted = client.count(&neighbour).await.unwrap();
@@ -72,9 +85,15 @@ impl Lane {
             before: BTreeSet::new(),
             started: false,
             archive,
+            unused_mb: AtomicU32::new(MEMORY_MB),
         };
         lane.before = lane.stands();
         lane
+    }
+
+    /// See the field.
+    pub(crate) fn new_memory_mb(&self) -> u32 {
+        self.unused_mb.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// A client of this lane's agent whose calls carry a header.

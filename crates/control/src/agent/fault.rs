@@ -16,15 +16,21 @@ pub fn from_agent(error: ConnectError) -> Fault {
         .iter()
         .filter(|detail| detail.type_url.ends_with(DETAIL))
         .find_map(|detail| decode(detail.value.as_deref()?));
-    match detail.and_then(|detail| Some((ErrorKind::from_name(&detail.code)?, detail))) {
-        Some((kind, detail)) => Fault::new(
-            kind,
-            error.message.unwrap_or_else(|| kind.to_string()),
-            detail.remedy,
-        )
-        .retry_after(detail.retry_after_sec),
+    match detail.filter(|detail| ErrorKind::from_name(&detail.code).is_some()) {
+        Some(detail) => from_detail(detail, error.message),
         None => without_detail(&error),
     }
+}
+
+/// What went wrong by its detail, which may be a part of an answer.
+pub(super) fn from_detail(detail: ErrorDetail, message: Option<String>) -> Fault {
+    let kind = ErrorKind::from_name(&detail.code).unwrap_or(ErrorKind::AgentError);
+    Fault::new(
+        kind,
+        message.unwrap_or_else(|| kind.to_string()),
+        detail.remedy,
+    )
+    .retry_after(detail.retry_after_sec)
 }
 
 fn decode(value: &str) -> Option<ErrorDetail> {

@@ -6,9 +6,12 @@ mod connection;
 mod dialer;
 mod fault;
 mod file;
+mod fork;
 mod looks;
 mod metrics;
 mod network;
+mod pool;
+mod template;
 mod traced;
 mod watch;
 
@@ -20,7 +23,7 @@ use bytes::Bytes;
 use connectrpc::ConnectError;
 use connectrpc::client::CallOptions;
 use wrenn_hostagent_api::{self as rpc, protocol};
-use wrenn_model::{ErrorKind, Fault, MiB, SandboxId, TemplateName};
+use wrenn_model::{ErrorKind, Fault, MiB, SandboxId};
 use wrenn_pki::Authority;
 
 pub use address::{AgentAddress, InvalidAddress};
@@ -29,6 +32,7 @@ pub use fault::from_agent;
 pub use file::{FileStream, Upload};
 pub use metrics::{MachineUsage, Usage};
 
+pub(crate) use fork::Children;
 pub(crate) use looks::Looks;
 pub(crate) use watch::Change;
 
@@ -289,39 +293,5 @@ impl AgentClient {
         let answer = answer.map_err(from_agent)?.into_owned();
         lease.give_back();
         Ok(answer.content.into())
-    }
-
-    /// The base templates of the host.
-    pub(crate) async fn templates(&self) -> Result<Vec<rpc::Template>, Fault> {
-        let lease = self.connections.lease();
-        let answer = within(
-            SHORT,
-            lease
-                .client()
-                .list_templates_with_options(rpc::ListTemplatesRequest::default(), options()),
-        )
-        .await;
-        let answer = answer.map_err(from_agent)?.into_owned();
-        lease.give_back();
-        Ok(answer.templates)
-    }
-
-    /// Removes a template's name.
-    pub(crate) async fn delete_template(&self, name: &TemplateName) -> Result<(), Fault> {
-        let lease = self.connections.lease();
-        let request = rpc::DeleteTemplateRequest {
-            name: name.to_string(),
-            ..Default::default()
-        };
-        within(
-            DESTROY,
-            lease
-                .client()
-                .delete_template_with_options(request, options()),
-        )
-        .await
-        .map_err(from_agent)?;
-        lease.give_back();
-        Ok(())
     }
 }

@@ -11,8 +11,8 @@
 //! | stopped, otherwise | destroy it: its creation came late, and a caller was told that it is no more | nothing |
 //! | none | adopted | |
 //!
-//! What the agent has in transition is left until it has settled. A row that is pausing or resuming while nobody here is at
-//! work on it is as one without transition: a crash came in between, and the agent knows what became of it.
+//! What the agent has in transition is left until it has settled. A row that is pausing, resuming, snapshotting or forking while
+//! nobody here is at work on it is as one without transition: a crash came in between, and the agent knows what became of it.
 
 use wrenn_hostagent_api as rpc;
 use wrenn_model::{MiB, NetworkPolicy, OnTimeout, SandboxId, Status, Transition};
@@ -136,6 +136,7 @@ pub(crate) fn adopted(id: &SandboxId, seen: &rpc::Sandbox, now_ms: i64) -> Optio
         id: id.clone(),
         owner_id: seen.owner_id.clone(),
         template: seen.template.parse().ok()?,
+        parent_id: seen.parent_id.parse().ok(),
         vcpus: seen.vcpus,
         memory: MiB(seen.memory_mb),
         timeout_sec: seen.timeout_sec,
@@ -204,6 +205,7 @@ mod tests {
         use Status::{Error, Paused, Pending, Running, Stopped};
         let (starting, stopping) = (Some(Transition::Starting), Some(Transition::Stopping));
         let (pausing, resuming) = (Some(Transition::Pausing), Some(Transition::Resuming));
+        let (snapshotting, forking) = (Some(Transition::Snapshotting), Some(Transition::Forking));
         // What the row becomes; "" for nothing, "destroy" for that.
         for (status, transition, agent, becomes) in [
             (Pending, starting, None, "stopped"),
@@ -228,6 +230,15 @@ mod tests {
             (Running, pausing, Some(("running", "")), "running"),
             (Running, pausing, Some(("paused", "")), "paused"),
             (Running, pausing, Some(("error", "")), "error"),
+            (Running, snapshotting, None, "stopped"),
+            (Running, snapshotting, Some(("running", "snapshotting")), ""),
+            (Running, snapshotting, Some(("running", "")), "running"),
+            (Running, snapshotting, Some(("error", "")), "error"),
+            (Running, forking, Some(("running", "forking")), ""),
+            (Running, forking, Some(("running", "")), "running"),
+            (Paused, snapshotting, Some(("paused", "")), "paused"),
+            (Paused, forking, None, "error"),
+            (Paused, forking, Some(("paused", "")), "paused"),
             (Paused, None, None, "error"),
             (Paused, resuming, None, "error"),
             (Paused, resuming, Some(("paused", "resuming")), ""),
@@ -330,6 +341,7 @@ mod tests {
     fn what_is_adopted_keeps_all_that_the_agent_knows() {
         let sandbox = rpc::Sandbox {
             owner_id: "red".into(),
+            parent_id: "sb-bbbbbbbbbbbbbbbbbbbb".into(),
             timeout_sec: 60,
             hostname: "box".into(),
             metadata: [("a".to_owned(), "b".to_owned())].into_iter().collect(),
@@ -353,6 +365,7 @@ mod tests {
         assert_eq!((row.paused_at_ms, row.lost_since_ms), (Some(7), Some(6)));
         assert_eq!((row.timeout_sec, row.hostname.as_str()), (60, "box"));
         assert_eq!(row.metadata["a"], "b");
+        assert_eq!(row.parent_id.unwrap().as_str(), "sb-bbbbbbbbbbbbbbbbbbbb");
         assert!(!row.network.internet && row.network.deny.len() == 1);
         assert_eq!((row.isolation.as_str(), row.vmm.as_str()), ("kvm", "qemu"));
         assert_eq!((row.created_at_ms, row.started_at_ms), (5, Some(5)));

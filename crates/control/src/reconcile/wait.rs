@@ -59,7 +59,12 @@ impl Waits {
 fn is_unheard(row: &Sandbox, seen: Option<&rpc::Sandbox>) -> bool {
     match row.transition {
         Some(Transition::Starting) => seen.is_none(),
-        Some(Transition::Pausing | Transition::Resuming) => seen
+        Some(
+            Transition::Pausing
+            | Transition::Resuming
+            | Transition::Snapshotting
+            | Transition::Forking,
+        ) => seen
             .is_some_and(|seen| seen.transition.is_empty() && seen.status == row.status.as_str()),
         // Whoever comes first destroys it: twice is as once.
         Some(Transition::Stopping) | None => false,
@@ -98,6 +103,7 @@ mod tests {
         use Status::{Error, Paused, Pending, Running};
         let (starting, stopping) = (Some(Transition::Starting), Some(Transition::Stopping));
         let (pausing, resuming) = (Some(Transition::Pausing), Some(Transition::Resuming));
+        let (snapshotting, forking) = (Some(Transition::Snapshotting), Some(Transition::Forking));
         for (status, transition, agent, unheard) in [
             (Pending, starting, None, true),
             (Pending, starting, Some(("pending", "starting")), false),
@@ -111,6 +117,15 @@ mod tests {
             (Running, pausing, None, false),
             (Paused, resuming, Some(("paused", "")), true),
             (Paused, resuming, Some(("running", "")), false),
+            (Running, snapshotting, Some(("running", "")), true),
+            (
+                Running,
+                snapshotting,
+                Some(("running", "snapshotting")),
+                false,
+            ),
+            (Paused, forking, Some(("paused", "")), true),
+            (Running, forking, Some(("running", "forking")), false),
             (Error, resuming, Some(("error", "")), true),
         ] {
             let agent = agent.map(|(status, transition)| seen(status, transition));

@@ -21,6 +21,7 @@ use crate::fault::store_fault;
 use crate::flight::Flight;
 use crate::reconcile::rules;
 use crate::request::carried;
+use crate::shape::{Shapes, within};
 
 /// What a caller asks for. What is `None` has a default in [`crate::Limits`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -47,6 +48,8 @@ pub struct NewSandbox {
     pub metadata: BTreeMap<String, String>,
     /// Variables for every process in the guest.
     pub envs: BTreeMap<String, String>,
+    /// Boots from the template's disk, whatever there is that would be faster.
+    pub cold: bool,
 }
 
 /// Whether the caller stays until the sandbox runs.
@@ -67,6 +70,14 @@ pub struct Created {
     pub steps: Vec<StepTime>,
 }
 
+/// What the agent is told once, and no row has.
+struct Asked {
+    envs: BTreeMap<String, String>,
+    cold: bool,
+    /// It goes on when its creator hangs up.
+    detached: bool,
+}
+
 impl Sandboxes {
     /// Makes a sandbox. Answers with it running, or pending when the caller did not want to wait.
     ///
@@ -76,12 +87,16 @@ impl Sandboxes {
     /// in its row.
     pub async fn create(&self, new: NewSandbox, wait: Wait) -> Result<Created, Fault> {
         self.core.open_for_work()?;
-        let envs = new.envs.clone();
+        let asked = Asked {
+            envs: new.envs.clone(),
+            cold: new.cold,
+            detached: wait == Wait::Accepted,
+        };
         let row = self.plan(new).await?;
         self.room_on_disk(&row).await?;
         let gone = CancellationToken::new();
         let (tell, accepted) = oneshot::channel();
-        let work = self.clone().admit(row, envs, wait, tell, gone.clone());
+        let work = self.clone().admit(row, asked, tell, gone.clone());
         let task = self.core.tasks.spawn(carried(work));
         // Dropped with this future when the caller hangs up.
         let caller = gone.drop_guard();
@@ -102,8 +117,7 @@ impl Sandboxes {
     async fn admit(
         self,
         row: Sandbox,
-        envs: BTreeMap<String, String>,
-        wait: Wait,
+        asked: Asked,
         accepted: oneshot::Sender<Sandbox>,
         gone: CancellationToken,
     ) -> Result<Created, Fault> {
@@ -114,40 +128,17 @@ impl Sandboxes {
         }
         // Who waits until it runs does not listen.
         drop(accepted.send(row.clone()));
-        let request = request(&row, envs, wait);
+        let request = request(&row, asked);
         self.start(row, request, gone, flight).await
     }
 
     /// The row as it would be, if host and templates allow it. Nothing is written yet.
     async fn plan(&self, new: NewSandbox) -> Result<Sandbox, Fault> {
         let limits = &self.core.limits;
-        let (health, templates) =
-            tokio::join!(self.core.agent.health(), self.core.agent.templates());
-        let health = health?;
-        if !health.ready {
-            return Err(Fault::new(
-                ErrorKind::Unavailable,
-                "the host agent is starting or ending",
-                "ask again shortly",
-            ));
-        }
+        let shapes = Shapes::of(&self.core.agent, limits).await?;
         let template = new.template.unwrap_or_else(|| limits.default_template());
-        if !templates?
-            .iter()
-            .any(|known| known.name == template.as_str())
-        {
-            return Err(Fault::new(
-                ErrorKind::NotFound,
-                format!("there is no template {template:?}"),
-                "list the templates with GET /v1/snapshots, or build it with `wrenn template build`",
-            ));
-        }
-        let vcpus = new.vcpus.unwrap_or(limits.vcpus);
-        let memory = new.memory.unwrap_or(limits.memory);
+        let (vcpus, memory) = shapes.find(&template, self.only.as_ref(), new.vcpus, new.memory)?;
         let timeout_sec = new.timeout_sec.unwrap_or(limits.timeout_sec);
-        let host_memory = u32::try_from(health.memory_mb).unwrap_or(u32::MAX);
-        within("vcpus", vcpus, 1, health.cpus.max(1))?;
-        within("memory_mb", memory.0, limits.min_memory.0, host_memory)?;
         within("timeout_sec", timeout_sec, 1, limits.max_timeout_sec)?;
         let now = self.core.store.now_ms();
         Ok(Sandbox {
@@ -155,6 +146,7 @@ impl Sandboxes {
             // It waits for its turn to start beside those of other teams.
             owner_id: self.maker.to_string(),
             template,
+            parent_id: None,
             vcpus,
             memory,
             timeout_sec,
@@ -208,7 +200,7 @@ impl Sandboxes {
     }
 
     /// Writes that it runs, unless somebody has deleted it meanwhile, perhaps before the agent had heard of it.
-    async fn started(
+    pub(super) async fn started(
         &self,
         row: Sandbox,
         seen: &rpc::Sandbox,
@@ -233,11 +225,18 @@ impl Sandboxes {
         }
     }
 
-    async fn failed(&self, row: Sandbox, fault: &Fault, detached: bool) -> Result<(), Fault> {
+    pub(super) async fn failed(
+        &self,
+        row: Sandbox,
+        fault: &Fault,
+        detached: bool,
+    ) -> Result<(), Fault> {
         tracing::info!(sandbox = %row.id, %fault, "not created");
         match fault.kind {
             // Nothing was begun, and whoever waits hears of it.
-            ErrorKind::NotFound | ErrorKind::InvalidRequest => self.forget(&row).await?,
+            ErrorKind::NotFound | ErrorKind::InvalidRequest | ErrorKind::InvalidState => {
+                self.forget(&row).await?;
+            }
             ErrorKind::HostBusy if !detached => self.forget(&row).await?,
             // Nobody knows how far it came.
             ErrorKind::Unavailable | ErrorKind::Timeout => {
@@ -264,7 +263,7 @@ impl Sandboxes {
     }
 
     /// Sees to it that nothing is left. What cannot be done now, the reconciler does: the row says so.
-    async fn unwind(&self, row: Sandbox, reason: &str) -> Result<Created, Fault> {
+    pub(super) async fn unwind(&self, row: Sandbox, reason: &str) -> Result<Created, Fault> {
         let id = row.id.clone();
         if let Some(row) = self.mark(row, reason).await? {
             self.core.agent.destroy(&id).await?;
@@ -278,18 +277,7 @@ impl Sandboxes {
     }
 }
 
-fn within(field: &str, given: u32, min: u32, max: u32) -> Result<(), Fault> {
-    if (min..=max).contains(&given) {
-        return Ok(());
-    }
-    Err(Fault::new(
-        ErrorKind::InvalidRequest,
-        format!("{field} is {given}"),
-        format!("give {min} to {max}, which is what this host allows"),
-    ))
-}
-
-fn request(row: &Sandbox, envs: BTreeMap<String, String>, wait: Wait) -> rpc::CreateSandboxRequest {
+fn request(row: &Sandbox, asked: Asked) -> rpc::CreateSandboxRequest {
     rpc::CreateSandboxRequest {
         template: row.template.to_string(),
         vcpus: row.vcpus,
@@ -297,13 +285,14 @@ fn request(row: &Sandbox, envs: BTreeMap<String, String>, wait: Wait) -> rpc::Cr
         timeout_sec: row.timeout_sec,
         sandbox_id: row.id.to_string(),
         metadata: row.metadata.clone().into_iter().collect(),
-        envs: envs.into_iter().collect(),
+        envs: asked.envs.into_iter().collect(),
         hostname: row.hostname.clone(),
-        detached: wait == Wait::Accepted,
+        detached: asked.detached,
         owner_id: row.owner_id.clone(),
         on_timeout: row.on_timeout.as_str().to_owned(),
         auto_resume: row.auto_resume,
         network: policy_message(&row.network).into(),
+        cold: asked.cold,
         ..Default::default()
     }
 }

@@ -1,11 +1,13 @@
 //! Sandboxes: looking at them and using them. Making them is in [`create`], unmaking them in [`destroy`], putting them
-//! aside and taking them up again in [`pause`].
+//! aside and taking them up again in [`pause`], making templates of them in [`snapshot`] and other sandboxes in [`fork`].
 
 mod create;
 mod destroy;
+mod fork;
 mod network;
 mod pause;
 mod quota;
+mod snapshot;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +25,9 @@ use crate::request::carried;
 
 pub use create::{Created, NewSandbox, Wait};
 pub use destroy::Deleted;
+pub use fork::{Forked, NewFork};
 pub use pause::{Paused, Resumed, StepTime};
+pub use snapshot::{NewSnapshot, Snapshotted, Source};
 
 /// The sandboxes of this installation, or those of them that one caller sees: the others are to them as if they were not.
 /// Clones are the same.

@@ -70,7 +70,7 @@ impl Sandboxes {
         task.await.unwrap_or_else(|error| Err(broken(&error)))
     }
 
-    async fn put_aside(self, id: SandboxId) -> Result<Paused, Fault> {
+    pub(super) async fn put_aside(self, id: SandboxId) -> Result<Paused, Fault> {
         let (row, flight) = self.begin(&id, Transition::Pausing).await?;
         let told = self.core.agent.pause(&id, row.memory).await;
         let (sandbox, answer) = self.end(row, Transition::Pausing, flight, told).await?;
@@ -93,7 +93,7 @@ impl Sandboxes {
     }
 
     /// Writes what is under way, if the sandbox allows it; joins the same that is under way already.
-    async fn begin(
+    pub(super) async fn begin(
         &self,
         id: &SandboxId,
         transition: Transition,
@@ -169,10 +169,20 @@ impl Sandboxes {
     ///
     /// # Errors
     /// `conflict` where a destroy overtook it, whatever the agent called that.
-    async fn undo(&self, row: Sandbox, transition: Transition, fault: &Fault) -> Result<(), Fault> {
+    pub(super) async fn undo(
+        &self,
+        row: Sandbox,
+        transition: Transition,
+        fault: &Fault,
+    ) -> Result<(), Fault> {
         if matches!(fault.kind, ErrorKind::Unavailable | ErrorKind::Timeout) {
             return Ok(());
         }
+        self.over(row, transition).await
+    }
+
+    /// Writes that this is not under way any more; the sandbox is as it was.
+    pub(super) async fn over(&self, row: Sandbox, transition: Transition) -> Result<(), Fault> {
         let undone = self.change(row, |row| {
             overtaken(row)?;
             if row.transition != Some(transition) {
@@ -197,6 +207,9 @@ fn allows(row: &Sandbox, transition: Transition) -> bool {
             Status::Error => row.paused_at_ms.is_some(),
             _ => false,
         },
+        Transition::Snapshotting | Transition::Forking => {
+            matches!(row.status, Status::Running | Status::Paused)
+        }
         Transition::Starting | Transition::Stopping => false,
     }
 }

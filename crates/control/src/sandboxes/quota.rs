@@ -12,14 +12,17 @@ use crate::fault::store_fault;
 const SOON: Duration = Duration::from_millis(50);
 
 impl Sandboxes {
-    /// Refuses a new sandbox of a team that takes all the disk that it may. What is there is measured, and no promise: it
-    /// writes on.
-    pub(super) async fn room_on_disk(&self, new: &Sandbox) -> Result<(), Fault> {
-        let limits = self.limits_of(&self.maker).await?;
+    /// Refuses what takes more of the disk for the team of this sandbox, which is new, or of which something is made, when that
+    /// takes all that it may. What is there is measured, and no promise: it writes on.
+    pub(super) async fn room_on_disk(&self, row: &Sandbox) -> Result<(), Fault> {
+        let Ok(owner) = row.owner_id.parse() else {
+            return Ok(());
+        };
+        let limits = self.limits_of(&owner).await?;
         let Some(limit) = limits.storage else {
             return Ok(());
         };
-        let used = self.core.agent.storage(&self.maker).await?;
+        let used = self.core.agent.storage(&owner).await?;
         if used < limit.bytes() {
             return Ok(());
         }
@@ -29,13 +32,20 @@ impl Sandboxes {
             used: i64::try_from(used.div_ceil(1 << 20)).unwrap_or(i64::MAX),
             room_after_ms: None,
         };
-        Err(beyond(new, exceeded))
+        Err(beyond(row, exceeded))
     }
 
     /// A call is about to have the agent resume this sandbox. Where its team may have only so much that runs, it is resumed
     /// first, and written: what the agent does by itself is counted when it is done.
     pub(super) async fn woken(&self, row: Sandbox) -> Result<Sandbox, Fault> {
         let pausing = |row: &Sandbox| row.transition == Some(Transition::Pausing);
+        let busy = |row: &Sandbox| {
+            let copied = [Transition::Snapshotting, Transition::Forking];
+            pausing(row)
+                || row
+                    .transition
+                    .is_some_and(|under_way| copied.contains(&under_way))
+        };
         if row.status != Status::Paused && !(row.auto_resume && pausing(&row)) {
             return Ok(row);
         }
@@ -47,7 +57,7 @@ impl Sandboxes {
             return Ok(row);
         }
         let mut row = row;
-        while pausing(&row) {
+        while busy(&row) {
             // The agent would wait for that, too.
             tokio::time::sleep(SOON).await;
             row = self.callable(&row.id).await?;
@@ -85,10 +95,7 @@ pub(super) fn beyond(row: &Sandbox, exceeded: Exceeded) -> Fault {
             format!("uses {used} MiB of memory"),
             format!("{} MiB more", row.memory.0),
         ),
-        Limited::Storage => (
-            format!("takes {used} MiB of disk"),
-            "another sandbox".to_owned(),
-        ),
+        Limited::Storage => (format!("takes {used} MiB of disk"), "more of it".to_owned()),
         Limited::Creates => (
             format!("has made {used} sandboxes within a minute"),
             "one more".to_owned(),
@@ -100,8 +107,9 @@ pub(super) fn beyond(row: &Sandbox, exceeded: Exceeded) -> Fault {
     );
     let remedy = match exceeded.what {
         Limited::Creates => "try again after as many seconds as Retry-After says",
-        Limited::Sandboxes | Limited::Storage => {
-            "destroy sandboxes, or have the limit raised with `wrenn team set`"
+        Limited::Sandboxes => "destroy sandboxes, or have the limit raised with `wrenn team set`",
+        Limited::Storage => {
+            "destroy sandboxes, delete snapshots, or have the limit raised with `wrenn team set`"
         }
         Limited::Vcpus | Limited::Memory => {
             "pause or destroy sandboxes, or have the limit raised with `wrenn team set`"

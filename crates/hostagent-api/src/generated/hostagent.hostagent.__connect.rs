@@ -174,6 +174,30 @@ pub type OwnedMeasureStorageRequestView = ::buffa::view::OwnedView<
 pub type OwnedMeasureStorageResponseView = ::buffa::view::OwnedView<
     __buffa::view::MeasureStorageResponseView<'static>,
 >;
+///Shorthand for `OwnedView<CreateSnapshotRequestView<'static>>`.
+pub type OwnedCreateSnapshotRequestView = ::buffa::view::OwnedView<
+    __buffa::view::CreateSnapshotRequestView<'static>,
+>;
+///Shorthand for `OwnedView<CreateSnapshotResponseView<'static>>`.
+pub type OwnedCreateSnapshotResponseView = ::buffa::view::OwnedView<
+    __buffa::view::CreateSnapshotResponseView<'static>,
+>;
+///Shorthand for `OwnedView<DeleteSnapshotRequestView<'static>>`.
+pub type OwnedDeleteSnapshotRequestView = ::buffa::view::OwnedView<
+    __buffa::view::DeleteSnapshotRequestView<'static>,
+>;
+///Shorthand for `OwnedView<DeleteSnapshotResponseView<'static>>`.
+pub type OwnedDeleteSnapshotResponseView = ::buffa::view::OwnedView<
+    __buffa::view::DeleteSnapshotResponseView<'static>,
+>;
+///Shorthand for `OwnedView<ForkRequestView<'static>>`.
+pub type OwnedForkRequestView = ::buffa::view::OwnedView<
+    __buffa::view::ForkRequestView<'static>,
+>;
+///Shorthand for `OwnedView<ForkResponseView<'static>>`.
+pub type OwnedForkResponseView = ::buffa::view::OwnedView<
+    __buffa::view::ForkResponseView<'static>,
+>;
 ///Shorthand for `OwnedView<VerifySnapshotRequestView<'static>>`.
 pub type OwnedVerifySnapshotRequestView = ::buffa::view::OwnedView<
     __buffa::view::VerifySnapshotRequestView<'static>,
@@ -213,6 +237,30 @@ pub type OwnedDeleteTemplateRequestView = ::buffa::view::OwnedView<
 ///Shorthand for `OwnedView<DeleteTemplateResponseView<'static>>`.
 pub type OwnedDeleteTemplateResponseView = ::buffa::view::OwnedView<
     __buffa::view::DeleteTemplateResponseView<'static>,
+>;
+///Shorthand for `OwnedView<ListPoolsRequestView<'static>>`.
+pub type OwnedListPoolsRequestView = ::buffa::view::OwnedView<
+    __buffa::view::ListPoolsRequestView<'static>,
+>;
+///Shorthand for `OwnedView<ListPoolsResponseView<'static>>`.
+pub type OwnedListPoolsResponseView = ::buffa::view::OwnedView<
+    __buffa::view::ListPoolsResponseView<'static>,
+>;
+///Shorthand for `OwnedView<WarmPoolRequestView<'static>>`.
+pub type OwnedWarmPoolRequestView = ::buffa::view::OwnedView<
+    __buffa::view::WarmPoolRequestView<'static>,
+>;
+///Shorthand for `OwnedView<WarmPoolResponseView<'static>>`.
+pub type OwnedWarmPoolResponseView = ::buffa::view::OwnedView<
+    __buffa::view::WarmPoolResponseView<'static>,
+>;
+///Shorthand for `OwnedView<DrainPoolRequestView<'static>>`.
+pub type OwnedDrainPoolRequestView = ::buffa::view::OwnedView<
+    __buffa::view::DrainPoolRequestView<'static>,
+>;
+///Shorthand for `OwnedView<DrainPoolResponseView<'static>>`.
+pub type OwnedDrainPoolResponseView = ::buffa::view::OwnedView<
+    __buffa::view::DrainPoolResponseView<'static>,
 >;
 ///Shorthand for `OwnedView<HealthRequestView<'static>>`.
 pub type OwnedHealthRequestView = ::buffa::view::OwnedView<
@@ -916,6 +964,101 @@ for ::buffa::view::OwnedView<__buffa::view::MeasureStorageResponseView<'static>>
         )
     }
 }
+impl ::connectrpc::Encodable<CreateSnapshotResponse>
+for __buffa::view::CreateSnapshotResponseView<'_> {
+    fn encode(
+        &self,
+        codec: ::connectrpc::CodecFormat,
+    ) -> ::std::result::Result<::buffa::bytes::Bytes, ::connectrpc::ConnectError> {
+        ::connectrpc::__codegen::encode_view_body(self, codec)
+    }
+}
+impl ::connectrpc::Encodable<CreateSnapshotResponse>
+for ::buffa::view::OwnedView<__buffa::view::CreateSnapshotResponseView<'static>> {
+    fn encode(
+        &self,
+        codec: ::connectrpc::CodecFormat,
+    ) -> ::std::result::Result<::buffa::bytes::Bytes, ::connectrpc::ConnectError> {
+        ::connectrpc::__codegen::encode_view_body(self.reborrow(), codec)
+    }
+    /// An `OwnedView` still holds the buffer it was decoded from, so
+    /// its large fields can be handed to the response body by
+    /// reference count instead of copied. The bare view impl above
+    /// cannot do this: it has borrows but no buffer to name.
+    fn encode_segments(
+        &self,
+        codec: ::connectrpc::CodecFormat,
+    ) -> ::std::result::Result<::connectrpc::EncodedBody, ::connectrpc::ConnectError> {
+        ::connectrpc::__codegen::encode_view_body_segments(
+            self.reborrow(),
+            self.bytes(),
+            codec,
+        )
+    }
+}
+impl ::connectrpc::Encodable<DeleteSnapshotResponse>
+for __buffa::view::DeleteSnapshotResponseView<'_> {
+    fn encode(
+        &self,
+        codec: ::connectrpc::CodecFormat,
+    ) -> ::std::result::Result<::buffa::bytes::Bytes, ::connectrpc::ConnectError> {
+        ::connectrpc::__codegen::encode_view_body(self, codec)
+    }
+}
+impl ::connectrpc::Encodable<DeleteSnapshotResponse>
+for ::buffa::view::OwnedView<__buffa::view::DeleteSnapshotResponseView<'static>> {
+    fn encode(
+        &self,
+        codec: ::connectrpc::CodecFormat,
+    ) -> ::std::result::Result<::buffa::bytes::Bytes, ::connectrpc::ConnectError> {
+        ::connectrpc::__codegen::encode_view_body(self.reborrow(), codec)
+    }
+    /// An `OwnedView` still holds the buffer it was decoded from, so
+    /// its large fields can be handed to the response body by
+    /// reference count instead of copied. The bare view impl above
+    /// cannot do this: it has borrows but no buffer to name.
+    fn encode_segments(
+        &self,
+        codec: ::connectrpc::CodecFormat,
+    ) -> ::std::result::Result<::connectrpc::EncodedBody, ::connectrpc::ConnectError> {
+        ::connectrpc::__codegen::encode_view_body_segments(
+            self.reborrow(),
+            self.bytes(),
+            codec,
+        )
+    }
+}
+impl ::connectrpc::Encodable<ForkResponse> for __buffa::view::ForkResponseView<'_> {
+    fn encode(
+        &self,
+        codec: ::connectrpc::CodecFormat,
+    ) -> ::std::result::Result<::buffa::bytes::Bytes, ::connectrpc::ConnectError> {
+        ::connectrpc::__codegen::encode_view_body(self, codec)
+    }
+}
+impl ::connectrpc::Encodable<ForkResponse>
+for ::buffa::view::OwnedView<__buffa::view::ForkResponseView<'static>> {
+    fn encode(
+        &self,
+        codec: ::connectrpc::CodecFormat,
+    ) -> ::std::result::Result<::buffa::bytes::Bytes, ::connectrpc::ConnectError> {
+        ::connectrpc::__codegen::encode_view_body(self.reborrow(), codec)
+    }
+    /// An `OwnedView` still holds the buffer it was decoded from, so
+    /// its large fields can be handed to the response body by
+    /// reference count instead of copied. The bare view impl above
+    /// cannot do this: it has borrows but no buffer to name.
+    fn encode_segments(
+        &self,
+        codec: ::connectrpc::CodecFormat,
+    ) -> ::std::result::Result<::connectrpc::EncodedBody, ::connectrpc::ConnectError> {
+        ::connectrpc::__codegen::encode_view_body_segments(
+            self.reborrow(),
+            self.bytes(),
+            codec,
+        )
+    }
+}
 impl ::connectrpc::Encodable<VerifySnapshotResponse>
 for __buffa::view::VerifySnapshotResponseView<'_> {
     fn encode(
@@ -1055,6 +1198,102 @@ for __buffa::view::DeleteTemplateResponseView<'_> {
 }
 impl ::connectrpc::Encodable<DeleteTemplateResponse>
 for ::buffa::view::OwnedView<__buffa::view::DeleteTemplateResponseView<'static>> {
+    fn encode(
+        &self,
+        codec: ::connectrpc::CodecFormat,
+    ) -> ::std::result::Result<::buffa::bytes::Bytes, ::connectrpc::ConnectError> {
+        ::connectrpc::__codegen::encode_view_body(self.reborrow(), codec)
+    }
+    /// An `OwnedView` still holds the buffer it was decoded from, so
+    /// its large fields can be handed to the response body by
+    /// reference count instead of copied. The bare view impl above
+    /// cannot do this: it has borrows but no buffer to name.
+    fn encode_segments(
+        &self,
+        codec: ::connectrpc::CodecFormat,
+    ) -> ::std::result::Result<::connectrpc::EncodedBody, ::connectrpc::ConnectError> {
+        ::connectrpc::__codegen::encode_view_body_segments(
+            self.reborrow(),
+            self.bytes(),
+            codec,
+        )
+    }
+}
+impl ::connectrpc::Encodable<ListPoolsResponse>
+for __buffa::view::ListPoolsResponseView<'_> {
+    fn encode(
+        &self,
+        codec: ::connectrpc::CodecFormat,
+    ) -> ::std::result::Result<::buffa::bytes::Bytes, ::connectrpc::ConnectError> {
+        ::connectrpc::__codegen::encode_view_body(self, codec)
+    }
+}
+impl ::connectrpc::Encodable<ListPoolsResponse>
+for ::buffa::view::OwnedView<__buffa::view::ListPoolsResponseView<'static>> {
+    fn encode(
+        &self,
+        codec: ::connectrpc::CodecFormat,
+    ) -> ::std::result::Result<::buffa::bytes::Bytes, ::connectrpc::ConnectError> {
+        ::connectrpc::__codegen::encode_view_body(self.reborrow(), codec)
+    }
+    /// An `OwnedView` still holds the buffer it was decoded from, so
+    /// its large fields can be handed to the response body by
+    /// reference count instead of copied. The bare view impl above
+    /// cannot do this: it has borrows but no buffer to name.
+    fn encode_segments(
+        &self,
+        codec: ::connectrpc::CodecFormat,
+    ) -> ::std::result::Result<::connectrpc::EncodedBody, ::connectrpc::ConnectError> {
+        ::connectrpc::__codegen::encode_view_body_segments(
+            self.reborrow(),
+            self.bytes(),
+            codec,
+        )
+    }
+}
+impl ::connectrpc::Encodable<WarmPoolResponse>
+for __buffa::view::WarmPoolResponseView<'_> {
+    fn encode(
+        &self,
+        codec: ::connectrpc::CodecFormat,
+    ) -> ::std::result::Result<::buffa::bytes::Bytes, ::connectrpc::ConnectError> {
+        ::connectrpc::__codegen::encode_view_body(self, codec)
+    }
+}
+impl ::connectrpc::Encodable<WarmPoolResponse>
+for ::buffa::view::OwnedView<__buffa::view::WarmPoolResponseView<'static>> {
+    fn encode(
+        &self,
+        codec: ::connectrpc::CodecFormat,
+    ) -> ::std::result::Result<::buffa::bytes::Bytes, ::connectrpc::ConnectError> {
+        ::connectrpc::__codegen::encode_view_body(self.reborrow(), codec)
+    }
+    /// An `OwnedView` still holds the buffer it was decoded from, so
+    /// its large fields can be handed to the response body by
+    /// reference count instead of copied. The bare view impl above
+    /// cannot do this: it has borrows but no buffer to name.
+    fn encode_segments(
+        &self,
+        codec: ::connectrpc::CodecFormat,
+    ) -> ::std::result::Result<::connectrpc::EncodedBody, ::connectrpc::ConnectError> {
+        ::connectrpc::__codegen::encode_view_body_segments(
+            self.reborrow(),
+            self.bytes(),
+            codec,
+        )
+    }
+}
+impl ::connectrpc::Encodable<DrainPoolResponse>
+for __buffa::view::DrainPoolResponseView<'_> {
+    fn encode(
+        &self,
+        codec: ::connectrpc::CodecFormat,
+    ) -> ::std::result::Result<::buffa::bytes::Bytes, ::connectrpc::ConnectError> {
+        ::connectrpc::__codegen::encode_view_body(self, codec)
+    }
+}
+impl ::connectrpc::Encodable<DrainPoolResponse>
+for ::buffa::view::OwnedView<__buffa::view::DrainPoolResponseView<'static>> {
     fn encode(
         &self,
         codec: ::connectrpc::CodecFormat,
@@ -1342,6 +1581,24 @@ pub const HOST_AGENT_SERVICE_MEASURE_STORAGE_SPEC: ::connectrpc::Spec = ::connec
         ::connectrpc::StreamType::Unary,
     )
     .with_idempotency_level(::connectrpc::IdempotencyLevel::Unknown);
+/// Static [`Spec`](::connectrpc::Spec) for the `CreateSnapshot` RPC, as seen by the server; the generated client passes it with [`origin`](::connectrpc::Spec::origin) `Client` (compare across sides with [`Spec::same_method`](::connectrpc::Spec::same_method)).
+pub const HOST_AGENT_SERVICE_CREATE_SNAPSHOT_SPEC: ::connectrpc::Spec = ::connectrpc::Spec::server(
+        "/hostagent.v1.HostAgentService/CreateSnapshot",
+        ::connectrpc::StreamType::Unary,
+    )
+    .with_idempotency_level(::connectrpc::IdempotencyLevel::Unknown);
+/// Static [`Spec`](::connectrpc::Spec) for the `DeleteSnapshot` RPC, as seen by the server; the generated client passes it with [`origin`](::connectrpc::Spec::origin) `Client` (compare across sides with [`Spec::same_method`](::connectrpc::Spec::same_method)).
+pub const HOST_AGENT_SERVICE_DELETE_SNAPSHOT_SPEC: ::connectrpc::Spec = ::connectrpc::Spec::server(
+        "/hostagent.v1.HostAgentService/DeleteSnapshot",
+        ::connectrpc::StreamType::Unary,
+    )
+    .with_idempotency_level(::connectrpc::IdempotencyLevel::Unknown);
+/// Static [`Spec`](::connectrpc::Spec) for the `Fork` RPC, as seen by the server; the generated client passes it with [`origin`](::connectrpc::Spec::origin) `Client` (compare across sides with [`Spec::same_method`](::connectrpc::Spec::same_method)).
+pub const HOST_AGENT_SERVICE_FORK_SPEC: ::connectrpc::Spec = ::connectrpc::Spec::server(
+        "/hostagent.v1.HostAgentService/Fork",
+        ::connectrpc::StreamType::Unary,
+    )
+    .with_idempotency_level(::connectrpc::IdempotencyLevel::Unknown);
 /// Static [`Spec`](::connectrpc::Spec) for the `VerifySnapshot` RPC, as seen by the server; the generated client passes it with [`origin`](::connectrpc::Spec::origin) `Client` (compare across sides with [`Spec::same_method`](::connectrpc::Spec::same_method)).
 pub const HOST_AGENT_SERVICE_VERIFY_SNAPSHOT_SPEC: ::connectrpc::Spec = ::connectrpc::Spec::server(
         "/hostagent.v1.HostAgentService/VerifySnapshot",
@@ -1369,6 +1626,24 @@ pub const HOST_AGENT_SERVICE_LIST_TEMPLATES_SPEC: ::connectrpc::Spec = ::connect
 /// Static [`Spec`](::connectrpc::Spec) for the `DeleteTemplate` RPC, as seen by the server; the generated client passes it with [`origin`](::connectrpc::Spec::origin) `Client` (compare across sides with [`Spec::same_method`](::connectrpc::Spec::same_method)).
 pub const HOST_AGENT_SERVICE_DELETE_TEMPLATE_SPEC: ::connectrpc::Spec = ::connectrpc::Spec::server(
         "/hostagent.v1.HostAgentService/DeleteTemplate",
+        ::connectrpc::StreamType::Unary,
+    )
+    .with_idempotency_level(::connectrpc::IdempotencyLevel::Unknown);
+/// Static [`Spec`](::connectrpc::Spec) for the `ListPools` RPC, as seen by the server; the generated client passes it with [`origin`](::connectrpc::Spec::origin) `Client` (compare across sides with [`Spec::same_method`](::connectrpc::Spec::same_method)).
+pub const HOST_AGENT_SERVICE_LIST_POOLS_SPEC: ::connectrpc::Spec = ::connectrpc::Spec::server(
+        "/hostagent.v1.HostAgentService/ListPools",
+        ::connectrpc::StreamType::Unary,
+    )
+    .with_idempotency_level(::connectrpc::IdempotencyLevel::Unknown);
+/// Static [`Spec`](::connectrpc::Spec) for the `WarmPool` RPC, as seen by the server; the generated client passes it with [`origin`](::connectrpc::Spec::origin) `Client` (compare across sides with [`Spec::same_method`](::connectrpc::Spec::same_method)).
+pub const HOST_AGENT_SERVICE_WARM_POOL_SPEC: ::connectrpc::Spec = ::connectrpc::Spec::server(
+        "/hostagent.v1.HostAgentService/WarmPool",
+        ::connectrpc::StreamType::Unary,
+    )
+    .with_idempotency_level(::connectrpc::IdempotencyLevel::Unknown);
+/// Static [`Spec`](::connectrpc::Spec) for the `DrainPool` RPC, as seen by the server; the generated client passes it with [`origin`](::connectrpc::Spec::origin) `Client` (compare across sides with [`Spec::same_method`](::connectrpc::Spec::same_method)).
+pub const HOST_AGENT_SERVICE_DRAIN_POOL_SPEC: ::connectrpc::Spec = ::connectrpc::Spec::server(
+        "/hostagent.v1.HostAgentService/DrainPool",
         ::connectrpc::StreamType::Unary,
     )
     .with_idempotency_level(::connectrpc::IdempotencyLevel::Unknown);
@@ -1862,6 +2137,61 @@ pub trait HostAgentService: Send + Sync + 'static {
             impl ::connectrpc::Encodable<MeasureStorageResponse> + Send + use<'a, Self>,
         >,
     > + Send;
+    /// Makes a template of what a running or paused sandbox is at one instant, with its memory. The sandbox goes on as it was.
+    ///
+    /// `'a` lets the response body borrow from `&self` (e.g. server-resident state).
+    ///
+    /// `request` is borrowed from the request body and is valid for the
+    /// duration of the call; message fields are read directly on it
+    /// (zero-copy). The response cannot borrow from `request` — use
+    /// `.to_owned_message()` (or copy the specific fields) for anything
+    /// returned, stored, or moved into `tokio::spawn`.
+    fn create_snapshot<'a>(
+        &'a self,
+        ctx: ::connectrpc::RequestContext,
+        request: ::connectrpc::ServiceRequest<'_, CreateSnapshotRequest>,
+    ) -> impl ::std::future::Future<
+        Output = ::connectrpc::ServiceResult<
+            impl ::connectrpc::Encodable<CreateSnapshotResponse> + Send + use<'a, Self>,
+        >,
+    > + Send;
+    /// Removes a snapshot's name. Sandboxes made from it go on.
+    ///
+    /// `'a` lets the response body borrow from `&self` (e.g. server-resident state).
+    ///
+    /// `request` is borrowed from the request body and is valid for the
+    /// duration of the call; message fields are read directly on it
+    /// (zero-copy). The response cannot borrow from `request` — use
+    /// `.to_owned_message()` (or copy the specific fields) for anything
+    /// returned, stored, or moved into `tokio::spawn`.
+    fn delete_snapshot<'a>(
+        &'a self,
+        ctx: ::connectrpc::RequestContext,
+        request: ::connectrpc::ServiceRequest<'_, DeleteSnapshotRequest>,
+    ) -> impl ::std::future::Future<
+        Output = ::connectrpc::ServiceResult<
+            impl ::connectrpc::Encodable<DeleteSnapshotResponse> + Send + use<'a, Self>,
+        >,
+    > + Send;
+    /// Makes sandboxes of what a running or paused one is at one instant: memory, disk and processes. It goes on as it was, and
+    /// each child comes to be or fails by itself.
+    ///
+    /// `'a` lets the response body borrow from `&self` (e.g. server-resident state).
+    ///
+    /// `request` is borrowed from the request body and is valid for the
+    /// duration of the call; message fields are read directly on it
+    /// (zero-copy). The response cannot borrow from `request` — use
+    /// `.to_owned_message()` (or copy the specific fields) for anything
+    /// returned, stored, or moved into `tokio::spawn`.
+    fn fork<'a>(
+        &'a self,
+        ctx: ::connectrpc::RequestContext,
+        request: ::connectrpc::ServiceRequest<'_, ForkRequest>,
+    ) -> impl ::std::future::Future<
+        Output = ::connectrpc::ServiceResult<
+            impl ::connectrpc::Encodable<ForkResponse> + Send + use<'a, Self>,
+        >,
+    > + Send;
     /// Reads all data of a sandbox's newest generation and compares it with the sums.
     ///
     /// `'a` lets the response body borrow from `&self` (e.g. server-resident state).
@@ -1915,7 +2245,7 @@ pub trait HostAgentService: Send + Sync + 'static {
             impl ::connectrpc::Encodable<ImportSnapshotResponse> + Send + use<'a, Self>,
         >,
     > + Send;
-    /// The base templates that stand on this host.
+    /// The base templates and snapshots that stand on this host.
     ///
     /// `'a` lets the response body borrow from `&self` (e.g. server-resident state).
     ///
@@ -1933,7 +2263,7 @@ pub trait HostAgentService: Send + Sync + 'static {
             impl ::connectrpc::Encodable<ListTemplatesResponse> + Send + use<'a, Self>,
         >,
     > + Send;
-    /// Removes the template's name. Sandboxes made from it go on.
+    /// Removes the name of a base template or of a snapshot. Sandboxes made from it go on.
     ///
     /// `'a` lets the response body borrow from `&self` (e.g. server-resident state).
     ///
@@ -1949,6 +2279,60 @@ pub trait HostAgentService: Send + Sync + 'static {
     ) -> impl ::std::future::Future<
         Output = ::connectrpc::ServiceResult<
             impl ::connectrpc::Encodable<DeleteTemplateResponse> + Send + use<'a, Self>,
+        >,
+    > + Send;
+    /// What stands ready for creations.
+    ///
+    /// `'a` lets the response body borrow from `&self` (e.g. server-resident state).
+    ///
+    /// `request` is borrowed from the request body and is valid for the
+    /// duration of the call; message fields are read directly on it
+    /// (zero-copy). The response cannot borrow from `request` — use
+    /// `.to_owned_message()` (or copy the specific fields) for anything
+    /// returned, stored, or moved into `tokio::spawn`.
+    fn list_pools<'a>(
+        &'a self,
+        ctx: ::connectrpc::RequestContext,
+        request: ::connectrpc::ServiceRequest<'_, ListPoolsRequest>,
+    ) -> impl ::std::future::Future<
+        Output = ::connectrpc::ServiceResult<
+            impl ::connectrpc::Encodable<ListPoolsResponse> + Send + use<'a, Self>,
+        >,
+    > + Send;
+    /// Has so many sandboxes of a shape stand ready, until the agent ends or the pool is drained. Answers when they do.
+    ///
+    /// `'a` lets the response body borrow from `&self` (e.g. server-resident state).
+    ///
+    /// `request` is borrowed from the request body and is valid for the
+    /// duration of the call; message fields are read directly on it
+    /// (zero-copy). The response cannot borrow from `request` — use
+    /// `.to_owned_message()` (or copy the specific fields) for anything
+    /// returned, stored, or moved into `tokio::spawn`.
+    fn warm_pool<'a>(
+        &'a self,
+        ctx: ::connectrpc::RequestContext,
+        request: ::connectrpc::ServiceRequest<'_, WarmPoolRequest>,
+    ) -> impl ::std::future::Future<
+        Output = ::connectrpc::ServiceResult<
+            impl ::connectrpc::Encodable<WarmPoolResponse> + Send + use<'a, Self>,
+        >,
+    > + Send;
+    /// Gives back what stands ready, and has nothing more of it made until it is warmed again.
+    ///
+    /// `'a` lets the response body borrow from `&self` (e.g. server-resident state).
+    ///
+    /// `request` is borrowed from the request body and is valid for the
+    /// duration of the call; message fields are read directly on it
+    /// (zero-copy). The response cannot borrow from `request` — use
+    /// `.to_owned_message()` (or copy the specific fields) for anything
+    /// returned, stored, or moved into `tokio::spawn`.
+    fn drain_pool<'a>(
+        &'a self,
+        ctx: ::connectrpc::RequestContext,
+        request: ::connectrpc::ServiceRequest<'_, DrainPoolRequest>,
+    ) -> impl ::std::future::Future<
+        Output = ::connectrpc::ServiceResult<
+            impl ::connectrpc::Encodable<DrainPoolResponse> + Send + use<'a, Self>,
         >,
     > + Send;
     /// What this host is and has. Answered during recovery too.
@@ -2628,6 +3012,79 @@ impl<S: HostAgentService> HostAgentServiceExt for S {
             .with_spec(HOST_AGENT_SERVICE_MEASURE_STORAGE_SPEC)
             .route_view(
                 HOST_AGENT_SERVICE_SERVICE_NAME,
+                "CreateSnapshot",
+                {
+                    let svc = ::std::sync::Arc::clone(&self);
+                    ::connectrpc::view_handler_fn(move |
+                        ctx,
+                        req: ::buffa::view::OwnedView<
+                            __buffa::view::CreateSnapshotRequestView<'static>,
+                        >,
+                        format|
+                    {
+                        let svc = ::std::sync::Arc::clone(&svc);
+                        async move {
+                            let sreq = ::connectrpc::ServiceRequest::<
+                                CreateSnapshotRequest,
+                            >::from_parts(req.reborrow(), req.bytes());
+                            svc.create_snapshot(ctx, sreq)
+                                .await?
+                                .encode::<CreateSnapshotResponse>(format)
+                        }
+                    })
+                },
+            )
+            .with_spec(HOST_AGENT_SERVICE_CREATE_SNAPSHOT_SPEC)
+            .route_view(
+                HOST_AGENT_SERVICE_SERVICE_NAME,
+                "DeleteSnapshot",
+                {
+                    let svc = ::std::sync::Arc::clone(&self);
+                    ::connectrpc::view_handler_fn(move |
+                        ctx,
+                        req: ::buffa::view::OwnedView<
+                            __buffa::view::DeleteSnapshotRequestView<'static>,
+                        >,
+                        format|
+                    {
+                        let svc = ::std::sync::Arc::clone(&svc);
+                        async move {
+                            let sreq = ::connectrpc::ServiceRequest::<
+                                DeleteSnapshotRequest,
+                            >::from_parts(req.reborrow(), req.bytes());
+                            svc.delete_snapshot(ctx, sreq)
+                                .await?
+                                .encode::<DeleteSnapshotResponse>(format)
+                        }
+                    })
+                },
+            )
+            .with_spec(HOST_AGENT_SERVICE_DELETE_SNAPSHOT_SPEC)
+            .route_view(
+                HOST_AGENT_SERVICE_SERVICE_NAME,
+                "Fork",
+                {
+                    let svc = ::std::sync::Arc::clone(&self);
+                    ::connectrpc::view_handler_fn(move |
+                        ctx,
+                        req: ::buffa::view::OwnedView<
+                            __buffa::view::ForkRequestView<'static>,
+                        >,
+                        format|
+                    {
+                        let svc = ::std::sync::Arc::clone(&svc);
+                        async move {
+                            let sreq = ::connectrpc::ServiceRequest::<
+                                ForkRequest,
+                            >::from_parts(req.reborrow(), req.bytes());
+                            svc.fork(ctx, sreq).await?.encode::<ForkResponse>(format)
+                        }
+                    })
+                },
+            )
+            .with_spec(HOST_AGENT_SERVICE_FORK_SPEC)
+            .route_view(
+                HOST_AGENT_SERVICE_SERVICE_NAME,
                 "VerifySnapshot",
                 {
                     let svc = ::std::sync::Arc::clone(&self);
@@ -2746,6 +3203,81 @@ impl<S: HostAgentService> HostAgentServiceExt for S {
                 },
             )
             .with_spec(HOST_AGENT_SERVICE_DELETE_TEMPLATE_SPEC)
+            .route_view(
+                HOST_AGENT_SERVICE_SERVICE_NAME,
+                "ListPools",
+                {
+                    let svc = ::std::sync::Arc::clone(&self);
+                    ::connectrpc::view_handler_fn(move |
+                        ctx,
+                        req: ::buffa::view::OwnedView<
+                            __buffa::view::ListPoolsRequestView<'static>,
+                        >,
+                        format|
+                    {
+                        let svc = ::std::sync::Arc::clone(&svc);
+                        async move {
+                            let sreq = ::connectrpc::ServiceRequest::<
+                                ListPoolsRequest,
+                            >::from_parts(req.reborrow(), req.bytes());
+                            svc.list_pools(ctx, sreq)
+                                .await?
+                                .encode::<ListPoolsResponse>(format)
+                        }
+                    })
+                },
+            )
+            .with_spec(HOST_AGENT_SERVICE_LIST_POOLS_SPEC)
+            .route_view(
+                HOST_AGENT_SERVICE_SERVICE_NAME,
+                "WarmPool",
+                {
+                    let svc = ::std::sync::Arc::clone(&self);
+                    ::connectrpc::view_handler_fn(move |
+                        ctx,
+                        req: ::buffa::view::OwnedView<
+                            __buffa::view::WarmPoolRequestView<'static>,
+                        >,
+                        format|
+                    {
+                        let svc = ::std::sync::Arc::clone(&svc);
+                        async move {
+                            let sreq = ::connectrpc::ServiceRequest::<
+                                WarmPoolRequest,
+                            >::from_parts(req.reborrow(), req.bytes());
+                            svc.warm_pool(ctx, sreq)
+                                .await?
+                                .encode::<WarmPoolResponse>(format)
+                        }
+                    })
+                },
+            )
+            .with_spec(HOST_AGENT_SERVICE_WARM_POOL_SPEC)
+            .route_view(
+                HOST_AGENT_SERVICE_SERVICE_NAME,
+                "DrainPool",
+                {
+                    let svc = ::std::sync::Arc::clone(&self);
+                    ::connectrpc::view_handler_fn(move |
+                        ctx,
+                        req: ::buffa::view::OwnedView<
+                            __buffa::view::DrainPoolRequestView<'static>,
+                        >,
+                        format|
+                    {
+                        let svc = ::std::sync::Arc::clone(&svc);
+                        async move {
+                            let sreq = ::connectrpc::ServiceRequest::<
+                                DrainPoolRequest,
+                            >::from_parts(req.reborrow(), req.bytes());
+                            svc.drain_pool(ctx, sreq)
+                                .await?
+                                .encode::<DrainPoolResponse>(format)
+                        }
+                    })
+                },
+            )
+            .with_spec(HOST_AGENT_SERVICE_DRAIN_POOL_SPEC)
             .route_view(
                 HOST_AGENT_SERVICE_SERVICE_NAME,
                 "Health",
@@ -3034,6 +3566,24 @@ impl<T: HostAgentService> ::connectrpc::Dispatcher for HostAgentServiceServer<T>
                         .with_spec(HOST_AGENT_SERVICE_MEASURE_STORAGE_SPEC),
                 )
             }
+            "CreateSnapshot" => {
+                Some(
+                    ::connectrpc::dispatcher::codegen::MethodDescriptor::unary(false)
+                        .with_spec(HOST_AGENT_SERVICE_CREATE_SNAPSHOT_SPEC),
+                )
+            }
+            "DeleteSnapshot" => {
+                Some(
+                    ::connectrpc::dispatcher::codegen::MethodDescriptor::unary(false)
+                        .with_spec(HOST_AGENT_SERVICE_DELETE_SNAPSHOT_SPEC),
+                )
+            }
+            "Fork" => {
+                Some(
+                    ::connectrpc::dispatcher::codegen::MethodDescriptor::unary(false)
+                        .with_spec(HOST_AGENT_SERVICE_FORK_SPEC),
+                )
+            }
             "VerifySnapshot" => {
                 Some(
                     ::connectrpc::dispatcher::codegen::MethodDescriptor::unary(false)
@@ -3062,6 +3612,24 @@ impl<T: HostAgentService> ::connectrpc::Dispatcher for HostAgentServiceServer<T>
                 Some(
                     ::connectrpc::dispatcher::codegen::MethodDescriptor::unary(false)
                         .with_spec(HOST_AGENT_SERVICE_DELETE_TEMPLATE_SPEC),
+                )
+            }
+            "ListPools" => {
+                Some(
+                    ::connectrpc::dispatcher::codegen::MethodDescriptor::unary(false)
+                        .with_spec(HOST_AGENT_SERVICE_LIST_POOLS_SPEC),
+                )
+            }
+            "WarmPool" => {
+                Some(
+                    ::connectrpc::dispatcher::codegen::MethodDescriptor::unary(false)
+                        .with_spec(HOST_AGENT_SERVICE_WARM_POOL_SPEC),
+                )
+            }
+            "DrainPool" => {
+                Some(
+                    ::connectrpc::dispatcher::codegen::MethodDescriptor::unary(false)
+                        .with_spec(HOST_AGENT_SERVICE_DRAIN_POOL_SPEC),
                 )
             }
             "Health" => {
@@ -3389,6 +3957,58 @@ impl<T: HostAgentService> ::connectrpc::Dispatcher for HostAgentServiceServer<T>
                         .encode::<MeasureStorageResponse>(format)
                 })
             }
+            "CreateSnapshot" => {
+                let svc = ::std::sync::Arc::clone(&self.inner);
+                Box::pin(async move {
+                    let body = ::connectrpc::dispatcher::codegen::request_proto_bytes::<
+                        CreateSnapshotRequest,
+                    >(request.encoded()?, format)?;
+                    let req: __buffa::view::CreateSnapshotRequestView<'_> = ::connectrpc::dispatcher::codegen::decode_borrowed_request_view(
+                        &body,
+                        ctx.decode_options(),
+                    )?;
+                    let req = ::connectrpc::ServiceRequest::<
+                        CreateSnapshotRequest,
+                    >::from_parts(&req, &body);
+                    svc.create_snapshot(ctx, req)
+                        .await?
+                        .encode::<CreateSnapshotResponse>(format)
+                })
+            }
+            "DeleteSnapshot" => {
+                let svc = ::std::sync::Arc::clone(&self.inner);
+                Box::pin(async move {
+                    let body = ::connectrpc::dispatcher::codegen::request_proto_bytes::<
+                        DeleteSnapshotRequest,
+                    >(request.encoded()?, format)?;
+                    let req: __buffa::view::DeleteSnapshotRequestView<'_> = ::connectrpc::dispatcher::codegen::decode_borrowed_request_view(
+                        &body,
+                        ctx.decode_options(),
+                    )?;
+                    let req = ::connectrpc::ServiceRequest::<
+                        DeleteSnapshotRequest,
+                    >::from_parts(&req, &body);
+                    svc.delete_snapshot(ctx, req)
+                        .await?
+                        .encode::<DeleteSnapshotResponse>(format)
+                })
+            }
+            "Fork" => {
+                let svc = ::std::sync::Arc::clone(&self.inner);
+                Box::pin(async move {
+                    let body = ::connectrpc::dispatcher::codegen::request_proto_bytes::<
+                        ForkRequest,
+                    >(request.encoded()?, format)?;
+                    let req: __buffa::view::ForkRequestView<'_> = ::connectrpc::dispatcher::codegen::decode_borrowed_request_view(
+                        &body,
+                        ctx.decode_options(),
+                    )?;
+                    let req = ::connectrpc::ServiceRequest::<
+                        ForkRequest,
+                    >::from_parts(&req, &body);
+                    svc.fork(ctx, req).await?.encode::<ForkResponse>(format)
+                })
+            }
             "VerifySnapshot" => {
                 let svc = ::std::sync::Arc::clone(&self.inner);
                 Box::pin(async move {
@@ -3441,6 +4061,54 @@ impl<T: HostAgentService> ::connectrpc::Dispatcher for HostAgentServiceServer<T>
                     svc.delete_template(ctx, req)
                         .await?
                         .encode::<DeleteTemplateResponse>(format)
+                })
+            }
+            "ListPools" => {
+                let svc = ::std::sync::Arc::clone(&self.inner);
+                Box::pin(async move {
+                    let body = ::connectrpc::dispatcher::codegen::request_proto_bytes::<
+                        ListPoolsRequest,
+                    >(request.encoded()?, format)?;
+                    let req: __buffa::view::ListPoolsRequestView<'_> = ::connectrpc::dispatcher::codegen::decode_borrowed_request_view(
+                        &body,
+                        ctx.decode_options(),
+                    )?;
+                    let req = ::connectrpc::ServiceRequest::<
+                        ListPoolsRequest,
+                    >::from_parts(&req, &body);
+                    svc.list_pools(ctx, req).await?.encode::<ListPoolsResponse>(format)
+                })
+            }
+            "WarmPool" => {
+                let svc = ::std::sync::Arc::clone(&self.inner);
+                Box::pin(async move {
+                    let body = ::connectrpc::dispatcher::codegen::request_proto_bytes::<
+                        WarmPoolRequest,
+                    >(request.encoded()?, format)?;
+                    let req: __buffa::view::WarmPoolRequestView<'_> = ::connectrpc::dispatcher::codegen::decode_borrowed_request_view(
+                        &body,
+                        ctx.decode_options(),
+                    )?;
+                    let req = ::connectrpc::ServiceRequest::<
+                        WarmPoolRequest,
+                    >::from_parts(&req, &body);
+                    svc.warm_pool(ctx, req).await?.encode::<WarmPoolResponse>(format)
+                })
+            }
+            "DrainPool" => {
+                let svc = ::std::sync::Arc::clone(&self.inner);
+                Box::pin(async move {
+                    let body = ::connectrpc::dispatcher::codegen::request_proto_bytes::<
+                        DrainPoolRequest,
+                    >(request.encoded()?, format)?;
+                    let req: __buffa::view::DrainPoolRequestView<'_> = ::connectrpc::dispatcher::codegen::decode_borrowed_request_view(
+                        &body,
+                        ctx.decode_options(),
+                    )?;
+                    let req = ::connectrpc::ServiceRequest::<
+                        DrainPoolRequest,
+                    >::from_parts(&req, &body);
+                    svc.drain_pool(ctx, req).await?.encode::<DrainPoolResponse>(format)
                 })
             }
             "Health" => {
@@ -4678,6 +5346,114 @@ where
             )
             .await
     }
+    /// Call the CreateSnapshot RPC. Sends a request to /hostagent.v1.HostAgentService/CreateSnapshot.
+    pub async fn create_snapshot(
+        &self,
+        request: CreateSnapshotRequest,
+    ) -> Result<
+        ::connectrpc::client::UnaryResponse<
+            ::buffa::view::OwnedView<__buffa::view::CreateSnapshotResponseView<'static>>,
+        >,
+        ::connectrpc::ConnectError,
+    > {
+        self.create_snapshot_with_options(
+                request,
+                ::connectrpc::client::CallOptions::default(),
+            )
+            .await
+    }
+    /// Call the CreateSnapshot RPC with explicit per-call options. Options override [`ClientConfig`](::connectrpc::client::ClientConfig) defaults.
+    pub async fn create_snapshot_with_options(
+        &self,
+        request: CreateSnapshotRequest,
+        options: ::connectrpc::client::CallOptions,
+    ) -> Result<
+        ::connectrpc::client::UnaryResponse<
+            ::buffa::view::OwnedView<__buffa::view::CreateSnapshotResponseView<'static>>,
+        >,
+        ::connectrpc::ConnectError,
+    > {
+        ::connectrpc::client::call_unary(
+                &self.transport,
+                &self.config,
+                HOST_AGENT_SERVICE_CREATE_SNAPSHOT_SPEC
+                    .with_origin(::connectrpc::SpecOrigin::Client),
+                request,
+                options,
+            )
+            .await
+    }
+    /// Call the DeleteSnapshot RPC. Sends a request to /hostagent.v1.HostAgentService/DeleteSnapshot.
+    pub async fn delete_snapshot(
+        &self,
+        request: DeleteSnapshotRequest,
+    ) -> Result<
+        ::connectrpc::client::UnaryResponse<
+            ::buffa::view::OwnedView<__buffa::view::DeleteSnapshotResponseView<'static>>,
+        >,
+        ::connectrpc::ConnectError,
+    > {
+        self.delete_snapshot_with_options(
+                request,
+                ::connectrpc::client::CallOptions::default(),
+            )
+            .await
+    }
+    /// Call the DeleteSnapshot RPC with explicit per-call options. Options override [`ClientConfig`](::connectrpc::client::ClientConfig) defaults.
+    pub async fn delete_snapshot_with_options(
+        &self,
+        request: DeleteSnapshotRequest,
+        options: ::connectrpc::client::CallOptions,
+    ) -> Result<
+        ::connectrpc::client::UnaryResponse<
+            ::buffa::view::OwnedView<__buffa::view::DeleteSnapshotResponseView<'static>>,
+        >,
+        ::connectrpc::ConnectError,
+    > {
+        ::connectrpc::client::call_unary(
+                &self.transport,
+                &self.config,
+                HOST_AGENT_SERVICE_DELETE_SNAPSHOT_SPEC
+                    .with_origin(::connectrpc::SpecOrigin::Client),
+                request,
+                options,
+            )
+            .await
+    }
+    /// Call the Fork RPC. Sends a request to /hostagent.v1.HostAgentService/Fork.
+    pub async fn fork(
+        &self,
+        request: ForkRequest,
+    ) -> Result<
+        ::connectrpc::client::UnaryResponse<
+            ::buffa::view::OwnedView<__buffa::view::ForkResponseView<'static>>,
+        >,
+        ::connectrpc::ConnectError,
+    > {
+        self.fork_with_options(request, ::connectrpc::client::CallOptions::default())
+            .await
+    }
+    /// Call the Fork RPC with explicit per-call options. Options override [`ClientConfig`](::connectrpc::client::ClientConfig) defaults.
+    pub async fn fork_with_options(
+        &self,
+        request: ForkRequest,
+        options: ::connectrpc::client::CallOptions,
+    ) -> Result<
+        ::connectrpc::client::UnaryResponse<
+            ::buffa::view::OwnedView<__buffa::view::ForkResponseView<'static>>,
+        >,
+        ::connectrpc::ConnectError,
+    > {
+        ::connectrpc::client::call_unary(
+                &self.transport,
+                &self.config,
+                HOST_AGENT_SERVICE_FORK_SPEC
+                    .with_origin(::connectrpc::SpecOrigin::Client),
+                request,
+                options,
+            )
+            .await
+    }
     /// Call the VerifySnapshot RPC. Sends a request to /hostagent.v1.HostAgentService/VerifySnapshot.
     pub async fn verify_snapshot(
         &self,
@@ -4885,6 +5661,117 @@ where
                 &self.transport,
                 &self.config,
                 HOST_AGENT_SERVICE_DELETE_TEMPLATE_SPEC
+                    .with_origin(::connectrpc::SpecOrigin::Client),
+                request,
+                options,
+            )
+            .await
+    }
+    /// Call the ListPools RPC. Sends a request to /hostagent.v1.HostAgentService/ListPools.
+    pub async fn list_pools(
+        &self,
+        request: ListPoolsRequest,
+    ) -> Result<
+        ::connectrpc::client::UnaryResponse<
+            ::buffa::view::OwnedView<__buffa::view::ListPoolsResponseView<'static>>,
+        >,
+        ::connectrpc::ConnectError,
+    > {
+        self.list_pools_with_options(
+                request,
+                ::connectrpc::client::CallOptions::default(),
+            )
+            .await
+    }
+    /// Call the ListPools RPC with explicit per-call options. Options override [`ClientConfig`](::connectrpc::client::ClientConfig) defaults.
+    pub async fn list_pools_with_options(
+        &self,
+        request: ListPoolsRequest,
+        options: ::connectrpc::client::CallOptions,
+    ) -> Result<
+        ::connectrpc::client::UnaryResponse<
+            ::buffa::view::OwnedView<__buffa::view::ListPoolsResponseView<'static>>,
+        >,
+        ::connectrpc::ConnectError,
+    > {
+        ::connectrpc::client::call_unary(
+                &self.transport,
+                &self.config,
+                HOST_AGENT_SERVICE_LIST_POOLS_SPEC
+                    .with_origin(::connectrpc::SpecOrigin::Client),
+                request,
+                options,
+            )
+            .await
+    }
+    /// Call the WarmPool RPC. Sends a request to /hostagent.v1.HostAgentService/WarmPool.
+    pub async fn warm_pool(
+        &self,
+        request: WarmPoolRequest,
+    ) -> Result<
+        ::connectrpc::client::UnaryResponse<
+            ::buffa::view::OwnedView<__buffa::view::WarmPoolResponseView<'static>>,
+        >,
+        ::connectrpc::ConnectError,
+    > {
+        self.warm_pool_with_options(
+                request,
+                ::connectrpc::client::CallOptions::default(),
+            )
+            .await
+    }
+    /// Call the WarmPool RPC with explicit per-call options. Options override [`ClientConfig`](::connectrpc::client::ClientConfig) defaults.
+    pub async fn warm_pool_with_options(
+        &self,
+        request: WarmPoolRequest,
+        options: ::connectrpc::client::CallOptions,
+    ) -> Result<
+        ::connectrpc::client::UnaryResponse<
+            ::buffa::view::OwnedView<__buffa::view::WarmPoolResponseView<'static>>,
+        >,
+        ::connectrpc::ConnectError,
+    > {
+        ::connectrpc::client::call_unary(
+                &self.transport,
+                &self.config,
+                HOST_AGENT_SERVICE_WARM_POOL_SPEC
+                    .with_origin(::connectrpc::SpecOrigin::Client),
+                request,
+                options,
+            )
+            .await
+    }
+    /// Call the DrainPool RPC. Sends a request to /hostagent.v1.HostAgentService/DrainPool.
+    pub async fn drain_pool(
+        &self,
+        request: DrainPoolRequest,
+    ) -> Result<
+        ::connectrpc::client::UnaryResponse<
+            ::buffa::view::OwnedView<__buffa::view::DrainPoolResponseView<'static>>,
+        >,
+        ::connectrpc::ConnectError,
+    > {
+        self.drain_pool_with_options(
+                request,
+                ::connectrpc::client::CallOptions::default(),
+            )
+            .await
+    }
+    /// Call the DrainPool RPC with explicit per-call options. Options override [`ClientConfig`](::connectrpc::client::ClientConfig) defaults.
+    pub async fn drain_pool_with_options(
+        &self,
+        request: DrainPoolRequest,
+        options: ::connectrpc::client::CallOptions,
+    ) -> Result<
+        ::connectrpc::client::UnaryResponse<
+            ::buffa::view::OwnedView<__buffa::view::DrainPoolResponseView<'static>>,
+        >,
+        ::connectrpc::ConnectError,
+    > {
+        ::connectrpc::client::call_unary(
+                &self.transport,
+                &self.config,
+                HOST_AGENT_SERVICE_DRAIN_POOL_SPEC
                     .with_origin(::connectrpc::SpecOrigin::Client),
                 request,
                 options,

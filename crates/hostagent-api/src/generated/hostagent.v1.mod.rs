@@ -93,11 +93,27 @@ pub mod __buffa {
         reg.register_json_any(super::__IMPORT_SNAPSHOT_REQUEST_JSON_ANY);
         reg.register_json_any(super::import_snapshot_request::__META_JSON_ANY);
         reg.register_json_any(super::__IMPORT_SNAPSHOT_RESPONSE_JSON_ANY);
+        reg.register_json_any(super::__CREATE_SNAPSHOT_REQUEST_JSON_ANY);
+        reg.register_json_any(super::__CREATE_SNAPSHOT_RESPONSE_JSON_ANY);
+        reg.register_json_any(super::__DELETE_SNAPSHOT_REQUEST_JSON_ANY);
+        reg.register_json_any(super::__DELETE_SNAPSHOT_RESPONSE_JSON_ANY);
+        reg.register_json_any(super::__FORK_REQUEST_JSON_ANY);
+        reg.register_json_any(super::__FORK_CHILD_JSON_ANY);
+        reg.register_json_any(super::__FORK_RESPONSE_JSON_ANY);
+        reg.register_json_any(super::__FORK_RESULT_JSON_ANY);
+        reg.register_json_any(super::__FORK_FAILURE_JSON_ANY);
         reg.register_json_any(super::__TEMPLATE_JSON_ANY);
         reg.register_json_any(super::__LIST_TEMPLATES_REQUEST_JSON_ANY);
         reg.register_json_any(super::__LIST_TEMPLATES_RESPONSE_JSON_ANY);
         reg.register_json_any(super::__DELETE_TEMPLATE_REQUEST_JSON_ANY);
         reg.register_json_any(super::__DELETE_TEMPLATE_RESPONSE_JSON_ANY);
+        reg.register_json_any(super::__POOL_JSON_ANY);
+        reg.register_json_any(super::__LIST_POOLS_REQUEST_JSON_ANY);
+        reg.register_json_any(super::__LIST_POOLS_RESPONSE_JSON_ANY);
+        reg.register_json_any(super::__WARM_POOL_REQUEST_JSON_ANY);
+        reg.register_json_any(super::__WARM_POOL_RESPONSE_JSON_ANY);
+        reg.register_json_any(super::__DRAIN_POOL_REQUEST_JSON_ANY);
+        reg.register_json_any(super::__DRAIN_POOL_RESPONSE_JSON_ANY);
         reg.register_json_any(super::__HEALTH_REQUEST_JSON_ANY);
         reg.register_json_any(super::__HEALTH_RESPONSE_JSON_ANY);
         reg.register_json_any(super::__HOST_METRICS_REQUEST_JSON_ANY);
@@ -330,6 +346,42 @@ pub use self::__buffa::view::ImportSnapshotResponseView;
 #[doc(inline)]
 pub use self::__buffa::view::ImportSnapshotResponseOwnedView;
 #[doc(inline)]
+pub use self::__buffa::view::CreateSnapshotRequestView;
+#[doc(inline)]
+pub use self::__buffa::view::CreateSnapshotRequestOwnedView;
+#[doc(inline)]
+pub use self::__buffa::view::CreateSnapshotResponseView;
+#[doc(inline)]
+pub use self::__buffa::view::CreateSnapshotResponseOwnedView;
+#[doc(inline)]
+pub use self::__buffa::view::DeleteSnapshotRequestView;
+#[doc(inline)]
+pub use self::__buffa::view::DeleteSnapshotRequestOwnedView;
+#[doc(inline)]
+pub use self::__buffa::view::DeleteSnapshotResponseView;
+#[doc(inline)]
+pub use self::__buffa::view::DeleteSnapshotResponseOwnedView;
+#[doc(inline)]
+pub use self::__buffa::view::ForkRequestView;
+#[doc(inline)]
+pub use self::__buffa::view::ForkRequestOwnedView;
+#[doc(inline)]
+pub use self::__buffa::view::ForkChildView;
+#[doc(inline)]
+pub use self::__buffa::view::ForkChildOwnedView;
+#[doc(inline)]
+pub use self::__buffa::view::ForkResponseView;
+#[doc(inline)]
+pub use self::__buffa::view::ForkResponseOwnedView;
+#[doc(inline)]
+pub use self::__buffa::view::ForkResultView;
+#[doc(inline)]
+pub use self::__buffa::view::ForkResultOwnedView;
+#[doc(inline)]
+pub use self::__buffa::view::ForkFailureView;
+#[doc(inline)]
+pub use self::__buffa::view::ForkFailureOwnedView;
+#[doc(inline)]
 pub use self::__buffa::view::TemplateView;
 #[doc(inline)]
 pub use self::__buffa::view::TemplateOwnedView;
@@ -349,6 +401,34 @@ pub use self::__buffa::view::DeleteTemplateRequestOwnedView;
 pub use self::__buffa::view::DeleteTemplateResponseView;
 #[doc(inline)]
 pub use self::__buffa::view::DeleteTemplateResponseOwnedView;
+#[doc(inline)]
+pub use self::__buffa::view::PoolView;
+#[doc(inline)]
+pub use self::__buffa::view::PoolOwnedView;
+#[doc(inline)]
+pub use self::__buffa::view::ListPoolsRequestView;
+#[doc(inline)]
+pub use self::__buffa::view::ListPoolsRequestOwnedView;
+#[doc(inline)]
+pub use self::__buffa::view::ListPoolsResponseView;
+#[doc(inline)]
+pub use self::__buffa::view::ListPoolsResponseOwnedView;
+#[doc(inline)]
+pub use self::__buffa::view::WarmPoolRequestView;
+#[doc(inline)]
+pub use self::__buffa::view::WarmPoolRequestOwnedView;
+#[doc(inline)]
+pub use self::__buffa::view::WarmPoolResponseView;
+#[doc(inline)]
+pub use self::__buffa::view::WarmPoolResponseOwnedView;
+#[doc(inline)]
+pub use self::__buffa::view::DrainPoolRequestView;
+#[doc(inline)]
+pub use self::__buffa::view::DrainPoolRequestOwnedView;
+#[doc(inline)]
+pub use self::__buffa::view::DrainPoolResponseView;
+#[doc(inline)]
+pub use self::__buffa::view::DrainPoolResponseOwnedView;
 #[doc(inline)]
 pub use self::__buffa::view::HealthRequestView;
 #[doc(inline)]

@@ -92,8 +92,9 @@ fn kinds(method: &Method, path: &str, operation: &Operation) -> Vec<ErrorKind> {
     if path != HEALTH {
         kinds.extend([ErrorKind::Unauthorized, ErrorKind::Forbidden]);
     }
-    // What a path names, or a body: a template, a team.
-    if path.contains('{') || matches!(path, "/v1/sandboxes" | "/v1/keys") && takes_body {
+    // What a path names, or a body: a template, a team, a sandbox.
+    let names = ["/v1/sandboxes", "/v1/snapshots", "/v1/pools", "/v1/keys"];
+    if path.contains('{') || names.contains(&path) && takes_body {
         kinds.push(ErrorKind::NotFound);
     }
     if !method.is_safe() || path.starts_with("/v1/sandboxes/") {
@@ -101,7 +102,8 @@ fn kinds(method: &Method, path: &str, operation: &Operation) -> Vec<ErrorKind> {
     }
     let asks_the_agent = path.starts_with("/v1/sandboxes/")
         || path == "/v1/sandboxes" && takes_body
-        || path.starts_with("/v1/snapshots");
+        || path.starts_with("/v1/snapshots")
+        || path == "/v1/pools";
     if asks_the_agent {
         kinds.extend([
             ErrorKind::NotSupported,

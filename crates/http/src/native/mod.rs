@@ -5,12 +5,15 @@ mod described;
 mod events;
 mod exec;
 mod files;
+mod fork;
 mod hosts;
 mod keys;
 mod listing;
 mod metrics;
 mod pause;
+mod pools;
 mod sandboxes;
+mod snapshots;
 mod stream;
 mod teams;
 mod templates;
@@ -28,7 +31,10 @@ use crate::auth;
 use crate::document::describe_need;
 use crate::router::App;
 
+pub(crate) use fork::result as child;
 pub(crate) use sandboxes::view;
+pub(crate) use snapshots::answer as made_snapshot;
+pub(crate) use templates::view as template_view;
 
 /// The one route that wants no key: whoever joins proves a token instead.
 pub(crate) fn open_routes() -> OpenApiRouter<App> {
@@ -45,7 +51,10 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(events::events))
         .routes(routes!(events::sandbox_events))
         .routes(routes!(templates::list));
-    let change_templates = OpenApiRouter::new().routes(routes!(templates::delete));
+    // A base template, which all teams share, is the operator's to delete: that is told by what stands there.
+    let change_templates = OpenApiRouter::new()
+        .routes(routes!(snapshots::create))
+        .routes(routes!(templates::delete));
     let administer = OpenApiRouter::new()
         .routes(routes!(keys::create, keys::list))
         .routes(routes!(keys::revoke))
@@ -54,14 +63,11 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(teams::get));
     let run = OpenApiRouter::new()
         .routes(routes!(hosts::invite))
+        .routes(routes!(pools::list, pools::warm, pools::drain))
         .routes(routes!(teams::put));
     guarded(Need::of(Scope::Read), read)
         .merge(guarded(Need::of(Scope::Sandboxes), use_sandboxes()))
-        // The templates that there are all teams share.
-        .merge(guarded(
-            Need::of_operator(Scope::Templates),
-            change_templates,
-        ))
+        .merge(guarded(Need::of(Scope::Templates), change_templates))
         .merge(guarded(Need::of(Scope::Admin), administer))
         .merge(guarded(Need::of_operator(Scope::Admin), run))
 }
@@ -72,6 +78,7 @@ fn use_sandboxes() -> OpenApiRouter<App> {
         .routes(routes!(sandboxes::delete))
         .routes(routes!(pause::pause))
         .routes(routes!(pause::resume))
+        .routes(routes!(fork::fork))
         .routes(routes!(sandboxes::network))
         .routes(routes!(sandboxes::ping))
         .routes(routes!(exec::exec))

@@ -50,7 +50,7 @@ pub(super) async fn resume(
     }))
 }
 
-fn timings(steps: Vec<StepTime>) -> Vec<Timing> {
+pub(super) fn timings(steps: Vec<StepTime>) -> Vec<Timing> {
     let one = |step: StepTime| Timing::from_micros(step.step, step.micros);
     steps.into_iter().map(one).collect()
 }

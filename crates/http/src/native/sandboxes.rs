@@ -59,6 +59,7 @@ pub(super) async fn create(
         hostname: request.hostname,
         metadata: request.metadata,
         envs: request.envs,
+        cold: request.cold,
     };
     let wait = if prefers_async(&headers) {
         Wait::Accepted
@@ -207,6 +208,7 @@ pub(crate) fn view(row: wrenn_control::Sandbox) -> Sandbox {
             .map(|transition| transition.as_str().to_owned()),
         status_reason: text(row.status_reason),
         template: row.template.into(),
+        parent_id: row.parent_id.map(Into::into),
         vcpus: row.vcpus,
         memory_mb: row.memory.0,
         timeout_sec: row.timeout_sec,

@@ -10,6 +10,7 @@ use futures::{FutureExt as _, TryStreamExt as _, stream};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use wrenn_client::api::TemplateType;
 use wrenn_client::{Client, ExecEvent, ExecEvents, Result, Told};
 
 use crate::stand_in::{DOCUMENT, Shape};
@@ -64,10 +65,15 @@ fn read(answer: impl Serialize) -> Result<Value> {
 }
 
 pub(crate) fn all() -> Vec<Call> {
-    [sandboxes(), commands(), files(), events(), others()]
-        .into_iter()
-        .flatten()
-        .collect()
+    let all = [
+        sandboxes(),
+        commands(),
+        files(),
+        events(),
+        templates(),
+        others(),
+    ];
+    all.into_iter().flatten().collect()
 }
 
 fn sandboxes() -> Vec<Call> {
@@ -124,6 +130,9 @@ fn sandboxes() -> Vec<Call> {
         }),
         call("resume", "POST /v1/sandboxes/{id}/resume", |w| async move {
             read(w.client.resume(&w.id, &w.a("ResumeRequest")).await?)
+        }),
+        call("fork", "POST /v1/sandboxes/{id}/fork", |w| async move {
+            read(w.client.fork(&w.id, &w.a("ForkSandbox")).await?)
         }),
         call(
             "set_network",
@@ -273,16 +282,43 @@ async fn told(mut stream: wrenn_client::EventStream) -> Result<Value> {
     read(all)
 }
 
-fn others() -> Vec<Call> {
+fn templates() -> Vec<Call> {
     vec![
         call("templates", "GET /v1/snapshots", |w| async move {
             read(w.client.templates().await?)
+        }),
+        call("templates_of", "GET /v1/snapshots", |w| async move {
+            read(w.client.templates_of(TemplateType::Snapshot).await?)
+        }),
+        call("create_snapshot", "POST /v1/snapshots", |w| async move {
+            let asked = w.a("CreateSnapshot");
+            read(w.client.create_snapshot(&asked, true, true).await?)
         }),
         call(
             "delete_template",
             "DELETE /v1/snapshots/{name}",
             |w| async move { read(w.client.delete_template(&w.id).await?) },
         ),
+        call("pools", "GET /v1/pools", |w| async move {
+            read(w.client.pools().await?)
+        }),
+        call("warm_pool", "POST /v1/pools", |w| async move {
+            read(w.client.warm_pool(&w.a("WarmPool")).await?)
+        }),
+        call("drain_pools", "DELETE /v1/pools", |w| async move {
+            let shape = (w.shape == Shape::Whole).then_some(("minimal", 1, 512));
+            let drained = w.client.drain_pools(
+                shape.map(|(template, ..)| template),
+                shape.map(|(_, vcpus, _)| vcpus),
+                shape.map(|(.., memory_mb)| memory_mb),
+            );
+            read(drained.await?)
+        }),
+    ]
+}
+
+fn others() -> Vec<Call> {
+    vec![
         call("create_key", "POST /v1/keys", |w| async move {
             read(w.client.create_key(&w.a("CreateKey")).await?)
         }),

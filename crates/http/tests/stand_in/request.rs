@@ -91,6 +91,9 @@ fn typed(parameter: &Value, mut given: Vec<String>) -> Result<(), String> {
             Some("integer") => text
                 .parse::<i64>()
                 .map_or_else(|_| json!(text), |it| json!(it)),
+            Some("boolean") => text
+                .parse::<bool>()
+                .map_or_else(|_| json!(text), |it| json!(it)),
             _ => json!(text),
         }
     };

@@ -218,6 +218,7 @@ fn spec(memory: MiB) -> SandboxSpec {
         envs: BTreeMap::new(),
         owner_id: String::new(),
         network: NetworkPolicy::default(),
+        parent: None,
     }
 }
 

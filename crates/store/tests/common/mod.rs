@@ -39,6 +39,7 @@ pub(crate) fn sandbox(created_at_ms: i64, metadata: &[(&str, &str)]) -> Sandbox 
         id: SandboxId::random(),
         owner_id: String::new(),
         template: "minimal".parse().unwrap(),
+        parent_id: None,
         vcpus: 2,
         memory: MiB(512),
         timeout_sec: 300,

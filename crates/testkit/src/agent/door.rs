@@ -11,12 +11,14 @@ use axum::response::Response;
 use super::State;
 
 /// The calls that it is about.
-const CHANGING: [&str; 5] = [
+const CHANGING: [&str; 7] = [
     "/CreateSandbox",
     "/DestroySandbox",
     "/PauseSandbox",
     "/ResumeSandbox",
     "/SetNetwork",
+    "/CreateSnapshot",
+    "/Fork",
 ];
 /// None of them is larger.
 const LARGEST: usize = 1 << 20;

@@ -119,7 +119,7 @@ fn resumed(sandbox: rpc::Sandbox, steps: Vec<rpc::StepTime>) -> rpc::ResumeSandb
     }
 }
 
-fn steps(names: &[&str]) -> Vec<rpc::StepTime> {
+pub(super) fn steps(names: &[&str]) -> Vec<rpc::StepTime> {
     let one = |(name, micros): (&&str, u64)| rpc::StepTime {
         step: (*name).to_owned(),
         micros,
@@ -128,7 +128,7 @@ fn steps(names: &[&str]) -> Vec<rpc::StepTime> {
     names.iter().zip((1500..).step_by(1000)).map(one).collect()
 }
 
-fn invalid_state(sandbox: &rpc::Sandbox) -> ConnectError {
+pub(super) fn invalid_state(sandbox: &rpc::Sandbox) -> ConnectError {
     refusal(
         ErrorKind::InvalidState,
         &format!("the sandbox is {}", sandbox.status),
@@ -136,13 +136,17 @@ fn invalid_state(sandbox: &rpc::Sandbox) -> ConnectError {
 }
 
 /// A transition; dropped before its end, the sandbox is as it was.
-struct UnderWay<'a> {
+pub(super) struct UnderWay<'a> {
     state: &'a State,
     id: String,
 }
 
 impl<'a> UnderWay<'a> {
-    fn begin(state: &'a State, id: &str, transition: &str) -> Result<Self, ConnectError> {
+    pub(super) fn begin(
+        state: &'a State,
+        id: &str,
+        transition: &str,
+    ) -> Result<Self, ConnectError> {
         let mut sandboxes = lock(&state.sandboxes);
         let sandbox = sandboxes
             .get_mut(id)
@@ -156,7 +160,10 @@ impl<'a> UnderWay<'a> {
     }
 
     /// What has become of it, unless it was destroyed in between.
-    fn end(&self, change: impl FnOnce(&mut rpc::Sandbox)) -> Result<rpc::Sandbox, ConnectError> {
+    pub(super) fn end(
+        &self,
+        change: impl FnOnce(&mut rpc::Sandbox),
+    ) -> Result<rpc::Sandbox, ConnectError> {
         let mut sandboxes = lock(&self.state.sandboxes);
         let sandbox = sandboxes
             .get_mut(&self.id)

@@ -22,7 +22,7 @@ use wrenn_model::{ErrorKind, Fault};
 
 use super::command::{Running, known, run};
 use super::process::{self, Events};
-use super::{CHUNK, State, create, lock, pause, refusal, refuse, snapshot};
+use super::{CHUNK, State, create, fork, lock, pause, pool, refusal, refuse, snapshot, template};
 
 pub(super) struct Service(pub(super) Arc<State>);
 
@@ -37,7 +37,7 @@ impl HostAgentService for Service {
         if knobs.recovering {
             return Err(refusal(ErrorKind::Unavailable, "the agent is recovering"));
         }
-        if !lock(&self.0.templates).contains(&request.template) {
+        if !lock(&self.0.templates).contains_key(&request.template) {
             return Err(refusal(ErrorKind::NotFound, "there is no such template"));
         }
         let sandbox = if request.detached {
@@ -436,8 +436,13 @@ impl HostAgentService for Service {
         let sandboxes = lock(&self.0.sandboxes);
         let owned = |sandbox: &&rpc::Sandbox| sandbox.owner_id == request.owner_id;
         let count = sandboxes.values().filter(owned).count() as u64;
+        let templates = lock(&self.0.templates);
+        let kept = templates
+            .values()
+            .filter(|template| template.owner_id == request.owner_id);
+        let snapshots: u64 = kept.map(|template| template.size_bytes).sum();
         Response::ok(rpc::MeasureStorageResponse {
-            bytes: count * super::STORAGE_BYTES,
+            bytes: count * super::STORAGE_BYTES + snapshots,
             ..Default::default()
         })
     }
@@ -483,13 +488,7 @@ impl HostAgentService for Service {
         _: ServiceRequest<'_, rpc::ListTemplatesRequest>,
     ) -> ServiceResult<rpc::ListTemplatesResponse> {
         let _ = self.0.knobs();
-        let one = |name: &String| rpc::Template {
-            name: name.clone(),
-            size_bytes: 1 << 20,
-            created_at_unix_ms: 1_772_366_400_000,
-            ..Default::default()
-        };
-        let templates = lock(&self.0.templates).iter().map(one).collect();
+        let templates = lock(&self.0.templates).values().cloned().collect();
         Response::ok(rpc::ListTemplatesResponse {
             templates,
             ..Default::default()
@@ -501,14 +500,57 @@ impl HostAgentService for Service {
         _: RequestContext,
         request: ServiceRequest<'_, rpc::DeleteTemplateRequest>,
     ) -> ServiceResult<rpc::DeleteTemplateResponse> {
-        let _ = self.0.knobs();
-        let mut templates = lock(&self.0.templates);
-        let before = templates.len();
-        templates.retain(|name| name != request.name);
-        if templates.len() == before {
-            return Err(refusal(ErrorKind::NotFound, "there is no such template"));
-        }
+        template::delete(&self.0, request.name, false)?;
         Response::ok(rpc::DeleteTemplateResponse::default())
+    }
+
+    async fn create_snapshot(
+        &self,
+        _: RequestContext,
+        request: ServiceRequest<'_, rpc::CreateSnapshotRequest>,
+    ) -> ServiceResult<rpc::CreateSnapshotResponse> {
+        Response::ok(template::create(&self.0, request.to_owned_message()).await?)
+    }
+
+    async fn delete_snapshot(
+        &self,
+        _: RequestContext,
+        request: ServiceRequest<'_, rpc::DeleteSnapshotRequest>,
+    ) -> ServiceResult<rpc::DeleteSnapshotResponse> {
+        template::delete(&self.0, request.name, true)?;
+        Response::ok(rpc::DeleteSnapshotResponse::default())
+    }
+
+    async fn fork(
+        &self,
+        _: RequestContext,
+        request: ServiceRequest<'_, rpc::ForkRequest>,
+    ) -> ServiceResult<rpc::ForkResponse> {
+        Response::ok(fork::fork(&self.0, request.to_owned_message()).await?)
+    }
+
+    async fn list_pools(
+        &self,
+        _: RequestContext,
+        _: ServiceRequest<'_, rpc::ListPoolsRequest>,
+    ) -> ServiceResult<rpc::ListPoolsResponse> {
+        Response::ok(pool::list(&self.0))
+    }
+
+    async fn warm_pool(
+        &self,
+        _: RequestContext,
+        request: ServiceRequest<'_, rpc::WarmPoolRequest>,
+    ) -> ServiceResult<rpc::WarmPoolResponse> {
+        Response::ok(pool::warm(&self.0, request.to_owned_message())?)
+    }
+
+    async fn drain_pool(
+        &self,
+        _: RequestContext,
+        request: ServiceRequest<'_, rpc::DrainPoolRequest>,
+    ) -> ServiceResult<rpc::DrainPoolResponse> {
+        Response::ok(pool::drain(&self.0, &request.to_owned_message()))
     }
 
     async fn health(

@@ -3,6 +3,7 @@
 use std::io;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener as StdListener, UnixStream as StdStream};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -18,7 +19,7 @@ use super::{io_error, timed_out};
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// What it is asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Ask {
     /// What it does.
     RunState,
@@ -26,8 +27,8 @@ pub(super) enum Ask {
     Freeze,
     /// To go on.
     Thaw,
-    /// To write down its pages.
-    Capture,
+    /// To write its pages into this file.
+    Capture(PathBuf),
 }
 
 /// What it answers.
@@ -97,8 +98,8 @@ impl Control {
         }
     }
 
-    pub(super) async fn pages(&self) -> Result<Vec<Piece>, Error> {
-        match self.ask(Ask::Capture).await? {
+    pub(super) async fn pages(&self, file: PathBuf) -> Result<Vec<Piece>, Error> {
+        match self.ask(Ask::Capture(file)).await? {
             Answer::Pages(pages) => Ok(pages
                 .into_iter()
                 .map(|(from, to, len)| Piece { from, to, len })

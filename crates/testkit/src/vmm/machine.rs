@@ -100,6 +100,10 @@ impl Machine for FakeMachine {
         &self.identity
     }
 
+    async fn load(&self) -> Result<(), Error> {
+        self.run_state().await.map(drop)
+    }
+
     async fn freeze(&self) -> Result<(), Error> {
         self.unless_ended(self.control.tell(Ask::Freeze)).await
     }
@@ -113,7 +117,9 @@ impl Machine for FakeMachine {
             RunState::Frozen => {}
             other => return Err(Error::NotFrozen(other)),
         }
-        let pieces = self.unless_ended(self.control.pages()).await?;
+        let pieces = self
+            .unless_ended(self.control.pages(self.pages_file()))
+            .await?;
         let path = self.pages_file();
         let memory = File::open(&path).map_err(io_error("opening a machine's pages"))?;
         fs::remove_file(&path).map_err(io_error("removing a machine's pages"))?;

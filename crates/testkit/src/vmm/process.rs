@@ -63,7 +63,7 @@ fn run(note: &Path) -> io::Result<()> {
     let told = guest.clone();
     runtime.block_on(async move {
         tokio::select! {
-            ended = control::serve(control, |ask| obey(&told, ask, &birth.pages)) => ended,
+            ended = control::serve(control, |ask| obey(&told, ask)) => ended,
             ended = agent::serve(guest.clone()) => ended,
             () = count(&guest) => Ok(()),
         }
@@ -83,14 +83,14 @@ fn wake(birth: &Birth) -> io::Result<Guest> {
     Ok(Guest::boot(memory, boot.trim().to_owned()))
 }
 
-fn obey(guest: &Shared, ask: Ask, pages: &Path) -> Answer {
+fn obey(guest: &Shared, ask: Ask) -> Answer {
     let mut guest = lock(guest);
     match ask {
         Ask::RunState => {}
         Ask::Freeze => guest.freeze(),
         Ask::Thaw => guest.thaw(),
-        Ask::Capture => {
-            return match guest.capture(pages) {
+        Ask::Capture(pages) => {
+            return match guest.capture(&pages) {
                 Ok(pages) => Answer::Pages(pages),
                 Err(error) => Answer::Failed(error.to_string()),
             };

@@ -56,7 +56,20 @@ pub(super) enum Boot {
         initrd: Option<PathBuf>,
     },
     /// A device state that was saved. The memory image has all else.
-    State(PathBuf),
+    State {
+        state: PathBuf,
+        /// Whether it is loaded at once.
+        load: bool,
+    },
+}
+
+impl Boot {
+    pub(super) fn state(state: &Path, load: bool) -> Self {
+        Self::State {
+            state: state.to_owned(),
+            load,
+        }
+    }
 }
 
 /// What is to run. A disk and a TAP are left out where only a kernel's progress is of interest.
@@ -76,7 +89,7 @@ pub(super) struct Job {
 }
 
 impl Job {
-    /// Runs it; a saved state is loaded then, and waits. What a failure leaves is for the caller to remove.
+    /// Runs it; a saved state is loaded then, if it is to be at once, and waits. What a failure leaves is for the caller to remove.
     pub(super) async fn run(
         self,
         build: &Build,
@@ -111,7 +124,7 @@ impl Job {
             }
         };
         let answered_after = began.elapsed();
-        if let Boot::State(_) = self.boot
+        if let Boot::State { load: true, .. } = self.boot
             && let Err(error) = state::load(&process, &link).await
         {
             return Err(
@@ -129,7 +142,7 @@ impl Job {
             Boot::Kernel { kernel, initrd } => {
                 size(kernel)? + initrd.as_deref().map_or(Ok(0), size)?
             }
-            Boot::State(_) => 0,
+            Boot::State { .. } => 0,
         };
         Ok(Limits {
             memory: self.memory.bytes() + own_memory(kept),
@@ -166,7 +179,7 @@ impl Job {
                 let initrd = initrd.as_deref();
                 mounts.extend(initrd.map(|initrd| mount(initrd, args::INITRD, Access::Read)));
             }
-            Boot::State(state) => mounts.push(mount(state, args::STATE, Access::Read)),
+            Boot::State { state, .. } => mounts.push(mount(state, args::STATE, Access::Read)),
         }
         if let Some(disk) = &self.disk {
             mounts.push(mount(&disk.base, args::BASE, Access::Read));
@@ -218,7 +231,7 @@ impl Job {
                 Boot::Kernel { initrd, .. } => Begin::Kernel {
                     initrd: initrd.is_some(),
                 },
-                Boot::State(_) => Begin::State,
+                Boot::State { .. } => Begin::State,
             },
             disk: self.disk.is_some(),
             mac: self.tap.as_ref().map(|(_, mac)| *mac),
@@ -304,7 +317,7 @@ pub(super) fn check(job: &Job, max_vcpus: u32) -> Result<(), Error> {
                 return Err(Error::Spec(why.into()));
             }
         }
-        Boot::State(state) => {
+        Boot::State { state, .. } => {
             if size(state)? > state::LARGEST {
                 return Err(Error::Spec("the saved state is too large".into()));
             }

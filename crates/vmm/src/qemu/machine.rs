@@ -86,6 +86,10 @@ impl Machine for QemuMachine {
         &self.vm.identity
     }
 
+    async fn load(&self) -> Result<(), Error> {
+        state::load(&self.vm.process, &self.vm.link).await
+    }
+
     async fn freeze(&self) -> Result<(), Error> {
         self.vm.command("stop").await.map(drop)
     }

@@ -5,6 +5,7 @@ mod events;
 mod host;
 mod key;
 mod manual;
+mod pool;
 mod programs;
 mod sandbox;
 mod snapshot;
@@ -20,15 +21,18 @@ pub(crate) use events::EventsArgs;
 pub(crate) use host::{HostCommand, InviteArgs};
 pub(crate) use key::{CreateKeyArgs, KeyCommand, SetTeamArgs, TeamCommand};
 pub(crate) use manual::{CompletionsArgs, ManArgs, Shell};
+pub(crate) use pool::{DrainArgs, PoolCommand, WarmArgs};
 pub(crate) use programs::{
     AgentArgs, AgentCommand, DatabaseArgs, GuestArgs, JoinArgs, ListenArgs, STATE, ServerArgs,
     UpArgs,
 };
 pub(crate) use sandbox::{
-    CopyArgs, CreateArgs, ExecArgs, ListArgs, PauseArgs, RemoveArgs, ResumeArgs, SandboxCommand,
-    SandboxNetworkArgs,
+    CopyArgs, CreateArgs, ExecArgs, ForkArgs, ListArgs, PauseArgs, RemoveArgs, ResumeArgs,
+    SandboxCommand, SandboxNetworkArgs,
 };
-pub(crate) use snapshot::{ExportArgs, ImportArgs, SnapshotCommand, VerifyArgs};
+pub(crate) use snapshot::{
+    CreateSnapshotArgs, ExportArgs, ImportArgs, KindArg, SnapshotCommand, VerifyArgs,
+};
 pub(crate) use template::{BuildArgs, TemplateCommand};
 pub(crate) use upkeep::{BackupArgs, CopyDatabaseArgs, GcArgs, RestoreArgs};
 
@@ -177,9 +181,12 @@ pub(crate) enum Command {
     /// Make, use and end sandboxes.
     #[command(subcommand, visible_alias = "sb")]
     Sandbox(SandboxCommand),
-    /// Check, export and import the pauses of sandboxes. Needs root.
+    /// Make, list and remove templates of what sandboxes are; check, export and import the pauses of sandboxes.
     #[command(subcommand)]
     Snapshot(SnapshotCommand),
+    /// List, fill and give back what stands ready for new sandboxes.
+    #[command(subcommand)]
+    Pool(PoolCommand),
     /// Build, list and remove templates.
     #[command(subcommand)]
     Template(TemplateCommand),

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgAction, Args, Subcommand};
-use wrenn_agent::{GuestNetwork, Limits, MemoryOvercommit};
+use wrenn_agent::{GuestNetwork, Limits, MemoryOvercommit, PoolSize, Warm};
 use wrenn_control::AgentAddress;
 use wrenn_model::{MiB, Subnet};
 use wrenn_pki::{HostName, Token};
@@ -235,6 +235,25 @@ pub(crate) struct GuestArgs {
         value_delimiter = ','
     )]
     pub(crate) allow_private: Vec<Subnet>,
+    /// What stands ready, as TEMPLATE:VCPUS:MIB=COUNT or COUNT+STARTED: so many sandboxes of a shape wait to be taken by a creation,
+    /// and so many VMMs behind them have only to load its boot image, which is made ahead and kept; may be given again.
+    #[arg(
+        long = "pool",
+        env = "WRENN_POOL",
+        value_name = "SHAPE=COUNT",
+        value_delimiter = ',',
+        default_value = "minimal:1:512=2+1"
+    )]
+    pub(crate) pools: Vec<PoolSize>,
+    /// How many MiB of disk boot images of other shapes may take, what was not used for longest goes first. With 0 there are no
+    /// boot images, nothing stands ready, and each creation boots.
+    #[arg(
+        long = "boot-images",
+        env = "WRENN_BOOT_IMAGES_MB",
+        value_name = "MIB",
+        default_value_t = 4096
+    )]
+    pub(crate) boot_images_mb: u32,
 }
 
 impl GuestArgs {
@@ -243,6 +262,17 @@ impl GuestArgs {
         Limits {
             memory: self.memory_mb.map(MiB),
             memory_overcommit: self.memory_overcommit,
+        }
+    }
+
+    /// What stands ready for them.
+    pub(crate) fn warm(&self) -> Warm {
+        Warm {
+            images: MiB(self.boot_images_mb).bytes(),
+            shapes: match self.boot_images_mb {
+                0 => Vec::new(),
+                _ => self.pools.clone(),
+            },
         }
     }
 

@@ -23,6 +23,8 @@ pub(crate) enum SandboxCommand {
     Pause(PauseArgs),
     /// Take a paused sandbox up again, or go back to the last pause of one in error.
     Resume(ResumeArgs),
+    /// Make sandboxes of what one is now, with its memory, disk and processes; prints their ids. It goes on as it was.
+    Fork(ForkArgs),
     /// Show the last of a sandbox's serial console.
     Console(IdArg),
     /// End sandboxes.
@@ -67,9 +69,31 @@ pub(crate) struct CreateArgs {
     pub(crate) hostname: Option<String>,
     #[command(flatten)]
     pub(crate) network: PolicyArgs,
+    /// Boot it, though something may stand ready, or the template have memory to go on from.
+    #[arg(long)]
+    pub(crate) cold: bool,
     /// Do not wait until it runs.
     #[arg(long)]
     pub(crate) no_wait: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ForkArgs {
+    /// The sandbox, running or paused.
+    #[arg(value_name = "ID")]
+    pub(crate) id: String,
+    /// How many children; 1 without it.
+    #[arg(long, short)]
+    pub(crate) count: Option<u32>,
+    /// A label of each child, in the place of the sandbox's; may be given again.
+    #[arg(long = "metadata", short = 'm', value_name = "KEY=VALUE", value_parser = pair)]
+    pub(crate) metadata: Vec<(String, String)>,
+    /// Seconds without activity after which what the sandbox's --on-timeout says happens to a child; the sandbox's without it.
+    #[arg(long = "timeout", value_name = "SECONDS")]
+    pub(crate) timeout_sec: Option<u32>,
+    /// Say how long each step took, and for how long the sandbox stood still.
+    #[arg(long, short = 'v')]
+    pub(crate) timings: bool,
 }
 
 /// A network policy. What is not said of one is its default.

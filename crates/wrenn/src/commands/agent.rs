@@ -87,6 +87,7 @@ pub(super) async fn start(data: DataDir, globals: &Globals, guests: &GuestArgs) 
     let config = Config {
         limits: guests.limits(),
         network: guests.network(),
+        warm: guests.warm(),
         ..install::agent_config(globals)
     };
     let host = Host::open(store, &config, &progress).await?;

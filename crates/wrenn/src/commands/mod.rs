@@ -11,6 +11,7 @@ mod host;
 mod join;
 mod key;
 mod manual;
+mod pool;
 mod restore;
 mod sandbox;
 pub(crate) mod server;
@@ -18,6 +19,7 @@ mod signals;
 mod snapshot;
 mod team;
 mod template;
+mod timings;
 mod up;
 
 use std::process::ExitCode;
@@ -50,6 +52,7 @@ pub(crate) async fn run(cli: Cli, prepared: Option<server::Prepared>) -> Result<
         Command::Team(command) => team::run(globals, command).await?,
         Command::Sandbox(command) => return sandbox::run(globals, command).await,
         Command::Snapshot(command) => return snapshot::run(globals, command).await,
+        Command::Pool(command) => pool::run(globals, command).await?,
         Command::Template(command) => template::run(globals, command).await?,
         Command::Events(args) => events::run(globals, &args).await?,
         Command::Doctor => return doctor::run(globals).await,

@@ -63,16 +63,23 @@ async fn build_in(images: &Images, recipe: &Recipe, reuse: Reuse) -> Result<Temp
 }
 
 async fn ls(globals: &Globals) -> Result<()> {
-    let templates = server::client(globals)?.templates().await?;
-    if globals.json {
+    show(&server::client(globals)?.templates().await?, globals.json)
+}
+
+/// Shows templates of either kind.
+pub(crate) fn show(templates: &[wrenn_client::api::Template], json: bool) -> Result<()> {
+    if json {
         return print_json(&templates);
     }
-    let mut table = Table::new(["NAME", "TYPE", "SIZE", "CREATED"]);
-    for template in &templates {
+    let mut table = Table::new(["NAME", "TYPE", "VCPUS", "MEMORY", "SIZE", "CREATED"]);
+    for template in templates {
         let kind = serde_json::to_value(template.kind)?;
+        let or_any = |number: Option<String>| number.unwrap_or_else(|| "-".to_owned());
         table.row([
             &template.name,
             kind.as_str().unwrap_or("-"),
+            &or_any(template.vcpus.map(|vcpus| vcpus.to_string())),
+            &or_any(template.memory_mb.map(|mb| format!("{mb} MiB"))),
             &size(template.size_bytes),
             &template.created_at.to_string(),
         ]);

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use wrenn_agent::{OPERATIONS, Operation};
-use wrenn_client::api::{CreateSandbox, Network, ResumeRequest, Sandbox};
+use wrenn_client::api::{
+    CreateSandbox, CreateSnapshot, ForkSandbox, Network, ResumeRequest, Sandbox,
+};
 use wrenn_testkit::act::{Act, Fate};
 use wrenn_testkit::leaks::{Scope, Snapshot};
 
@@ -21,6 +23,9 @@ use crate::pause_faults::holdings;
 const ALWAYS: &str = "undo=twice";
 /// How long a step hangs until it is given up, in milliseconds: long enough for every step that does not.
 const HANG_MS: u32 = 20_000;
+/// The snapshot that sandboxes are made from, and the one that is to be made.
+const SNAPSHOT: &str = "kept-snapshot";
+const COPY: &str = "copy";
 /// How long a sandbox may take to become what it must, a step that hangs included.
 const SETTLE_LIMIT: Duration = Duration::from_secs(120);
 
@@ -84,6 +89,10 @@ impl Bed {
 
     async fn walk(&mut self, operation: &Operation, faults: &[&str]) {
         let act = Act::of(operation.name);
+        // What stands ready comes and goes in its own time: that is walked over machines that are none.
+        if act.needs_images() {
+            return;
+        }
         for point in operation.points() {
             for fault in faults {
                 self.strike(act, &point, fault).await;
@@ -157,6 +166,18 @@ impl Bed {
             self.becomes(Fate::Paused).await;
             let exported = self.export("good");
             assert!(exported.status.success(), "{exported:?}");
+        }
+        if act == Act::Clone && !self.has_template(SNAPSHOT).await {
+            self.becomes(Fate::Running).await;
+            let request = CreateSnapshot {
+                sandbox_id: self.subject.as_ref().unwrap().sandbox.id.clone(),
+                name: Some(SNAPSHOT.to_owned()),
+            };
+            let client = self.server.client();
+            client
+                .create_snapshot(&request, false, false)
+                .await
+                .unwrap();
         }
         self.becomes(fate).await;
         if let (Fate::Running, Some(subject)) = (fate, &mut self.subject) {
@@ -236,6 +257,25 @@ impl Bed {
                 let set = client.set_network(id, &other).await;
                 set.map(|told| assert_eq!(told.network, other))
             }
+            Act::Clone => {
+                let request = CreateSandbox {
+                    template: Some(SNAPSHOT.to_owned()),
+                    ..CreateSandbox::default()
+                };
+                client.create_sandbox(&request).await.map(drop)
+            }
+            Act::Snapshot => {
+                let request = CreateSnapshot {
+                    sandbox_id: id.to_owned(),
+                    name: Some(COPY.to_owned()),
+                };
+                client
+                    .create_snapshot(&request, false, false)
+                    .await
+                    .map(drop)
+            }
+            Act::Fork => client.fork(id, &ForkSandbox::default()).await.map(drop),
+            Act::Take | Act::Settle | Act::Image | Act::Fill | Act::StandBy => return Ok(()),
             Act::Export => return told(&self.export("again")),
             Act::Import => return told(&self.import()),
             Act::Release => {
@@ -270,6 +310,11 @@ impl Bed {
         })
         .await;
         Ok(())
+    }
+
+    async fn has_template(&self, name: &str) -> bool {
+        let all = self.server.client().templates().await.unwrap();
+        all.iter().any(|template| template.name == name)
     }
 
     /// Under which policy the sandbox is.
@@ -365,6 +410,12 @@ impl Bed {
             assert!(!again.exists(), "after {after} there is an archive");
             let left = self.dir.path().read_dir().unwrap().count();
             assert!(left <= 1, "after {after} there are {left} files");
+        }
+        if act == Act::Snapshot {
+            assert!(
+                !self.has_template(COPY).await,
+                "there is a snapshot after {after}"
+            );
         }
         self.assert_nothing_strange(after).await;
         let asked = shell("cut -d' ' -f1 /proc/uptime");

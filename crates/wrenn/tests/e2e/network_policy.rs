@@ -53,7 +53,7 @@ fn under(network: Network) -> CreateSandbox {
 }
 
 /// Which of the addresses a connection from the guest gets to.
-async fn reached(sandbox: &TestSandbox, port: u16) -> Vec<Ipv4Addr> {
+pub(crate) async fn reached(sandbox: &TestSandbox, port: u16) -> Vec<Ipv4Addr> {
     let mut request = python(REACH);
     request.args.push(port.to_string());
     request

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use wrenn_agent::{PAUSE, PauseStep};
+use wrenn_agent::{CaptureStep, PAUSE};
 use wrenn_client::api::{Paused, ResumeRequest};
 use wrenn_client::{Error, Result};
 
@@ -100,7 +100,7 @@ fn assert_no_room(answer: Result<Paused>) -> &'static str {
     let told = (status, full.code.as_str());
     assert_eq!(told, (Some(507), "resource_exhausted"), "{full}");
     assert!(full.remedy.contains("free disk space"), "{full}");
-    let mut steps = PAUSE.iter().copied().map(PauseStep::name);
+    let mut steps = PAUSE.steps.iter().copied().map(CaptureStep::name);
     let named = steps.find(|step| full.message.contains(&format!("step {step}: ")));
     named.unwrap_or_else(|| panic!("no step is named: {full}"))
 }
@@ -122,14 +122,14 @@ async fn whatever_room_there_is_a_pause_has_it_or_leaves_it_running() {
         }
     }
     eprintln!("a pause needs {enough} bytes; with less it fails at {met:?}");
-    assert!(met.contains(PauseStep::Memory.name()));
+    assert!(met.contains(CaptureStep::Memory.name()));
     full.sandbox.delete().await;
 }
 
 #[tokio::test]
 async fn a_disk_that_fills_up_before_any_step_leaves_it_running() {
     let mut full = Full::new().await;
-    for step in PAUSE.iter().copied().map(PauseStep::name) {
+    for step in PAUSE.steps.iter().copied().map(CaptureStep::name) {
         let late = format!("pause.{step}=late");
         arm(&mut full.server, &mut full.sandbox, &late);
         full.write_to_memory().await;

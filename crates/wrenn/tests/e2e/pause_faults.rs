@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use wrenn_agent::{PAUSE, PauseStep};
+use wrenn_agent::{CaptureStep, PAUSE};
 use wrenn_client::api::{ResumeRequest, Sandbox};
 use wrenn_client::{Error, Result};
 use wrenn_testkit::leaks::Snapshot;
@@ -76,7 +76,7 @@ pub(crate) fn moment(whole: Duration, kill: u32) -> Duration {
 }
 
 fn names() -> impl Iterator<Item = &'static str> {
-    PAUSE.iter().copied().map(PauseStep::name)
+    PAUSE.steps.iter().copied().map(CaptureStep::name)
 }
 
 #[tokio::test]
@@ -189,7 +189,11 @@ async fn a_death_of_the_vm_in_a_first_pause_leaves_nothing_to_go_back_to() {
     let mut server = Server::start();
     let scope = scope(&server);
     let nothing = Snapshot::take(&scope);
-    for step in [PauseStep::Quiesce, PauseStep::Freeze, PauseStep::Memory] {
+    for step in [
+        CaptureStep::Quiesce,
+        CaptureStep::Freeze,
+        CaptureStep::Memory,
+    ] {
         server.terminate();
         server.resume_with(&format!("pause.{}=killvm", step.name()));
         let sandbox = TestSandbox::create(&server.client()).await;

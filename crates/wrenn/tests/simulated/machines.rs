@@ -177,6 +177,16 @@ impl Vmm for SimulatedVmm {
         &self,
         spec: &VmSpec,
         memory: MemorySource,
+        saved: &SavedState,
+        tap: OwnedFd,
+    ) -> Result<Arc<dyn Machine>, Error> {
+        self.stand_by(spec, memory, saved, tap).await
+    }
+
+    async fn stand_by(
+        &self,
+        spec: &VmSpec,
+        memory: MemorySource,
         _: &SavedState,
         _: OwnedFd,
     ) -> Result<Arc<dyn Machine>, Error> {
@@ -303,6 +313,10 @@ impl SimulatedMachine {
 impl Machine for SimulatedMachine {
     fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    async fn load(&self) -> Result<(), Error> {
+        self.run_state().await.map(drop)
     }
 
     async fn freeze(&self) -> Result<(), Error> {

@@ -22,6 +22,7 @@ pub(super) async fn run(client: &Client, args: CreateArgs, json: bool) -> Result
         envs: args.envs.into_iter().collect(),
         hostname: args.hostname,
         network: args.network.said(),
+        cold: args.cold,
     };
     let sandbox = if args.no_wait {
         client.begin_sandbox(&request).await?

@@ -4,6 +4,7 @@ mod console;
 mod cp;
 mod create;
 mod exec;
+mod fork;
 mod get;
 mod ls;
 mod metrics;
@@ -11,7 +12,6 @@ mod network;
 mod pause;
 mod resume;
 mod rm;
-mod timings;
 mod tty;
 
 use std::process::ExitCode;
@@ -35,6 +35,7 @@ pub(crate) async fn run(globals: &Globals, command: SandboxCommand) -> Result<Ex
         SandboxCommand::Cp(args) => cp::run(&client, &args, json).await?,
         SandboxCommand::Pause(args) => pause::run(&client, &args, json).await?,
         SandboxCommand::Resume(args) => resume::run(&client, &args, json).await?,
+        SandboxCommand::Fork(args) => return fork::run(&client, args, json).await,
         SandboxCommand::Console(args) => console::run(&client, &args.id, json).await?,
         SandboxCommand::Rm(args) => return rm::run(&client, &args, json).await,
     }

@@ -3,8 +3,8 @@
 use anyhow::Result;
 use wrenn_client::Client;
 
-use super::timings;
 use crate::cli::PauseArgs;
+use crate::commands::timings;
 use crate::terminal::{print_json, print_line, size};
 
 pub(super) async fn run(client: &Client, args: &PauseArgs, json: bool) -> Result<()> {

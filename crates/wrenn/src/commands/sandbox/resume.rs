@@ -4,8 +4,8 @@ use anyhow::Result;
 use wrenn_client::Client;
 use wrenn_client::api::ResumeRequest;
 
-use super::timings;
 use crate::cli::ResumeArgs;
+use crate::commands::timings;
 use crate::terminal::{print_json, print_line};
 
 pub(super) async fn run(client: &Client, args: &ResumeArgs, json: bool) -> Result<()> {

@@ -24,7 +24,7 @@ pub(crate) use sandbox::{TestSandbox, assert_invalid_state, shell, start};
 pub(crate) use server::{Server, signal, wrenn};
 pub(crate) use shared::shared;
 pub(crate) use small_disk::SmallDisk;
-pub(crate) use vmm::{kill_vmm, signal_vmm};
+pub(crate) use vmm::{kill_machine, kill_vmm, signal_vmm, stop_machine};
 pub(crate) use witness::{Witness, random};
 
 use std::future::Future;

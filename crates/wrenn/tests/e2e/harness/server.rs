@@ -100,6 +100,12 @@ impl Server {
         self.running.is_some()
     }
 
+    /// What its `wrenn up` finds in its environment under this name; empty where that is nothing of ours.
+    pub(crate) fn env(&self, name: &str) -> String {
+        let named = self.env.iter().find(|(ours, _)| *ours == name);
+        named.map_or_else(String::new, |(_, value)| value.display().to_string())
+    }
+
     pub(crate) fn data(&self) -> PathBuf {
         self.dir.path().join("data")
     }
@@ -204,6 +210,8 @@ impl Running {
                 "info,wrenn=debug",
             ])
             .env("WRENN_FAILPOINTS", failpoints)
+            // What stands ready takes time and memory that most tests have no use for.
+            .env("WRENN_BOOT_IMAGES_MB", "0")
             .envs(env.iter().cloned())
             .stdout(Stdio::piped())
             .stderr(log)

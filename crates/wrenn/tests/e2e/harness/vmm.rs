@@ -9,6 +9,20 @@ pub(crate) fn kill_vmm(data: &Path, sandbox: &str) {
     signal_vmm(data, sandbox, Signal::KILL);
 }
 
+/// The same to a virtual machine by its id.
+pub(crate) fn kill_machine(vm: &str) {
+    for pid in processes_in_group(vm) {
+        kill_process(pid, Signal::KILL).unwrap();
+    }
+}
+
+/// Has a virtual machine's VMM stand still, so that it says nothing any more.
+pub(crate) fn stop_machine(vm: &str) {
+    for pid in processes_in_group(vm) {
+        kill_process(pid, Signal::STOP).unwrap();
+    }
+}
+
 /// Sends a signal to a sandbox's VMM.
 pub(crate) fn signal_vmm(data: &Path, sandbox: &str, signal: Signal) {
     let folder = data.join("store/sandboxes").join(sandbox);

@@ -1,40 +1,42 @@
-//! The steps of a pause as values, up to the rename that makes it true. Before that, every failure is undone by letting the
-//! guest go on; after it the pause has happened, whatever comes.
+//! How what a virtual machine is at one instant becomes a generation, in steps. Up to the rename that makes it true every
+//! failure is undone by letting the guest go on; after it the capture has happened, whatever comes.
 //!
 //! ```text
-//! quiesce   the guest synced; connections to it were closed when the pause was announced
-//! freeze    vCPUs stopped, the disk drained
-//! memory    device state and dirty memory into next/
-//! disk      the disk layer into next/
-//! sync      everything on the platter
-//! publish   next/ renamed to generations/<id>
+//!            pause snapshot fork image
+//! quiesce      x      x      x     x    all that can be done beforehand; the guest syncs, but for a fork
+//! freeze       x      x      x     x    vCPUs stopped, the disk drained
+//! memory       x      x      x     x    device state and dirty memory into next/
+//! disk         x      x      x     x    the disk layer into next/
+//! thaw                x      x          the guest goes on: what it was is captured
+//! sync         x      x      x     x    everything on the platter
+//! publish      x      x      x     x    next/ renamed to generations/<id>
 //! ```
 //!
-//! What is left then is to give the VM back, which counts as `retire` among the timings.
+//! After a pause and an image the VM is given back, which counts as `retire` among a pause's timings.
 
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::broadcast::error::RecvError;
 use wrenn_disk::Qcow2;
-use wrenn_model::{ErrorKind, Platform};
+use wrenn_model::{ErrorKind, Platform, SandboxSpec};
 use wrenn_snapshot::{Facts, Generation, Generations, Next, Root};
 use wrenn_sys::extents::Piece;
 use wrenn_vmm::{Machine, RunState};
 
 use crate::Host;
 use crate::failure::{Failed, StepError, stepping};
-use crate::record::{Origin, Record, Vm};
+use crate::record::{Record, Vm};
 use crate::steps::{Parts, Timings, in_ms};
 use crate::time::now_ms;
 use wrenn_model::chain;
 
-/// One step of a pause.
+/// One step of a capture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum PauseStep {
-    /// The guest, which nobody is connected to any more, writes out what it holds back.
+pub enum CaptureStep {
+    /// The guest writes out what it holds back.
     Quiesce,
     /// Its vCPUs stop; what they wrote to the disk is complete.
     Freeze,
@@ -42,24 +44,16 @@ pub enum PauseStep {
     Memory,
     /// The disk layer is captured.
     Disk,
+    /// The guest goes on.
+    Thaw,
     /// What was captured is made durable.
     Sync,
-    /// It becomes the sandbox's newest generation.
+    /// It becomes a generation.
     Publish,
 }
 
-/// A pause, in its order.
-pub const PAUSE: &[PauseStep] = &[
-    PauseStep::Quiesce,
-    PauseStep::Freeze,
-    PauseStep::Memory,
-    PauseStep::Disk,
-    PauseStep::Sync,
-    PauseStep::Publish,
-];
-
-impl PauseStep {
-    /// Its name in logs and answers; with `pause.` before it, its failpoint.
+impl CaptureStep {
+    /// Its name in logs and answers; with the capture's name before it, its failpoint.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -67,39 +61,121 @@ impl PauseStep {
             Self::Freeze => "freeze",
             Self::Memory => "memory",
             Self::Disk => "disk",
+            Self::Thaw => "thaw",
             Self::Sync => "sync",
             Self::Publish => "publish",
         }
     }
+}
 
-    /// Its failpoint.
-    pub(crate) fn point(self) -> String {
-        format!("pause.{}", self.name())
+/// What a virtual machine is captured for, and the steps of that in their order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capture {
+    /// Its name in metrics, and before the names of its steps in failpoints.
+    pub name: &'static str,
+    /// What is done.
+    pub steps: &'static [CaptureStep],
+    /// Whether the guest is asked to sync: its disk may be booted from alone.
+    syncs: bool,
+    /// Whether others than its sandbox go on from it: then it has the keys of its guest in it, and nothing of what its creator
+    /// gave the sandbox to know.
+    for_others: bool,
+}
+
+impl Capture {
+    /// The failpoint of one of its steps.
+    pub(crate) fn point(&self, step: CaptureStep) -> String {
+        format!("{}.{}", self.name, step.name())
+    }
+
+    /// Those of all its steps.
+    pub(crate) fn points(&self) -> Vec<String> {
+        self.steps.iter().map(|step| self.point(*step)).collect()
     }
 }
+
+/// Of a VM that goes on.
+const GOING_ON: &[CaptureStep] = &[
+    CaptureStep::Quiesce,
+    CaptureStep::Freeze,
+    CaptureStep::Memory,
+    CaptureStep::Disk,
+    CaptureStep::Thaw,
+    CaptureStep::Sync,
+    CaptureStep::Publish,
+];
+
+/// Of one that ends.
+const ENDING: &[CaptureStep] = &[
+    CaptureStep::Quiesce,
+    CaptureStep::Freeze,
+    CaptureStep::Memory,
+    CaptureStep::Disk,
+    CaptureStep::Sync,
+    CaptureStep::Publish,
+];
+
+/// A sandbox's own newest generation.
+pub const PAUSE: Capture = Capture {
+    name: "pause",
+    steps: ENDING,
+    syncs: true,
+    for_others: false,
+};
+
+/// A template of a sandbox that runs on.
+pub const SNAPSHOT: Capture = Capture {
+    name: "snapshot",
+    steps: GOING_ON,
+    syncs: true,
+    for_others: true,
+};
+
+/// What the children of a sandbox that runs on begin from.
+pub const FORK: Capture = Capture {
+    name: "fork",
+    steps: GOING_ON,
+    // They go on from its memory.
+    syncs: false,
+    for_others: true,
+};
+
+/// What a guest is that nobody has introduced themselves to.
+pub const IMAGE: Capture = Capture {
+    name: "image",
+    steps: ENDING,
+    // Nothing ran in it that could have written anything, and nobody may ask it yet.
+    syncs: false,
+    for_others: false,
+};
 
 /// For a guest to sync; its disk is as slow as the host's.
 const SYNC_LIMIT: Duration = Duration::from_secs(30);
 
-/// What a pause did.
+/// What a capture did.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Report {
     pub(crate) timings: Timings,
+    /// How long the guest stood still, where it went on.
+    pub(crate) frozen: Duration,
     /// Bytes of memory that the generation wrote.
     pub(crate) memory: u64,
     /// Bytes of the disk layer that the generation wrote.
     pub(crate) disk: u64,
 }
 
-/// A pause under way.
-struct Pausing<'a> {
+/// A capture under way.
+struct Capturing<'a> {
     host: &'a Host,
     record: &'a Record,
     vm: &'a Vm,
     parts: &'a Parts,
     machine: &'a Arc<dyn Machine>,
-    platform: &'a Platform,
-    /// What the VM was started from, and what this pause is based on.
+    platform: Platform,
+    capture: Capture,
+    /// Whose newest generation it becomes.
+    into: Generations,
+    /// What the VM was started from, and what this generation is based on.
     parent: Option<Generation>,
     /// The image under its disk, and what its blocks sum to.
     base: Option<(PathBuf, Root)>,
@@ -108,23 +184,30 @@ struct Pausing<'a> {
     report: Report,
 }
 
-/// Runs the steps of a pause. After an error the VM may stand still, and `next/` may be there.
-pub(crate) async fn pause(
+/// Runs the steps of a capture into the newest of some generations. After an error the VM may stand still, and `next/` may be
+/// there.
+pub(crate) async fn capture(
+    capture: Capture,
     host: &Host,
     record: &Record,
     parts: &Parts,
+    into: Generations,
 ) -> Result<(Generation, Report), StepError> {
-    let work = run(host, record, parts);
-    host.metrics.timed("pause", |error| error.kind, work).await
+    let work = run(capture, host, record, parts, into);
+    host.metrics
+        .timed(capture.name, |error| error.kind, work)
+        .await
 }
 
 async fn run(
+    capture: Capture,
     host: &Host,
     record: &Record,
     parts: &Parts,
+    into: Generations,
 ) -> Result<(Generation, Report), StepError> {
     let first = |reason: &str| StepError {
-        step: PAUSE[0].name(),
+        step: capture.steps[0].name(),
         kind: ErrorKind::Internal,
         reason: reason.into(),
         remedy: None,
@@ -132,56 +215,74 @@ async fn run(
     let (Some(vm), Some(machine)) = (&record.vm, parts.machine.get()) else {
         return Err(first("it has no virtual machine"));
     };
-    let Some(platform) = &vm.platform else {
+    // One that was never announced has it nowhere else yet.
+    let Some(platform) = vm.platform.as_ref().or_else(|| parts.platform.get()) else {
         return Err(first("what it runs on was never recorded"));
     };
-    let mut pausing = Pausing {
+    let mut capturing = Capturing {
         host,
         record,
         vm,
         parts,
         machine,
-        platform,
+        platform: platform.clone(),
+        capture,
+        into,
         parent: None,
         base: None,
         next: None,
         published: None,
         report: Report::default(),
     };
-    for step in PAUSE {
-        // A rename that comes after its time was up would be a pause that nobody knows of.
-        let limit = (*step != PauseStep::Publish).then(|| host.step_limit(record.spec.memory));
-        let point = step.point();
-        let work = Box::pin(pausing.step(*step));
-        let ((), took) = stepping(host, step.name(), &point, Some(parts), limit, work).await?;
-        pausing.report.timings.push((step.name(), took));
-    }
-    let report = pausing.report;
+    capturing.run().await?;
+    let report = capturing.report;
     tracing::info!(
         steps_ms = in_ms(&report.timings),
         memory = report.memory,
         disk = report.disk,
-        "paused"
+        "captured for a {}",
+        capture.name
     );
-    match pausing.published {
+    match capturing.published {
         Some(generation) => Ok((generation, report)),
         None => Err(first("nothing was published")),
     }
 }
 
-impl Pausing<'_> {
-    async fn step(&mut self, step: PauseStep) -> Result<(), Failed> {
+impl Capturing<'_> {
+    async fn run(&mut self) -> Result<(), StepError> {
+        let mut frozen = None;
+        for step in self.capture.steps {
+            // A rename that comes after its time was up would be a generation that nobody knows of.
+            let limit = (*step != CaptureStep::Publish)
+                .then(|| self.host.step_limit(self.record.spec.memory));
+            let (host, parts, point) = (self.host, self.parts, self.capture.point(*step));
+            if *step == CaptureStep::Freeze {
+                frozen = Some(Instant::now());
+            }
+            let work = Box::pin(self.step(*step));
+            let ((), took) = stepping(host, step.name(), &point, Some(parts), limit, work).await?;
+            if *step == CaptureStep::Thaw {
+                self.report.frozen = frozen.map_or(Duration::ZERO, |since| since.elapsed());
+            }
+            self.report.timings.push((step.name(), took));
+        }
+        Ok(())
+    }
+
+    async fn step(&mut self, step: CaptureStep) -> Result<(), Failed> {
         match step {
-            PauseStep::Quiesce => self.quiesce().await,
-            PauseStep::Freeze => self.freeze().await,
-            PauseStep::Memory => self.memory().await,
-            PauseStep::Disk => self.disk().await,
-            PauseStep::Sync => {
+            CaptureStep::Quiesce => self.quiesce().await,
+            CaptureStep::Freeze => self.freeze().await,
+            CaptureStep::Memory => self.memory().await,
+            CaptureStep::Disk => self.disk().await,
+            CaptureStep::Thaw => Ok(self.machine.thaw().await?),
+            CaptureStep::Sync => {
                 let (next, ()) = with(self.next.take(), Next::sync).await?;
                 self.next = Some(next);
                 Ok(())
             }
-            PauseStep::Publish => self.publish().await,
+            CaptureStep::Publish => self.publish().await,
         }
     }
 
@@ -191,15 +292,18 @@ impl Pausing<'_> {
         if let Err(error) = self.host.volume.make_room(dirty).await {
             tracing::debug!(error = chain(&error), "room for the pause may be short");
         }
-        self.sync_guest().await;
-        let generations = Generations::of(&self.record.home.folder);
-        let parent = self.vm.origin.of_disk();
+        if self.capture.syncs {
+            self.sync_guest().await;
+        }
+        let generations = self.record.generations(&self.vm.origin);
+        let parent = self.record.generation_of(&self.vm.origin);
+        let into = self.into.clone();
         let (parent, next) = tokio::task::spawn_blocking(move || {
             let parent = match parent {
                 Some(id) => Some(generations.open(id)?),
                 None => None,
             };
-            Ok::<_, Failed>((parent, generations.begin()?))
+            Ok::<_, Failed>((parent, into.begin()?))
         })
         .await??;
         self.base = Some(self.base(parent.as_ref()).await?);
@@ -264,20 +368,18 @@ impl Pausing<'_> {
     async fn memory(&mut self) -> Result<(), Failed> {
         let capture = self.machine.capture().await?;
         // The image that the VM maps, and what that image has sums of.
-        let (mapped, parent) = match &self.vm.origin {
-            Origin::Generation(_) => {
-                let parent = self.parent.clone();
-                let mapped = parent.as_ref().map(Generation::memory).unwrap_or_default();
-                (mapped, parent)
-            }
-            Origin::Template | Origin::Disk(_) => {
-                (self.host.empty_memory(self.record.spec.memory).await?, None)
-            }
+        let (mapped, parent) = match self.parent.clone() {
+            Some(parent) if self.vm.origin.is_restored() => (parent.memory(), Some(parent)),
+            _ => (self.host.empty_memory(self.record.spec.memory).await?, None),
         };
         let (state, source, pieces): (Vec<u8>, File, Vec<Piece>) =
             (capture.state, capture.memory, capture.pieces);
+        let keys = self.capture.for_others.then(|| self.vm.keys.to_json());
         let (next, written) = with(self.next.take(), move |next| {
             next.put_state(&state)?;
+            if let Some(keys) = keys {
+                next.put_keys(&keys)?;
+            }
             next.capture_memory(&mapped, parent.as_ref(), &source, &pieces)
         })
         .await?;
@@ -299,7 +401,7 @@ impl Pausing<'_> {
         .await?;
         self.host
             .vmm
-            .keep_build(self.platform, &next.build_link())?;
+            .keep_build(&self.platform, &next.build_link())?;
         self.next = Some(next);
         self.report.disk = written.bytes;
         Ok(())
@@ -307,7 +409,7 @@ impl Pausing<'_> {
 
     async fn publish(&mut self) -> Result<(), Failed> {
         let facts = Facts {
-            spec: self.record.spec.clone(),
+            spec: self.told_spec(),
             platform: self.platform.clone(),
             kernel: self.host.boot.kernel_name(),
             envd: self.host.boot.initrd_name(),
@@ -325,6 +427,18 @@ impl Pausing<'_> {
         });
         self.published = Some(published.await??);
         Ok(())
+    }
+}
+
+impl Capturing<'_> {
+    /// The sandbox as its creator asked for it, or as much of that as is others' business.
+    fn told_spec(&self) -> SandboxSpec {
+        let mut spec = self.record.spec.clone();
+        if self.capture.for_others {
+            spec.envs.clear();
+            spec.metadata.clear();
+        }
+        spec
     }
 }
 

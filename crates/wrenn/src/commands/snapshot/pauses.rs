@@ -1,4 +1,4 @@
-//! `wrenn snapshot`: the pauses of sandboxes as data, for root, over the agent's own socket.
+//! The pauses of sandboxes as data, for root, over the agent's own socket.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -13,26 +13,17 @@ use wrenn_hostagent_api as rpc;
 use wrenn_model::{Fault, SandboxId};
 
 use crate::agent_rpc::{AgentRpc, ImportError};
-use crate::cli::{ExportArgs, Globals, ImportArgs, SnapshotCommand, VerifyArgs};
-use crate::install;
+use crate::cli::{ExportArgs, Globals, ImportArgs, VerifyArgs};
 use crate::output_file::{self, Readers};
 use crate::report::{self, Advised};
 use crate::terminal::{Table, print_json, print_line, size, stdout_is_terminal};
 
-/// Runs one of them; gives the exit code.
-pub(crate) async fn run(globals: &Globals, command: SnapshotCommand) -> Result<ExitCode> {
-    install::require_root("wrenn snapshot")?;
-    let agent = AgentRpc::new(&globals.dir);
-    match command {
-        SnapshotCommand::Verify(args) => return verify(globals, &agent, args).await,
-        SnapshotCommand::Export(args) => export(globals, &agent, &args).await?,
-        SnapshotCommand::Import(args) => import(globals, &agent, &args).await?,
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
 /// Fails when something is not as it was written, or could not be looked at.
-async fn verify(globals: &Globals, agent: &AgentRpc, args: VerifyArgs) -> Result<ExitCode> {
+pub(super) async fn verify(
+    globals: &Globals,
+    agent: &AgentRpc,
+    args: VerifyArgs,
+) -> Result<ExitCode> {
     let ids = match args.id {
         Some(id) => vec![id],
         None => with_pause(agent.sandboxes().await.map_err(told)?),
@@ -89,7 +80,7 @@ fn show(globals: &Globals, verdicts: &[(String, rpc::VerifySnapshotResponse)]) -
     print_line(&table.to_string())
 }
 
-async fn export(globals: &Globals, agent: &AgentRpc, args: &ExportArgs) -> Result<()> {
+pub(super) async fn export(globals: &Globals, agent: &AgentRpc, args: &ExportArgs) -> Result<()> {
     let to_stdout = args.output == Path::new("-");
     if to_stdout && stdout_is_terminal() {
         let message = "a snapshot is no text for a terminal";
@@ -127,7 +118,7 @@ async fn copy(
     Ok(copied)
 }
 
-async fn import(globals: &Globals, agent: &AgentRpc, args: &ImportArgs) -> Result<()> {
+pub(super) async fn import(globals: &Globals, agent: &AgentRpc, args: &ImportArgs) -> Result<()> {
     let id = SandboxId::random();
     let shown = args.input.display();
     let imported = if args.input == Path::new("-") {
@@ -173,7 +164,7 @@ mod tests {
         let Command::Snapshot(command) = cli.command else {
             panic!("another command")
         };
-        run(&globals, command).await
+        super::super::run(&globals, command).await
     }
 
     fn paused(agent: &FakeAgent) -> String {

@@ -1,0 +1,426 @@
+//! What stands ready for creations: clones of boot images that were restored, used once by us and stopped. Of a snapshot, in
+//! which processes of a user ran, there are none.
+//!
+//! How many there are of a shape follows from the configuration, from who asks for more, and from how many were wanted in the last
+//! minute. They have places like all others, and are the first to give them back. None is older than an hour, and none outlives
+//! the agent: the next one makes others.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+use wrenn_model::{MiB, VmId};
+use wrenn_vmm::{Machine, RunState};
+
+use crate::spare::{PoolSize, Shape, Spare};
+
+/// How old one gets. Its guest's clock and entropy are made new when it is taken; its memory is what its image was.
+const OLDEST: Duration = Duration::from_secs(60 * 60);
+/// How far back the use of a shape counts.
+const LATELY: Duration = Duration::from_secs(60);
+/// The most that stand ready for what was used lately.
+const MOST_LATELY: usize = 4;
+/// How long nothing is made of a shape of which nothing could be made; twice as long after each failure more, up to a limit.
+const AFTER_FAILURE: Duration = Duration::from_secs(1);
+const LONGEST_REST: Duration = Duration::from_secs(60);
+/// How long one that stands ready has to say so.
+const LOOK_LIMIT: Duration = Duration::from_millis(500);
+
+/// How far something is that stands ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Level {
+    /// It was restored, used once and stopped.
+    Ready,
+    /// Its VMM has only to load the state.
+    Started,
+}
+
+/// What stands ready of each shape.
+#[derive(Debug, Default)]
+pub(crate) struct Pools {
+    inner: Mutex<Inner>,
+    /// Something was taken, or is wanted.
+    pub(crate) changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    pools: BTreeMap<Shape, Pool>,
+    closed: bool,
+}
+
+#[derive(Debug, Default)]
+struct Pool {
+    /// By the configuration: those that are ready, and those that are started.
+    configured: usize,
+    to_start: usize,
+    named: bool,
+    /// By somebody who asked for it.
+    warmed: usize,
+    warmed_to_start: usize,
+    /// Nothing is made of it until it is warmed.
+    drained: bool,
+    ready: VecDeque<Ready>,
+    started: VecDeque<Ready>,
+    /// When it was asked for last.
+    asked: VecDeque<Instant>,
+    hits: u64,
+    misses: u64,
+    /// When nothing could be made of it last, and how often that was so in a row.
+    failed: Option<Instant>,
+    failures: u32,
+}
+
+/// One that stands ready.
+#[derive(Debug)]
+struct Ready {
+    spare: Spare,
+    /// The boot image that it is a clone of.
+    image: String,
+    since: Instant,
+}
+
+/// How a pool is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PoolState {
+    pub(crate) shape: Shape,
+    pub(crate) wanted: usize,
+    pub(crate) ready: usize,
+    pub(crate) started: usize,
+    pub(crate) hits: u64,
+    pub(crate) misses: u64,
+    pub(crate) configured: bool,
+}
+
+impl Pool {
+    /// How long nothing is made of it yet.
+    fn rest(&self) -> Duration {
+        let rest = AFTER_FAILURE.saturating_mul(1 << self.failures.saturating_sub(1).min(10));
+        let since = self.failed.map(|at| at.elapsed());
+        since.map_or(Duration::ZERO, |since| {
+            rest.min(LONGEST_REST).saturating_sub(since)
+        })
+    }
+
+    fn wanted_of(&self, level: Level) -> usize {
+        match level {
+            Level::Ready => self.wanted(),
+            Level::Started if self.drained => 0,
+            Level::Started => self.to_start.max(self.warmed_to_start),
+        }
+    }
+
+    fn of(&mut self, level: Level) -> &mut VecDeque<Ready> {
+        match level {
+            Level::Ready => &mut self.ready,
+            Level::Started => &mut self.started,
+        }
+    }
+
+    fn how_many(&self, level: Level) -> usize {
+        match level {
+            Level::Ready => self.ready.len(),
+            Level::Started => self.started.len(),
+        }
+    }
+
+    /// How many there are too few. What is ready comes first.
+    fn lacks(&self) -> usize {
+        let lacks = |level| self.wanted_of(level).saturating_sub(self.how_many(level));
+        lacks(Level::Ready) + lacks(Level::Started)
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Ready> {
+        self.ready.iter().chain(&self.started)
+    }
+
+    fn fail(&mut self) {
+        self.failed = Some(Instant::now());
+        self.failures += 1;
+    }
+
+    fn wanted(&self) -> usize {
+        if self.drained {
+            return 0;
+        }
+        self.configured.max(self.warmed).max(self.lately())
+    }
+
+    /// How often it was asked for lately.
+    fn lately(&self) -> usize {
+        self.asked.iter().filter(|at| at.elapsed() < LATELY).count()
+    }
+}
+
+impl Pools {
+    /// Has so many stand ready of a shape, as the configuration says.
+    pub(crate) fn configure(&self, size: PoolSize) {
+        let mut inner = self.lock();
+        let pool = inner.pools.entry(size.shape).or_default();
+        (pool.configured, pool.to_start, pool.named) = (size.ready, size.started, true);
+        drop(inner);
+        self.changed.notify_one();
+    }
+
+    /// Has so many stand ready of a shape, if the configuration does not say more.
+    pub(crate) fn warm(&self, size: PoolSize) {
+        let mut inner = self.lock();
+        let pool = inner.pools.entry(size.shape).or_default();
+        (pool.warmed, pool.warmed_to_start) = (size.ready, size.started);
+        pool.drained = false;
+        pool.failed = None;
+        pool.failures = 0;
+        drop(inner);
+        self.changed.notify_one();
+    }
+
+    /// Takes one that is a clone of this image, and stands.
+    pub(crate) async fn take(&self, shape: &Shape, image: &str) -> Option<Spare> {
+        self.asked(shape);
+        let found = loop {
+            let Some(spare) = self.pop(shape, image) else {
+                break None;
+            };
+            if stands(&spare).await {
+                break Some(spare);
+            }
+            tracing::warn!(
+                ?shape,
+                "what stood ready does not answer: another one is taken"
+            );
+        };
+        self.counted(shape, found.is_some());
+        self.changed.notify_one();
+        found
+    }
+
+    fn asked(&self, shape: &Shape) {
+        let mut inner = self.lock();
+        let pool = inner.pools.entry(shape.clone()).or_default();
+        pool.asked.push_back(Instant::now());
+        if pool.asked.len() > MOST_LATELY {
+            pool.asked.pop_front();
+        }
+    }
+
+    fn counted(&self, shape: &Shape, hit: bool) {
+        if let Some(pool) = self.lock().pools.get_mut(shape) {
+            pool.hits += u64::from(hit);
+            pool.misses += u64::from(!hit);
+        }
+    }
+
+    /// The oldest of this image, of what is ready, else of what is started.
+    fn pop(&self, shape: &Shape, image: &str) -> Option<Spare> {
+        let mut inner = self.lock();
+        let pool = inner.pools.get_mut(shape)?;
+        [Level::Ready, Level::Started]
+            .into_iter()
+            .find_map(|level| {
+                let all = pool.of(level);
+                let at = all.iter().position(|one| one.image == image)?;
+                all.remove(at).map(|one| one.spare)
+            })
+    }
+
+    /// Adds one; what is not wanted any more comes back.
+    pub(crate) fn add(
+        &self,
+        shape: &Shape,
+        level: Level,
+        image: String,
+        spare: Spare,
+    ) -> Result<(), Spare> {
+        let mut inner = self.lock();
+        let closed = inner.closed;
+        let pool = inner.pools.get_mut(shape).filter(|_| !closed);
+        let wanted = pool.as_ref().map_or(0, |pool| pool.wanted_of(level));
+        match pool {
+            Some(pool) if pool.how_many(level) < wanted => {
+                pool.failures = 0;
+                pool.of(level).push_back(Ready {
+                    spare,
+                    image,
+                    since: Instant::now(),
+                });
+                Ok(())
+            }
+            _ => Err(spare),
+        }
+    }
+
+    /// One whose place somebody needs more, of the pool that has the most.
+    pub(crate) fn give_back(&self) -> Option<Spare> {
+        let mut inner = self.lock();
+        let pools = inner.pools.values_mut();
+        let fullest = pools.max_by_key(|pool| pool.all().count())?;
+        let started = fullest.started.pop_front();
+        let spare = started.or_else(|| fullest.ready.pop_front());
+        let spare = spare.map(|one| one.spare);
+        // It is not made again at once.
+        if spare.is_some() {
+            fullest.fail();
+        }
+        spare
+    }
+
+    /// The guest memory of each that stands ready.
+    pub(crate) fn memories(&self) -> Vec<MiB> {
+        let inner = self.lock();
+        let all = inner.pools.values().flat_map(Pool::all);
+        all.map(|one| one.spare.memory()).collect()
+    }
+
+    /// A shape of which there are fewer than are wanted, first that which lacks most.
+    pub(crate) fn lacking(&self) -> Option<(Shape, Level)> {
+        let inner = self.lock();
+        if inner.closed {
+            return None;
+        }
+        let lacking = inner.pools.iter();
+        let lacking = lacking.filter(|(_, pool)| pool.lacks() > 0 && pool.rest().is_zero());
+        let most = lacking.max_by_key(|(_, pool)| pool.lacks())?;
+        let (shape, pool) = most;
+        let level = if pool.ready.len() < pool.wanted() {
+            Level::Ready
+        } else {
+            Level::Started
+        };
+        Some((shape.clone(), level))
+    }
+
+    /// In how much time something may be made again of which nothing could be made.
+    pub(crate) fn rests(&self) -> Option<Duration> {
+        let inner = self.lock();
+        let lacking = inner.pools.values().filter(|pool| pool.lacks() > 0);
+        lacking.map(Pool::rest).min()
+    }
+
+    /// Nothing could be made of a shape, for now.
+    pub(crate) fn failed(&self, shape: &Shape) {
+        if let Some(pool) = self.lock().pools.get_mut(shape) {
+            pool.fail();
+        }
+    }
+
+    /// Takes out what is too old, or more than is wanted, or of another image than its shape's is now.
+    pub(crate) fn worn(&self, image: impl Fn(&Shape) -> Option<String>) -> Vec<Spare> {
+        let mut worn = Vec::new();
+        let mut inner = self.lock();
+        // What nobody wants any more, and has nothing ready, is forgotten.
+        inner.pools.retain(|_, pool| {
+            let wanted = [Level::Ready, Level::Started].map(|level| pool.wanted_of(level));
+            pool.named || pool.drained || wanted != [0, 0] || pool.all().next().is_some()
+        });
+        for (shape, pool) in &mut inner.pools {
+            let image = image(shape);
+            for level in [Level::Ready, Level::Started] {
+                let wanted = pool.wanted_of(level);
+                for one in std::mem::take(pool.of(level)) {
+                    let good = one.since.elapsed() < OLDEST && Some(&one.image) == image.as_ref();
+                    if good && pool.how_many(level) < wanted {
+                        pool.of(level).push_back(one);
+                    } else {
+                        worn.push(one.spare);
+                    }
+                }
+            }
+        }
+        worn
+    }
+
+    /// Takes out those whose virtual machine has ended or does not answer. It holds one at a time: whoever takes another meanwhile
+    /// has that one's control socket for themselves.
+    pub(crate) async fn dead(&self) -> Vec<Spare> {
+        let ids: Vec<_> = {
+            let inner = self.lock();
+            let all = inner.pools.values().flat_map(Pool::all);
+            all.filter_map(|one| one.spare.id()).collect()
+        };
+        let mut dead = Vec::new();
+        for id in ids {
+            let Some(machine) = self.machine(&id) else {
+                continue;
+            };
+            if !is_frozen(machine).await {
+                dead.extend(self.remove(&id));
+            }
+        }
+        dead
+    }
+
+    fn machine(&self, id: &VmId) -> Option<Arc<dyn Machine>> {
+        let inner = self.lock();
+        let mut all = inner.pools.values().flat_map(Pool::all);
+        all.find(|one| one.spare.id().as_ref() == Some(id))?
+            .spare
+            .machine()
+    }
+
+    fn remove(&self, id: &VmId) -> Option<Spare> {
+        let mut inner = self.lock();
+        inner.pools.values_mut().find_map(|pool| {
+            [Level::Ready, Level::Started]
+                .into_iter()
+                .find_map(|level| {
+                    let all = pool.of(level);
+                    let at = all
+                        .iter()
+                        .position(|one| one.spare.id().as_ref() == Some(id))?;
+                    all.remove(at).map(|one| one.spare)
+                })
+        })
+    }
+
+    /// Takes out all of these shapes, of which no more are made.
+    pub(crate) fn drain(&self, which: impl Fn(&Shape) -> bool) -> Vec<Spare> {
+        let mut drained = Vec::new();
+        for (shape, pool) in &mut self.lock().pools {
+            if which(shape) {
+                pool.drained = true;
+                let all = pool.ready.drain(..).chain(pool.started.drain(..));
+                drained.extend(all.map(|one| one.spare));
+            }
+        }
+        drained
+    }
+
+    /// The same for good.
+    pub(crate) fn close(&self) -> Vec<Spare> {
+        self.lock().closed = true;
+        self.changed.notify_one();
+        self.drain(|_| true)
+    }
+
+    pub(crate) fn states(&self) -> Vec<PoolState> {
+        let inner = self.lock();
+        let state = |(shape, pool): (&Shape, &Pool)| PoolState {
+            shape: shape.clone(),
+            wanted: pool.wanted(),
+            ready: pool.ready.len(),
+            started: pool.started.len(),
+            hits: pool.hits,
+            misses: pool.misses,
+            configured: pool.named,
+        };
+        inner.pools.iter().map(state).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether what stands ready still does: its VMM may have ended, or hang.
+async fn stands(spare: &Spare) -> bool {
+    match spare.machine() {
+        Some(machine) => is_frozen(machine).await,
+        None => false,
+    }
+}
+
+async fn is_frozen(machine: Arc<dyn Machine>) -> bool {
+    let state = tokio::time::timeout(LOOK_LIMIT, machine.run_state()).await;
+    matches!(state, Ok(Ok(RunState::Frozen)))
+}

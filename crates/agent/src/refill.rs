@@ -1,0 +1,185 @@
+//! Keeps pools full, behind everything that somebody waits for, and gives back what of them is worn.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use wrenn_model::{ErrorKind, Fault};
+
+use crate::Agent;
+use crate::failure::internal;
+use crate::library::Lent;
+use crate::pools::{Level, PoolState};
+use crate::spare::{From, PoolSize, Shape, Spare, Workshop};
+use crate::steps::{FILL, STAND_BY};
+
+/// How often pools are looked at, if nothing happens to them.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How long it rests while somebody waits for their turn to start.
+const GIVE_WAY: Duration = Duration::from_millis(50);
+/// How long somebody waits for a pool that they have warmed.
+const WARM_LIMIT: Duration = Duration::from_secs(300);
+
+impl Agent {
+    /// Makes the boot images that the configuration names, and keeps pools full, until the agent is taken down.
+    pub(crate) async fn keep_pools(&self) {
+        self.recovered().await;
+        for size in &self.host.warm.shapes {
+            self.host.pools.configure(size.clone());
+        }
+        while !self.closing.is_cancelled() {
+            self.keep_named_images().await;
+            self.give_back_worn().await;
+            while let Some((shape, level)) = self.host.pools.lacking() {
+                if self.closing.is_cancelled() {
+                    return;
+                }
+                if self.host.admission.has_waiting() {
+                    tokio::time::sleep(GIVE_WAY).await;
+                    continue;
+                }
+                let (agent, what) = (self.clone(), shape.clone());
+                // The agent's end waits for what is being made.
+                let filling = self
+                    .spares
+                    .spawn(async move { agent.fill(&what, level).await });
+                if let Err(fault) = filling.await.unwrap_or_else(|error| Err(internal(error))) {
+                    self.host.pools.failed(&shape);
+                    tracing::info!(?shape, %fault, "nothing can stand ready for now");
+                }
+            }
+            let rest = self.host.pools.rests().unwrap_or(LOOK_EVERY);
+            tokio::select! {
+                () = self.host.pools.changed.notified() => {}
+                () = tokio::time::sleep(rest.min(LOOK_EVERY)) => {}
+                () = self.closing.cancelled() => {}
+            }
+        }
+    }
+
+    /// The boot images of the shapes that the configuration names are there, also of a template that was built anew, and are kept.
+    async fn keep_named_images(&self) {
+        let mut named = Vec::new();
+        for size in &self.host.warm.shapes {
+            if let Ok(template) = self.base_template(&size.shape.template).await {
+                named.push((&size.shape, template));
+            }
+        }
+        let names = named.iter();
+        let names = names.map(|(shape, template)| self.image_name(shape, template));
+        self.keep_images(names.collect());
+        for (shape, template) in &named {
+            self.boot_image(shape, template).await;
+        }
+    }
+
+    /// Has one more stand ready.
+    async fn fill(&self, shape: &Shape, level: Level) -> Result<(), Fault> {
+        let host = &self.host;
+        let template = self.base_template(&shape.template).await?;
+        let image = self.boot_image(shape, &template).await;
+        let image = image.ok_or_else(|| no_image(shape))?;
+        let lent = self.lend_image(&image).await;
+        let lent = lent.ok_or_else(|| no_image(shape))?;
+        // Nobody gives a place back for this.
+        let place = host.admit_plainly(&shape.spec()).await?;
+        let from = From::Lent(&lent);
+        let plan = match level {
+            Level::Ready => FILL,
+            Level::Started => STAND_BY,
+        };
+        let spare = Spare::make(plan, host, &self.workshop(), shape, from, place).await;
+        let spare = spare.map_err(|error| error.fault("nothing stands ready"))?;
+        if let Err(unwanted) = host.pools.add(shape, level, image, spare) {
+            unwanted.unmake().await;
+        }
+        Ok(())
+    }
+
+    /// Takes away what is worn: too old, of another image, dead, or more than is wanted.
+    async fn give_back_worn(&self) {
+        let mut worn = self.host.pools.dead().await;
+        let mut images = std::collections::HashMap::new();
+        for pool in self.host.pools.states() {
+            if let Ok(template) = self.base_template(&pool.shape.template).await {
+                let image = self.image_name(&pool.shape, &template);
+                images.insert(pool.shape, image);
+            }
+        }
+        worn.extend(self.host.pools.worn(|shape| images.get(shape).cloned()));
+        unmake_all(worn).await;
+    }
+
+    /// Has so many of a shape stand ready, and returns when they do.
+    pub(crate) async fn warm(&self, size: PoolSize) -> Result<PoolState, Fault> {
+        self.check_ready()?;
+        let shape = &size.shape;
+        self.check_size(&shape.spec())?;
+        let template = self.base_template(&shape.template).await?;
+        if self.boot_image(shape, &template).await.is_none() {
+            return Err(no_image(shape));
+        }
+        self.host.pools.warm(size.clone());
+        let full = async {
+            loop {
+                let states = self.host.pools.states();
+                let state = states.into_iter().find(|state| state.shape == *shape);
+                match state {
+                    Some(state) if state.ready >= size.ready && state.started >= size.started => {
+                        return state;
+                    }
+                    _ => tokio::time::sleep(GIVE_WAY).await,
+                }
+            }
+        };
+        tokio::time::timeout(WARM_LIMIT, full).await.map_err(|_| {
+            Fault::new(
+                ErrorKind::HostBusy,
+                "not so many can stand ready now",
+                "see `wrenn pool ls`; ask for fewer, or destroy sandboxes",
+            )
+        })
+    }
+
+    /// Gives back what stands ready of some shapes, of which no more are made.
+    pub(crate) async fn drain(&self, which: impl Fn(&Shape) -> bool) -> Result<u32, Fault> {
+        self.check_ready()?;
+        let drained = self.host.pools.drain(which);
+        let count = u32::try_from(drained.len()).unwrap_or(u32::MAX);
+        unmake_all(drained).await;
+        Ok(count)
+    }
+
+    /// Where what stands ready is made.
+    pub(crate) fn workshop(&self) -> Workshop {
+        Workshop {
+            host: Arc::downgrade(&self.host),
+            table: self.table.clone(),
+            tasks: self.spares.clone(),
+            closing: self.closing.clone(),
+        }
+    }
+
+    /// Second names for the files of the newest of some generations; `None` where there is none.
+    pub(crate) async fn lend(
+        &self,
+        generations: wrenn_snapshot::Generations,
+    ) -> Result<Option<Lent>, Fault> {
+        let folder = self.host.lent();
+        let lent = tokio::task::spawn_blocking(move || Lent::of(&generations, folder));
+        let lent = lent.await.map_err(crate::failure::internal)?;
+        lent.map_err(|error| crate::failure::Failed::from(error).fault())
+    }
+}
+
+pub(crate) async fn unmake_all(spares: Vec<Spare>) {
+    let unmade = spares.into_iter().map(Spare::unmake);
+    futures::future::join_all(unmade).await;
+}
+
+fn no_image(shape: &Shape) -> Fault {
+    Fault::new(
+        ErrorKind::AgentError,
+        format!("there is no boot image of {}", shape.template),
+        "see the agent's log: creations of it boot meanwhile",
+    )
+}

@@ -1,0 +1,300 @@
+//! What stands ready: a sandbox that was taken is like one that booted, and nobody's but its owner's.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use futures::future::join_all;
+use wrenn_client::api::{CreateSandbox, Network, Pool};
+
+use wrenn_testkit::world::{INTERNET, Service};
+
+use crate::harness::{MEMORY, Server, TestSandbox, kill_machine, stop_machine, until};
+use crate::network_policy::reached;
+
+/// How long it may take until enough stand ready; each is made of a boot image, which is made of a boot.
+const FILL_LIMIT: Duration = Duration::from_secs(90);
+
+/// A server that has so many stand ready.
+async fn with_pool(counts: &str) -> Server {
+    let size = format!("minimal:1:{MEMORY}={counts}");
+    let server = Server::start_with_env(&[
+        ("WRENN_BOOT_IMAGES_MB", PathBuf::from("2048")),
+        ("WRENN_POOL", PathBuf::from(size)),
+    ]);
+    full(&server).await;
+    server
+}
+
+async fn pool(server: &Server) -> Pool {
+    let pools = server.client().pools().await.unwrap().pools;
+    let ours = pools.into_iter().find(|pool| pool.configured);
+    ours.expect("the pool is configured")
+}
+
+/// Waits until as many stand ready as are to.
+async fn full(server: &Server) -> Pool {
+    let started = u32::from(server.env("WRENN_POOL").contains('+'));
+    until("a full pool", FILL_LIMIT, || async {
+        let pools = server.client().pools().await.ok()?.pools;
+        let pool = pools.into_iter().find(|pool| pool.configured)?;
+        (pool.ready == pool.wanted && pool.started >= started).then_some(pool)
+    })
+    .await
+}
+
+/// Where the world outside answers.
+const PORT: u16 = 7071;
+
+/// The folders of what stands ready.
+fn spares(server: &Server) -> HashSet<String> {
+    let folder = server.data().join("store/spares");
+    let names = folder
+        .read_dir()
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name());
+    names.map(|name| name.into_string().unwrap()).collect()
+}
+
+/// All that a caller can see of a guest that is not to be another in each.
+const SEEN: &str = "hostname; cat /etc/hostname /etc/hosts /etc/resolv.conf; id; pwd; umask; ulimit -a; env | grep -v SANDBOX_ID | sort; \
+    wc -c < /etc/machine-id; cat /proc/cmdline | tr ' ' '\\n' | grep -v khz; cut -d' ' -f2-4 /proc/mounts; ls -a / /root /tmp /run /dev/shm /dev; \
+    ip -o addr | cut -d' ' -f2-7; ip route; nproc; grep MemTotal /proc/meminfo; cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' ' | wc -w; date +%Y-%m-%dT%H; \
+    wc -c < /proc/sys/kernel/random/boot_id; cat /proc/1/comm; ls /proc/self/fd | wc -l; cat /proc/self/oom_score_adj";
+
+#[tokio::test]
+async fn one_that_was_taken_is_like_one_that_booted() {
+    let server = with_pool("1").await;
+    let client = server.client();
+    let request = |cold| CreateSandbox {
+        cold,
+        hostname: Some("spring".to_owned()),
+        envs: [("GREETING".to_owned(), "hello".to_owned())].into(),
+        network: Some(Network {
+            internet: false,
+            ..Network::default()
+        }),
+        ..CreateSandbox::default()
+    };
+    let taken = TestSandbox::create_with(&client, request(false)).await;
+    let after_one = pool(&server).await;
+    assert_eq!((after_one.hits, after_one.misses), (1, 0));
+    let booted = TestSandbox::create_with(&client, request(true)).await;
+    let after_both = pool(&server).await;
+    assert_eq!(
+        (after_both.hits, after_both.misses),
+        (1, 0),
+        "the other did not boot"
+    );
+    let (here, there) = (taken.sh(SEEN).await, booted.sh(SEEN).await);
+    let differ: Vec<_> = here
+        .lines()
+        .zip(there.lines())
+        .filter(|(a, b)| a != b)
+        .collect();
+    assert!(
+        differ.is_empty() && here.lines().count() == there.lines().count(),
+        "{differ:#?}"
+    );
+    // What has to be another in each.
+    let own = "cat /etc/machine-id /proc/sys/kernel/random/boot_id; head -c 8 /dev/urandom | od -An -tx8; echo $WRENN_SANDBOX_ID";
+    let (here, there) = (taken.sh(own).await, booted.sh(own).await);
+    for (here, there) in here.lines().zip(there.lines()) {
+        assert_ne!(here, there);
+    }
+    let told = (taken.now().await, booted.now().await);
+    let (a, b) = (told.0.clone(), told.1.clone());
+    let same = wrenn_client::api::Sandbox {
+        id: a.id.clone(),
+        host_ip: a.host_ip.clone(),
+        created_at: a.created_at,
+        started_at: a.started_at,
+        last_active_at: a.last_active_at,
+        expires_at: a.expires_at,
+        last_updated: a.last_updated,
+        ..b
+    };
+    assert_eq!(a, same);
+    let off: i64 = taken.sh("date +%s").await.trim().parse().unwrap();
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap();
+    assert!(now.as_secs().abs_diff(off.try_into().unwrap()) <= 2);
+    // It is a sandbox like any other from here on.
+    taken.sh("echo kept > /dev/shm/kept").await;
+    taken.pause().await;
+    taken.resume().await;
+    assert_eq!(
+        taken.sh("cat /dev/shm/kept; hostname").await,
+        "kept\nspring\n"
+    );
+}
+
+#[tokio::test]
+async fn many_at_once_have_one_each_and_one_boot_serves_all() {
+    let server = with_pool("2+1").await;
+    let client = server.client();
+    let six = join_all((0..6).map(|_| TestSandbox::create(&client))).await;
+    let own =
+        "cat /etc/machine-id /proc/sys/kernel/random/boot_id; head -c 8 /dev/urandom | od -An -tx8";
+    let told = join_all(six.iter().map(|one| one.sh(own))).await;
+    let seen: HashSet<_> = told.iter().flat_map(|told| told.lines()).collect();
+    assert_eq!(seen.len(), 18, "something repeats: {told:?}");
+    let images = server.data().join("store/boot-images");
+    assert_eq!(images.read_dir().unwrap().count(), 1);
+    let pool = full(&server).await;
+    assert!(pool.hits >= 3, "{pool:?}");
+    for one in six {
+        one.delete().await;
+    }
+}
+
+#[tokio::test]
+async fn the_first_of_a_shape_boot_once_for_all_of_them() {
+    let server = Server::start_with_env(&[
+        ("WRENN_BOOT_IMAGES_MB", PathBuf::from("2048")),
+        ("WRENN_POOL", PathBuf::from("minimal:1:128=0")),
+    ]);
+    let client = server.client();
+    let four = join_all((0..4).map(|_| TestSandbox::create(&client))).await;
+    let log = server.log();
+    let of_ours = format!("MiB({MEMORY})");
+    let made = log
+        .lines()
+        .filter(|line| line.contains("a boot image was made") && line.contains(&of_ours));
+    assert_eq!(made.count(), 1, "{log}");
+    for one in four {
+        // It is told to have come up before it was made.
+        let up: f64 = one
+            .sh("cut -d' ' -f1 /proc/uptime")
+            .await
+            .trim()
+            .parse()
+            .unwrap();
+        assert!(up > 0.0);
+        one.delete().await;
+    }
+}
+
+/// What is only started has a network as well, and only what its policy says.
+#[tokio::test]
+async fn whatever_it_was_it_reaches_what_it_may_and_nothing_else() {
+    let _answers = Service::tcp_echo(PORT).unwrap();
+    for counts in ["1", "0+1"] {
+        let server = with_pool(counts).await;
+        let client = server.client();
+        let usual = TestSandbox::create(&client).await;
+        assert_eq!(pool(&server).await.hits, 1, "{counts}");
+        assert!(
+            reached(&usual, PORT).await.contains(&INTERNET),
+            "{counts}: it has no network"
+        );
+        usual.delete().await;
+        full(&server).await;
+        let closed = CreateSandbox {
+            network: Some(Network {
+                internet: false,
+                ..Network::default()
+            }),
+            ..CreateSandbox::default()
+        };
+        let closed = TestSandbox::create_with(&client, closed).await;
+        assert_eq!(pool(&server).await.hits, 2, "{counts}");
+        let got = reached(&closed, PORT).await;
+        assert!(
+            got.is_empty(),
+            "{counts}: it has more than its policy: {got:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_hangs_is_not_handed_out() {
+    let server = with_pool("1").await;
+    let before = spares(&server);
+    for name in &before {
+        stop_machine(name);
+    }
+    let sandbox = TestSandbox::create(&server.client()).await;
+    assert_eq!(sandbox.sh("echo here").await, "here\n");
+    full(&server).await;
+    assert!(spares(&server).is_disjoint(&before));
+}
+
+#[tokio::test]
+async fn what_has_died_is_not_handed_out() {
+    let server = with_pool("1").await;
+    let before = spares(&server);
+    for name in &before {
+        kill_machine(name);
+    }
+    let sandbox = TestSandbox::create(&server.client()).await;
+    assert_eq!(sandbox.sh("echo here").await, "here\n");
+    full(&server).await;
+    let after = spares(&server);
+    assert!(after.is_disjoint(&before), "{before:?} {after:?}");
+}
+
+#[tokio::test]
+async fn an_agent_that_starts_anew_makes_others_and_its_sandboxes_run_on() {
+    let mut server = with_pool("1").await;
+    let id = TestSandbox::create(&server.client()).await.id.clone();
+    full(&server).await;
+    let before = spares(&server);
+    server.kill();
+    server.resume();
+    let client = server.client();
+    let sandbox = TestSandbox::of(&client, client.sandbox(&id).await.unwrap());
+    assert_eq!(sandbox.sh("echo here").await, "here\n");
+    full(&server).await;
+    let after = spares(&server);
+    assert!(
+        after.is_disjoint(&before) && after.len() == 1,
+        "{before:?} {after:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_template_that_is_gone_has_nothing_ready() {
+    let server = with_pool("1").await;
+    let client = server.client();
+    client.delete_template("minimal").await.unwrap();
+    let refused = client
+        .create_sandbox(&CreateSandbox {
+            memory_mb: Some(MEMORY),
+            ..CreateSandbox::default()
+        })
+        .await;
+    assert_eq!(refused.unwrap_err().api().unwrap().code, "not_found");
+    until("an empty pool", FILL_LIMIT, || async {
+        spares(&server).is_empty().then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_stands_ready_gives_its_place_to_who_needs_it() {
+    let size = format!("minimal:1:{MEMORY}=3");
+    let room = (MEMORY + 400) * 3;
+    let server = Server::start_with_env(&[
+        ("WRENN_BOOT_IMAGES_MB", PathBuf::from("2048")),
+        ("WRENN_POOL", PathBuf::from(size)),
+        ("WRENN_MEMORY_MB", PathBuf::from(room.to_string())),
+    ]);
+    until("something ready", FILL_LIMIT, || async {
+        (pool(&server).await.ready >= 2).then_some(())
+    })
+    .await;
+    // Of another shape, so that nothing of the pool is taken for it.
+    let request = CreateSandbox {
+        cold: true,
+        ..CreateSandbox::default()
+    };
+    let mut sandboxes = Vec::new();
+    for _ in 0..3 {
+        sandboxes.push(TestSandbox::create_with(&server.client(), request.clone()).await);
+    }
+    for one in &sandboxes {
+        assert_eq!(one.sh("echo here").await, "here\n");
+    }
+}
