@@ -43,8 +43,8 @@ pub(super) async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
     ];
     if let (Some(before), Some(after)) = (before, inventory(bench).await?) {
         let left: Vec<_> = after.difference(&before).collect();
-        for what in &left {
-            tracing::warn!(what, "left over");
+        for (kind, name) in &left {
+            tracing::warn!(kind, name, "left over");
         }
         let mut count = Samples::default();
         count.push(f64::from(u32::try_from(left.len()).unwrap_or(u32::MAX)));
@@ -59,16 +59,21 @@ pub(super) async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
     Ok(figures)
 }
 
-/// Everything that the instance has of the host, as the agent's sweep finds it; none where only the API is asked.
-async fn inventory(bench: &Bench) -> Result<Option<BTreeSet<String>>> {
+/// Everything that the instance has of the host, by kind and name, as the agent's sweep finds it; none where only the API is
+/// asked.
+pub(super) async fn inventory(bench: &Bench) -> Result<Option<BTreeSet<(String, String)>>> {
     if bench.hand.is_none() {
         return Ok(None);
     }
     let found = AgentRpc::new(&bench.data).sweep(true).await?;
-    let names = found
-        .into_iter()
-        .map(|one| format!("{} {}", one.kind, one.name));
-    Ok(Some(names.collect()))
+    // What stands ready is replaced by others of other names.
+    let spares = std::fs::read_dir(bench.data.join("store/spares"))?;
+    let spares: Vec<String> = spares
+        .filter_map(|spare| spare.ok()?.file_name().into_string().ok())
+        .collect();
+    let ready = |name: &str| spares.iter().any(|spare| name.contains(spare.as_str()));
+    let names = found.into_iter().filter(|one| !ready(&one.name));
+    Ok(Some(names.map(|one| (one.kind, one.name)).collect()))
 }
 
 async fn come_and_go(bench: &Bench) -> Result<(Samples, Samples)> {

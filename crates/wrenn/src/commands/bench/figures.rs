@@ -10,33 +10,73 @@ use crate::terminal::Table;
 
 /// What was measured, one number a round, in one unit.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Samples(Vec<f64>);
+pub(super) struct Samples {
+    values: Vec<f64>,
+    /// Rounds that came to nothing.
+    failed: usize,
+}
 
 impl Samples {
     pub(super) fn push(&mut self, value: f64) {
-        self.0.push(value);
+        self.values.push(value);
+    }
+
+    /// Counts a round that came to nothing.
+    pub(super) fn fail(&mut self) {
+        self.failed += 1;
+    }
+
+    /// What a round took, or that it failed, which is told.
+    pub(super) fn push_tried(&mut self, what: &str, tried: anyhow::Result<Duration>) {
+        match tried {
+            Ok(took) => self.push_ms(took),
+            Err(error) => {
+                tracing::warn!("{what} failed: {error:#}");
+                self.fail();
+            }
+        }
     }
 
     pub(super) fn push_ms(&mut self, took: Duration) {
         self.push(took.as_secs_f64() * 1000.0);
     }
 
+    /// How many came to nothing, as a figure of its own.
+    pub(super) fn failures(&self) -> Self {
+        let mut failures = Self::default();
+        failures.push(f64::from(u32::try_from(self.failed).unwrap_or(u32::MAX)));
+        failures
+    }
+
     /// Those with these indexes, as far as there are any.
     pub(super) fn some(&self, indexes: Range<usize>) -> Self {
-        let taken = indexes.len().min(self.0.len());
-        Self(
-            self.0
-                .iter()
-                .skip(indexes.start)
-                .take(taken)
-                .copied()
-                .collect(),
-        )
+        let taken = indexes.len().min(self.values.len());
+        let some = self.values.iter().skip(indexes.start).take(taken);
+        Self {
+            values: some.copied().collect(),
+            failed: 0,
+        }
     }
 
     /// Round by round, what both come to together.
     pub(super) fn with(&self, other: &Self) -> Self {
-        Self(self.0.iter().zip(&other.0).map(|(a, b)| a + b).collect())
+        let pairs = self.values.iter().zip(&other.values);
+        Self {
+            values: pairs.map(|(a, b)| a + b).collect(),
+            failed: 0,
+        }
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    /// By how much the median of the last third lies above that of the first; none of less than three samples.
+    pub(super) fn growth(&self) -> Option<f64> {
+        let third = self.len() / 3;
+        let last = self.some(self.len() - third..self.len()).median()?;
+        Some(last - self.some(0..third).median()?)
     }
 
     /// The median; none of no samples.
@@ -46,7 +86,7 @@ impl Samples {
 
     /// Of sorted samples the one below which `percent` of them lie (the nearest rank); none of no samples.
     fn percentile(&self, percent: usize) -> Option<f64> {
-        let mut sorted = self.0.clone();
+        let mut sorted = self.values.clone();
         sorted.sort_by(f64::total_cmp);
         let rank = (sorted.len() * percent).div_ceil(100).max(1);
         sorted.get(rank - 1).copied()
@@ -57,7 +97,7 @@ impl Samples {
             p50: self.percentile(50)?,
             p95: self.percentile(95)?,
             p99: self.percentile(99)?,
-            samples: self.0.len(),
+            samples: self.len(),
         })
     }
 }
@@ -80,8 +120,10 @@ pub(super) struct Figure {
     by_hand: Option<Summary>,
     /// Median beside median: Wrenn's by the one by hand.
     ratio: Option<f64>,
+    /// Rounds of Wrenn's that came to nothing.
+    failures: usize,
     goal: String,
-    /// Whether it is reached; none where there is no goal, or not all that it speaks of was measured.
+    /// Whether it is reached; none where there is no goal, or not all that it speaks of was measured. With failures it is not.
     verdict: Option<Verdict>,
 }
 
@@ -94,6 +136,7 @@ impl Figure {
         wrenn: &Samples,
         by_hand: &Samples,
     ) -> Self {
+        let failures = wrenn.failed;
         let (wrenn, by_hand) = (wrenn.summary(), by_hand.summary());
         let ratio = wrenn
             .zip(by_hand)
@@ -105,7 +148,11 @@ impl Figure {
             by_hand,
             ratio,
             goal: goal.to_string(),
-            verdict: goal.judge(wrenn, by_hand),
+            failures,
+            verdict: match failures {
+                0 => goal.judge(wrenn, by_hand),
+                _ => (goal != Goal::None).then_some(Verdict::Missed),
+            },
         }
     }
 
@@ -127,6 +174,7 @@ pub(super) fn table(figures: &[Figure]) -> Table {
         "P95",
         "RATIO",
         "N",
+        "FAILED",
         "GOAL",
         "VERDICT",
     ]);
@@ -144,6 +192,7 @@ pub(super) fn table(figures: &[Figure]) -> Table {
             &number(by_hand.map(|all| all.p95)),
             &number(figure.ratio),
             &wrenn.map_or(0, |all| all.samples).to_string(),
+            &figure.failures.to_string(),
             &figure.goal,
             figure.verdict.map_or("-", Verdict::as_str),
         ]);
@@ -155,21 +204,42 @@ pub(super) fn table(figures: &[Figure]) -> Table {
 mod tests {
     use super::*;
 
+    fn of(values: impl IntoIterator<Item = f64>) -> Samples {
+        Samples {
+            values: values.into_iter().collect(),
+            failed: 0,
+        }
+    }
+
+    #[test]
+    fn a_failure_misses_every_goal() {
+        let mut samples = of([1.0]);
+        samples.fail();
+        let none = Samples::default();
+        for (goal, missed) in [(Goal::AtMost(2.0), true), (Goal::None, false)] {
+            let figure = Figure::new("a", "ms", goal, &samples, &none);
+            assert_eq!((figure.failures, figure.missed()), (1, missed));
+        }
+        let mut nothing = Samples::default();
+        nothing.fail();
+        assert!(Figure::new("a", "ms", Goal::AtMost(2.0), &nothing, &none).missed());
+    }
+
     #[test]
     fn percentiles_are_samples() {
-        let samples = Samples((1..=20).rev().map(f64::from).collect());
+        let samples = of((1..=20).rev().map(f64::from));
         let summary = samples.summary().unwrap();
         assert_eq!(
             (summary.p50, summary.p95, summary.samples),
             (10.0, 19.0, 20)
         );
-        assert_eq!(Samples(vec![3.0]).summary().unwrap().p95, 3.0);
+        assert_eq!(of([3.0]).summary().unwrap().p95, 3.0);
         assert_eq!(Samples::default().summary(), None);
     }
 
     #[test]
     fn a_ratio_needs_both_sides() {
-        let (two, four) = (Samples(vec![2.0]), Samples(vec![4.0]));
+        let (two, four) = (of([2.0]), of([4.0]));
         let figure = |by_hand| Figure::new("a", "ms", Goal::RatioAtMost(0.4), &two, by_hand);
         let measured = figure(&four);
         assert_eq!((measured.ratio, measured.missed()), (Some(0.5), true));
@@ -179,15 +249,15 @@ mod tests {
 
     #[test]
     fn what_comes_together_is_added_round_by_round() {
-        let both = Samples(vec![1.0, 2.0]).with(&Samples(vec![10.0, 20.0]));
-        assert_eq!(both.0, [11.0, 22.0]);
+        let both = of([1.0, 2.0]).with(&of([10.0, 20.0]));
+        assert_eq!(both.values, [11.0, 22.0]);
         assert_eq!(both.with(&Samples::default()).median(), None);
     }
 
     /// As programs read it.
     #[test]
     fn a_verdict_is_a_word() {
-        let samples = Samples(vec![3.0]);
+        let samples = of([3.0]);
         let figure = Figure::new("a", "ms", Goal::AtMost(2.0), &samples, &Samples::default());
         let json = serde_json::to_value(&figure).unwrap();
         assert_eq!(

@@ -16,6 +16,8 @@ pub(super) enum Goal {
     None,
     /// Wrenn's median by the one by hand, at the most.
     RatioAtMost(f64),
+    /// The same, and so much more in the figure's unit, where that was measured.
+    RatioAndMore(f64, Option<f64>),
     /// The same, at the least.
     RatioAtLeast(f64),
     /// How far Wrenn's median lies above the one by hand at the most, in the figure's unit.
@@ -45,6 +47,7 @@ impl Goal {
         let met = match self {
             Self::None => return None,
             Self::RatioAtMost(most) => wrenn.p50 / by_hand?.p50 <= most,
+            Self::RatioAndMore(most, more) => wrenn.p50 <= most * by_hand?.p50 + more?,
             Self::RatioAtLeast(least) => wrenn.p50 / by_hand?.p50 >= least,
             Self::MoreAtMost(most) => wrenn.p50 - by_hand?.p50 <= most,
             Self::AtMost(most) => wrenn.p50 <= most,
@@ -61,6 +64,10 @@ impl fmt::Display for Goal {
         match self {
             Self::None => Ok(()),
             Self::RatioAtMost(most) => write!(f, "ratio at most {most}"),
+            Self::RatioAndMore(most, None) => write!(f, "ratio at most {most}"),
+            Self::RatioAndMore(most, Some(more)) => {
+                write!(f, "ratio at most {most}, and {more:.1}")
+            }
             Self::RatioAtLeast(least) => write!(f, "ratio at least {least}"),
             Self::MoreAtMost(most) => write!(f, "at most {most} more"),
             Self::AtMost(most) => write!(f, "at most {most}"),
@@ -98,6 +105,7 @@ mod tests {
         let hand = summary(10.0, 10.0);
         for (goal, met, missed) in [
             (Goal::RatioAtMost(1.5), 15.0, 15.1),
+            (Goal::RatioAndMore(1.5, Some(2.0)), 17.0, 17.1),
             (Goal::RatioAtLeast(0.8), 8.0, 7.9),
             (Goal::MoreAtMost(5.0), 15.0, 15.1),
             (Goal::AtMost(0.0), 0.0, 1.0),
@@ -122,6 +130,7 @@ mod tests {
         for goal in [
             Goal::None,
             Goal::RatioAtMost(2.0),
+            Goal::RatioAndMore(1.5, None),
             Goal::RatioAtLeast(0.5),
             Goal::MoreAtMost(5.0),
             Goal::Like("another's", None),

@@ -1,8 +1,9 @@
-//! How long until the first exit code comes out of a new sandbox, and until nothing of it exists.
+//! How long until the first exit code comes out of a sandbox that boots, and until nothing of it exists.
 
 use std::time::Instant;
 
 use anyhow::Result;
+use wrenn_client::api::CreateSandbox;
 
 use super::Bench;
 use super::by_hand;
@@ -17,10 +18,15 @@ pub(super) async fn measure(bench: &Bench) -> Result<(Figure, Figure)> {
         mut delete,
         mut delete_by_hand,
     ] = <[Samples; 4]>::default();
+    let request = CreateSandbox {
+        template: Some(bench.template.clone()),
+        cold: true,
+        ..Default::default()
+    };
     for round in 0..bench.rounds {
-        bench.round("create and delete", round);
+        bench.round("create, cold, and delete", round);
         let begun = Instant::now();
-        let sandbox = bench.create().await?;
+        let sandbox = bench.client.create_sandbox(&request).await?;
         let worked = bench.exec_true(&sandbox).await;
         create.push_ms(begun.elapsed());
         let begun = Instant::now();
@@ -41,7 +47,7 @@ pub(super) async fn measure(bench: &Bench) -> Result<(Figure, Figure)> {
     }
     Ok((
         Figure::new(
-            "create to first exit code",
+            "create, cold",
             "ms",
             Goal::RatioAtMost(1.15),
             &create,

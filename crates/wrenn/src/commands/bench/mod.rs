@@ -2,20 +2,28 @@
 //! that what the machine does otherwise hurts both.
 
 mod api;
+mod burst;
 mod by_hand;
 mod churn;
+mod create;
+mod density;
 mod exec;
 mod figures;
+mod fork;
 mod goal;
 mod lifecycle;
+mod machines;
 mod overhead;
 mod pause;
+mod pool;
 mod server_memory;
+mod sustained;
 mod transfer;
 mod written;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use serde_json::json;
@@ -73,11 +81,21 @@ pub(crate) async fn run(globals: &Globals, args: &BenchArgs) -> Result<ExitCode>
 
 async fn measure(bench: &Bench, args: &BenchArgs) -> Result<Vec<figures::Figure>> {
     let what = args.what;
-    if what == Measured::Api {
-        return api::measure(bench, args.sandboxes).await;
+    let sandboxes = |usual| args.sandboxes.unwrap_or(usual);
+    match what {
+        Measured::Api => return api::measure(bench, sandboxes(10_000)).await,
+        Measured::Burst => return burst::measure(bench, sandboxes(100)).await,
+        Measured::Density => return density::measure(bench, sandboxes(20)).await,
+        Measured::Sustained => {
+            return sustained::measure(bench, Duration::from_secs(args.seconds)).await;
+        }
+        _ => {}
     }
     let wanted = |kind| what == kind || what == Measured::All;
     let mut figures = Vec::new();
+    if wanted(Measured::Create) {
+        figures.extend(create::measure(bench).await?);
+    }
     if wanted(Measured::Create) || wanted(Measured::Delete) {
         let (create, delete) = lifecycle::measure(bench).await?;
         figures.extend(wanted(Measured::Create).then_some(create));
@@ -91,6 +109,9 @@ async fn measure(bench: &Bench, args: &BenchArgs) -> Result<Vec<figures::Figure>
     }
     if wanted(Measured::Pause) {
         figures.extend(pause::measure(bench).await?);
+    }
+    if wanted(Measured::Fork) {
+        figures.extend(fork::measure(bench, sandboxes(fork::CHILDREN)).await?);
     }
     if wanted(Measured::Overhead) {
         figures.extend(overhead::measure(bench).await?);
@@ -130,6 +151,17 @@ impl Bench {
         let done = self.client.exec(&sandbox.id, &request).await?;
         anyhow::ensure!(done.exit_code == 0, "`{cmd}` ended with {}", done.exit_code);
         Ok(())
+    }
+
+    /// From the request for a sandbox to the first exit code out of it, which then ends.
+    async fn first_exit_code(&self, request: &CreateSandbox) -> Result<Duration> {
+        let begun = Instant::now();
+        let sandbox = self.client.create_sandbox(request).await?;
+        let work = async |sandbox: &Sandbox| {
+            self.exec_true(sandbox).await?;
+            Ok(begun.elapsed())
+        };
+        self.with(sandbox, work).await
     }
 
     /// Runs `work` on a sandbox of its own, which ends also when the work fails.

@@ -42,7 +42,7 @@ pub(super) async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
             let begun = Instant::now();
             Program::new(PROGRAM).run().await?;
             bare.push_ms(begun.elapsed());
-            durable.push_ms(durable_writes(&bench.data)?);
+            durable.push_ms(durable_writes(&bench.data, WRITES)?);
         }
         let create = create(bench).await?;
         journal.push_ms(create.journal);
@@ -101,14 +101,14 @@ fn in_steps(timings: &[Timing]) -> f64 {
     longest.fold(0.0, f64::max) + rest.map(|timing| timing.ms).sum::<f64>()
 }
 
-/// As many durable writes as a create has, on the journal's disk, into a file that has its blocks.
-fn durable_writes(data: &Path) -> Result<Duration> {
+/// So many durable writes, one after the other, on the journal's disk, into a file that has its blocks.
+pub(super) fn durable_writes(data: &Path, writes: usize) -> Result<Duration> {
     let mut file = tempfile_in(data)?;
-    file.write_all(&[0; WRITES * RECORD.len()])?;
+    file.write_all(&vec![0; writes * RECORD.len()])?;
     file.sync_all()?;
     file.seek(SeekFrom::Start(0))?;
     let begun = Instant::now();
-    for _ in 0..WRITES {
+    for _ in 0..writes {
         file.write_all(&RECORD)?;
         file.sync_data()?;
     }
@@ -207,7 +207,7 @@ mod tests {
     #[test]
     fn durable_writes_leave_nothing() {
         let dir = tempfile::tempdir().unwrap();
-        durable_writes(dir.path()).unwrap();
+        durable_writes(dir.path(), WRITES).unwrap();
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 }

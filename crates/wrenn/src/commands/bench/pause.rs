@@ -224,7 +224,7 @@ impl Sides {
 }
 
 /// What `dd` is told to write so many MiB of no order to memory, to the same pages each time.
-fn writing(mib: u32) -> [String; 5] {
+pub(super) fn writing(mib: u32) -> [String; 5] {
     [
         "if=/dev/urandom".to_owned(),
         "of=/dev/shm/dirty".to_owned(),

@@ -21,10 +21,7 @@ pub(super) struct Watch {
 impl Watch {
     /// Begins; `None` where they cannot be found or looked at.
     pub(super) fn begin(data: &Path) -> Option<Self> {
-        let (agent, server) = (
-            owner(&data.join("lock"))?,
-            owner(&data.join("server/lock"))?,
-        );
+        let [agent, server] = programs(data)?;
         let both = move || Some(resident(agent)? + resident(server)?);
         let before = both()?;
         let peak = Arc::new(AtomicU64::new(before));
@@ -52,12 +49,19 @@ impl Watch {
     }
 }
 
+/// The processes of agent and server; `None` where they cannot be found.
+pub(super) fn programs(data: &Path) -> Option<[u32; 2]> {
+    Some([
+        owner(&data.join("lock"))?,
+        owner(&data.join("server/lock"))?,
+    ])
+}
+
 /// What agent and server take together, in MiB, where what they share with others counts in parts; `None` where they cannot
 /// be found or looked at.
 pub(super) fn idle(data: &Path) -> Option<f64> {
-    let agent = proportional(owner(&data.join("lock"))?)?;
-    let server = proportional(owner(&data.join("server/lock"))?)?;
-    Some(f64::from(u32::try_from(agent + server).ok()?) / 1024.0)
+    let [agent, server] = programs(data)?.map(proportional);
+    Some(f64::from(u32::try_from(agent? + server?).ok()?) / 1024.0)
 }
 
 /// What the server alone takes, in the same way, whether it works in the data directory or in a folder of its own.

@@ -8,7 +8,6 @@ use anyhow::{Context, Result, bail, ensure};
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
-use serde_json::json;
 use tokio::process::Child;
 use tokio::task::block_in_place;
 use wrenn_envd_api::{InitRequest, guest};
@@ -17,26 +16,26 @@ use wrenn_model::SandboxId;
 use wrenn_network::SlotDialer;
 use wrenn_sys::durable;
 
-use super::Prepared;
 use super::capture::{self, Captured, Files, Source};
-use super::qemu::{self, Begin};
 use super::qmp::Qmp;
+use super::{Prepared, clones};
 
 /// How long a boot may take, also under emulation on a busy machine.
-const BOOT: Duration = Duration::from_secs(120);
+pub(super) const BOOT: Duration = Duration::from_secs(120);
 /// A SYN that came too early is lost: another soon, as the agent does it.
 const CALL_EVERY: Duration = Duration::from_millis(15);
 const ATTEMPT: Duration = Duration::from_millis(120);
 const PAUSE: Duration = Duration::from_millis(3);
 /// How often QEMU is asked whether it has loaded a state.
-const LOADING: Duration = Duration::from_micros(500);
+pub(super) const LOADING: Duration = Duration::from_micros(500);
 
 /// A guest that runs.
 pub(in super::super) struct Guest<'a> {
-    prepared: Prepared<'a>,
+    pub(super) prepared: Prepared<'a>,
     process: Child,
-    token: String,
-    client: EnvdClient,
+    /// Of the guest's agent, and the key of the next `/init`.
+    pub(super) token: String,
+    pub(super) client: EnvdClient,
     generation: u32,
 }
 
@@ -66,13 +65,28 @@ impl<'a> Guest<'a> {
             ..InitRequest::default()
         };
         client.init(&request, None).await?;
-        Ok(Self {
+        Ok(Self::of(prepared, process, token, client))
+    }
+
+    /// One that runs and can be called.
+    pub(super) fn of(
+        prepared: Prepared<'a>,
+        process: Child,
+        token: String,
+        client: EnvdClient,
+    ) -> Self {
+        Self {
             prepared,
             process,
             token,
             client,
             generation: 0,
-        })
+        }
+    }
+
+    /// Its QEMU.
+    pub(in super::super) fn pid(&self) -> Result<u32> {
+        self.process.id().context("QEMU by hand has ended")
     }
 
     /// The shortest command.
@@ -101,7 +115,7 @@ impl<'a> Guest<'a> {
     pub(in super::super) async fn pause(&mut self) -> Result<Captured> {
         // Nobody is connected any more.
         self.client = client(&self.prepared, &self.token);
-        let pid = self.process.id().context("QEMU by hand has ended")?;
+        let pid = self.pid()?;
         let mut qmp = block_in_place(|| Qmp::connect(&self.prepared.file("qmp")))?;
         let source = Source {
             pid: pid.try_into()?,
@@ -120,29 +134,29 @@ impl<'a> Guest<'a> {
 
     /// Goes on from the last pause, and says how long it took until a command ran.
     pub(in super::super) async fn resume(&mut self) -> Result<Duration> {
-        let saved = Files::of(&self.folder(self.generation));
+        let saved = self.saved();
         durable::remove(&self.prepared.overlay)?;
         capture::clone(&saved.layer, &self.prepared.overlay)?;
         self.prepared.image = saved.memory;
         let begun = Instant::now();
-        self.process = qemu::start(&self.prepared, Begin::State)?;
-        block_in_place(|| {
-            let mut qmp = Qmp::connect(&self.prepared.file("qmp"))?;
-            let from = format!("file:{}", saved.state.display());
-            qmp.run("migrate-incoming", json!({ "uri": from }))?;
-            loop {
-                match qmp.run("query-migrate", json!({}))?["status"].as_str() {
-                    Some("completed") => return qmp.run("cont", json!({})),
-                    Some("failed") => bail!("QEMU by hand does not load the state"),
-                    _ => std::thread::sleep(LOADING),
-                }
-            }
-        })?;
-        tokio::time::timeout(BOOT, listens(&self.prepared.slot.dialer()))
-            .await
-            .context("the guest by hand does not come back")?;
+        self.process = clones::load(&self.prepared, &saved.state).await?;
         self.exec_true().await?;
         Ok(begun.elapsed())
+    }
+
+    /// What the last pause has saved.
+    pub(super) fn saved(&self) -> Files {
+        Files::of(&self.folder(self.generation))
+    }
+
+    /// Of one that was paused: takes its slot and files away.
+    pub(in super::super) async fn leave(self) -> Result<()> {
+        self.prepared.remove().await
+    }
+
+    /// Of one that was paused: what it leaves, and the key that is in it.
+    pub(super) fn dismantle(self) -> (Prepared<'a>, String) {
+        (self.prepared, self.token)
     }
 
     fn folder(&self, generation: u32) -> PathBuf {
@@ -152,21 +166,16 @@ impl<'a> Guest<'a> {
     /// Ends it and takes its slot and files away.
     pub(in super::super) async fn end(mut self) -> Result<()> {
         self.process.kill().await?;
-        self.prepared
-            .hand
-            .network
-            .remove(self.prepared.slot.plan())
-            .await?;
-        Ok(durable::remove(&self.prepared.folder)?)
+        self.prepared.remove().await
     }
 }
 
-fn client(prepared: &Prepared<'_>, token: &str) -> EnvdClient {
+pub(super) fn client(prepared: &Prepared<'_>, token: &str) -> EnvdClient {
     EnvdClient::new(Arc::new(Dialer(prepared.slot.dialer()))).with_token(token.to_owned())
 }
 
 /// Calls again and again, without giving up the calls before, as the agent does.
-async fn listens(dialer: &SlotDialer) {
+pub(super) async fn listens(dialer: &SlotDialer) {
     let mut beat = tokio::time::interval(CALL_EVERY);
     let mut calls = FuturesUnordered::new();
     loop {

@@ -2,6 +2,7 @@
 //! network namespace. No jail, no journal, no API.
 
 mod capture;
+mod clones;
 mod guest;
 mod qemu;
 mod qmp;
@@ -23,9 +24,11 @@ use crate::{guest_agent, install};
 
 use qemu::Begin;
 
+pub(super) use clones::{Image, Waiting};
 pub(super) use guest::Guest;
 
 /// What a sandbox has by default.
+pub(super) const VCPUS: u32 = 1;
 pub(super) const MEMORY: MiB = MiB(512);
 
 /// What guests by hand are made from, and a network for them: an instance of its own beside Wrenn's.
@@ -147,6 +150,12 @@ impl<'a> Prepared<'a> {
     pub(super) async fn boot(self) -> Result<Guest<'a>> {
         let process = qemu::start(&self, Begin::Boot)?;
         Guest::introduce(self, process).await
+    }
+
+    /// Takes its slot and files away.
+    async fn remove(self) -> Result<()> {
+        self.hand.network.remove(self.slot.plan()).await?;
+        Ok(durable::remove(&self.folder)?)
     }
 
     /// One of its files.

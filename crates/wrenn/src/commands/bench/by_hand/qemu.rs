@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 use rustix::io::{FdFlags, fcntl_setfd};
@@ -13,6 +14,9 @@ use wrenn_envd_api::guest::MAC;
 use wrenn_sys::durable;
 
 use super::Prepared;
+
+/// Held while descriptors can be inherited: of guests that start side by side none gets another's.
+static STARTING: Mutex<()> = Mutex::new(());
 
 /// What it begins with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +32,8 @@ pub(super) fn start(prepared: &Prepared<'_>, begin: Begin) -> Result<Child> {
     let socket = prepared.file("qmp");
     durable::remove(&socket)?;
     let listener = UnixListener::bind(&socket).context("no socket for QMP by hand")?;
-    // The child gets the descriptors by inheritance. Nothing else is started at the same time.
+    // The child gets the descriptors by inheritance.
+    let _alone = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
     let inherited = [prepared.tap.as_fd(), listener.as_fd()];
     inherited
         .iter()

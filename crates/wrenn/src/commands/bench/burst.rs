@@ -1,0 +1,173 @@
+//! Many creates at once: whether all succeed, in their order, and how long all take together. By hand as many restores are done,
+//! as many of them side by side as the agent lets start.
+
+use std::num::NonZero;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use futures::stream::{self, FuturesUnordered};
+use futures::{StreamExt, TryStreamExt};
+use wrenn_client::api::{CreateSandbox, Sandbox};
+
+use super::Bench;
+use super::by_hand::{self, Hand};
+use super::figures::{Figure, Samples};
+use super::goal::Goal;
+use super::pool::Shape;
+
+/// Starts that the agent has side by side, for each processor.
+const STARTS_PER_CPU: usize = 2;
+/// Between two requests, so that they arrive in an order.
+const APART: Duration = Duration::from_millis(1);
+/// How many are ended side by side.
+const ENDS: usize = 4;
+
+/// One create: when it was answered, and when its first exit code came.
+struct Created {
+    sandbox: Sandbox,
+    answered: Instant,
+    took: Result<Duration>,
+}
+
+/// The figures of so many at once.
+pub(super) async fn measure(bench: &Bench, count: u32) -> Result<Vec<Figure>> {
+    let side_by_side =
+        STARTS_PER_CPU * std::thread::available_parallelism().map_or(1, NonZero::get);
+    let pool = Shape::of(bench).await?;
+    // Of a boot image there is one from here on, and a pool to be drained.
+    bench.with_sandbox(async |_| Ok(())).await?;
+    pool.drain().await?;
+    let wrenn = creates(bench, count).await;
+    let by_hand = match &bench.hand {
+        Some(hand) => restores(hand, count, side_by_side).await,
+        None => Ok(Samples::default()),
+    };
+    pool.restore().await?;
+    let (each, total, turns) = wrenn?;
+    let (none, by_hand) = (Samples::default(), by_hand?);
+    #[expect(clippy::cast_precision_loss, reason = "a few for each processor")]
+    let most = side_by_side as f64;
+    Ok(vec![
+        Figure::new("create, all at once", "ms", Goal::None, &each, &none),
+        Figure::new(
+            "  that failed",
+            "creates",
+            Goal::AtMost(0.0),
+            &each.failures(),
+            &none,
+        ),
+        Figure::new(
+            "  all of them",
+            "ms",
+            Goal::RatioAtMost(1.3),
+            &total,
+            &by_hand,
+        ),
+        Figure::new(
+            "  places out of turn",
+            "places",
+            Goal::AtMost(most),
+            &turns,
+            &none,
+        ),
+    ])
+}
+
+/// How long each took, how long all took, and how far one was answered from its turn at the most.
+async fn creates(bench: &Bench, count: u32) -> Result<(Samples, Samples, Samples)> {
+    let [mut each, mut total, mut turns] = <[Samples; 3]>::default();
+    tracing::info!("burst: {count} creates");
+    let begun = Instant::now();
+    let mut under_way: FuturesUnordered<_> = (0..count).map(|turn| create(bench, turn)).collect();
+    let mut answered = Vec::new();
+    let mut made = Vec::new();
+    while let Some((turn, created)) = under_way.next().await {
+        let tried = created.and_then(|created| {
+            answered.push((created.answered, turn));
+            made.push(created.sandbox);
+            created.took
+        });
+        each.push_tried("a create of a burst", tried);
+    }
+    total.push_ms(begun.elapsed());
+    turns.push(out_of_turn(answered));
+    let ends = stream::iter(made).map(|sandbox| async move {
+        let ended = bench.client.delete_sandbox(&sandbox.id).await;
+        ended.map(drop)
+    });
+    ends.buffer_unordered(ENDS).try_collect::<()>().await?;
+    Ok((each, total, turns))
+}
+
+async fn create(bench: &Bench, turn: u32) -> (u32, Result<Created>) {
+    tokio::time::sleep(APART * turn).await;
+    let begun = Instant::now();
+    let request = CreateSandbox {
+        template: Some(bench.template.clone()),
+        ..Default::default()
+    };
+    let created = async {
+        let sandbox = bench.client.create_sandbox(&request).await?;
+        let answered = Instant::now();
+        let worked = bench.exec_true(&sandbox).await;
+        Ok(Created {
+            sandbox,
+            answered,
+            took: worked.map(|()| begun.elapsed()),
+        })
+    };
+    (turn, created.await)
+}
+
+/// How many places the one that is furthest from its turn stands from it. Those that failed have none.
+fn out_of_turn<T: Ord>(mut answered: Vec<(T, u32)>) -> f64 {
+    answered.sort();
+    let mut turns: Vec<u32> = answered.iter().map(|(_, turn)| *turn).collect();
+    let came = turns.clone();
+    turns.sort_unstable();
+    let place = |turn: u32| turns.binary_search(&turn).unwrap_or_default();
+    let off = came
+        .iter()
+        .enumerate()
+        .map(|(at, turn)| at.abs_diff(place(*turn)));
+    f64::from(u32::try_from(off.max().unwrap_or(0)).unwrap_or(u32::MAX))
+}
+
+/// As many restores by hand, each with its first exit code.
+async fn restores(hand: &Hand, count: u32, side_by_side: usize) -> Result<Samples> {
+    let image = hand.image(by_hand::MEMORY).await?;
+    let mut prepared = Vec::new();
+    for _ in 0..count {
+        prepared.push(image.prepare().await?);
+    }
+    tracing::info!("burst: {count} restores by hand");
+    let begun = Instant::now();
+    let restores = stream::iter(prepared).map(|prepared| async {
+        let guest = image.restore(prepared).await?;
+        guest.exec_true().await?;
+        anyhow::Ok(guest)
+    });
+    let guests = restores.buffer_unordered(side_by_side);
+    let guests: Vec<_> = guests.try_collect().await?;
+    let mut total = Samples::default();
+    total.push_ms(begun.elapsed());
+    for guest in guests {
+        guest.end().await?;
+    }
+    image.remove().await?;
+    Ok(total)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_furthest_from_its_turn_counts() {
+        assert_eq!(out_of_turn(vec![(1, 0), (2, 1), (3, 2)]), 0.0);
+        assert_eq!(out_of_turn(vec![(9, 0), (1, 1), (2, 2), (3, 3)]), 3.0);
+        // The second of them failed: who came after it was in turn.
+        assert_eq!(out_of_turn(vec![(1, 0), (2, 2), (3, 3)]), 0.0);
+        assert_eq!(out_of_turn(Vec::<(u32, u32)>::new()), 0.0);
+    }
+}

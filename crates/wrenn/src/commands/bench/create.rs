@@ -1,0 +1,122 @@
+//! How long until the first exit code comes out of a sandbox that is restored: of one that stands ready, and of one that has to
+//! be started. Beside the first stands a clone by hand that was used once and stopped, and gets the same two calls; beside the
+//! second a bare QEMU that loads the same state.
+
+use std::time::Instant;
+
+use anyhow::{Result, ensure};
+use wrenn_client::api::CreateSandbox;
+
+use super::Bench;
+use super::by_hand::{self, Image, Waiting};
+use super::figures::{Figure, Samples};
+use super::goal::Goal;
+use super::overhead;
+use super::pool::Shape;
+
+/// A create's durable writes: two in the store, two in the journal.
+const WRITES: usize = 4;
+
+/// The figures with a full pool and with an empty one.
+pub(super) async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
+    let image = match &bench.hand {
+        Some(hand) => Some(hand.image(by_hand::MEMORY).await?),
+        None => None,
+    };
+    let pool = Shape::of(bench).await?;
+    let measured = both(bench, &pool, image.as_ref()).await;
+    pool.restore().await?;
+    if let Some(image) = image {
+        image.remove().await?;
+    }
+    measured
+}
+
+async fn both(bench: &Bench, pool: &Shape<'_>, image: Option<&Image<'_>>) -> Result<Vec<Figure>> {
+    let mut figures = from_the_pool(bench, pool, image).await?;
+    pool.drain().await?;
+    figures.push(from_nothing(bench, image).await?);
+    Ok(figures)
+}
+
+/// What stands ready, one at a time, with time in between for another to stand ready.
+async fn from_the_pool(
+    bench: &Bench,
+    pool: &Shape<'_>,
+    image: Option<&Image<'_>>,
+) -> Result<Vec<Figure>> {
+    let [mut wrenn, mut by_hand, mut durable] = <[Samples; 3]>::default();
+    pool.warm().await?;
+    for round in 0..bench.rounds {
+        bench.round("create from the pool", round);
+        let waiting = match image {
+            Some(image) => Some(image.waiting().await?),
+            None => None,
+        };
+        let hits = pool.full().await?;
+        let tried = bench.first_exit_code(&request(bench)).await;
+        let found = pool.full().await? > hits;
+        let ready = tried.and_then(|took| {
+            ensure!(found, "nothing stood ready");
+            Ok(took)
+        });
+        wrenn.push_tried("a create from the pool", ready);
+        if let Some(waiting) = waiting {
+            by_hand_out(waiting, &mut by_hand).await?;
+            durable.push_ms(overhead::durable_writes(&bench.data, WRITES)?);
+        }
+    }
+    let none = Samples::default();
+    let goal = Goal::RatioAndMore(1.5, durable.median());
+    let figure = |name, goal, wrenn, by_hand| Figure::new(name, "ms", goal, wrenn, by_hand);
+    Ok(vec![
+        figure("create from the pool", goal, &wrenn, &by_hand),
+        figure("  its median alone", Goal::AtMost(25.0), &wrenn, &none),
+        figure("  the slowest of them", Goal::Below(60.0), &wrenn, &none),
+        figure("  four durable writes", Goal::None, &none, &durable),
+    ])
+}
+
+async fn by_hand_out(waiting: Waiting<'_>, samples: &mut Samples) -> Result<()> {
+    let begun = Instant::now();
+    let guest = waiting.hand_out().await?;
+    let worked = guest.exec_true().await;
+    samples.push_ms(begun.elapsed());
+    guest.end().await?;
+    worked
+}
+
+/// Nothing stands ready: a VMM is started and loads the boot image.
+async fn from_nothing(bench: &Bench, image: Option<&Image<'_>>) -> Result<Figure> {
+    let [mut wrenn, mut by_hand] = <[Samples; 2]>::default();
+    // The first one may have to boot, for the image of the others.
+    bench.first_exit_code(&request(bench)).await?;
+    for round in 0..bench.rounds {
+        bench.round("create, the pool empty", round);
+        let tried = bench.first_exit_code(&request(bench)).await;
+        wrenn.push_tried("a create", tried);
+        if let Some(image) = image {
+            let prepared = image.prepare().await?;
+            let begun = Instant::now();
+            let guest = image.restore(prepared).await?;
+            let worked = guest.exec_true().await;
+            by_hand.push_ms(begun.elapsed());
+            guest.end().await?;
+            worked?;
+        }
+    }
+    Ok(Figure::new(
+        "create, the pool empty",
+        "ms",
+        Goal::RatioAtMost(1.3),
+        &wrenn,
+        &by_hand,
+    ))
+}
+
+fn request(bench: &Bench) -> CreateSandbox {
+    CreateSandbox {
+        template: Some(bench.template.clone()),
+        ..Default::default()
+    }
+}
