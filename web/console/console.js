@@ -93,10 +93,11 @@ function spoken(error) {
   return parts.join(" ");
 }
 
-/** The steps of a pause or resume and their times. */
+/** The steps of what was done and their times, and how long a guest stood still for it. */
 function timings(answer) {
-  if (!Array.isArray(answer?.timings)) return "";
-  return answer.timings.map((one) => `${one?.step} ${duration(one?.ms)}`).join(" · ");
+  const steps = Array.isArray(answer?.timings) ? answer.timings.map((one) => `${one?.step} ${duration(one?.ms)}`) : [];
+  if (answer?.frozen_ms > 0) steps.push(`stood still ${duration(answer.frozen_ms)}`);
+  return steps.join(" · ");
 }
 
 /** Sets a text, and touches nothing when it stands already: a selection in it stays. */
@@ -275,13 +276,14 @@ function showSandboxes(sandboxes, more) {
 
 function newRow(id) {
   const row = $("sandbox-row").content.cloneNode(true).firstElementChild;
-  const [name, pause, resume, destroy] = row.querySelectorAll("button");
+  const [name, pause, resume, fork, destroy] = row.querySelectorAll("button");
   put(name, id);
   name.addEventListener("click", () => choose(id));
   pause.addEventListener("click", () => change(pause, id, "POST", "/pause", "Pausing", "Paused"));
   resume.addEventListener("click", () => change(resume, id, "POST", "/resume", "Resuming", "Resumed"));
   destroy.addEventListener("click", () => change(destroy, id, "DELETE", "", "Destroying", "Destroyed"));
-  for (const button of [pause, resume, destroy]) button.setAttribute("aria-label", `${button.textContent} ${id}`);
+  for (const button of [pause, resume, fork, destroy]) button.setAttribute("aria-label", `${button.textContent} ${id}`);
+  askCount(row, fork, (count) => forkInto(fork, id, count));
   rows.set(id, row);
   mark(row, id);
   return row;
@@ -291,6 +293,7 @@ function showSandbox(row, sandbox) {
   const part = (name) => row.querySelector(`.${name}`);
   const { status, transition } = sandbox;
   row.dataset.status = STATUSES.includes(status) ? status : "unknown";
+  part("id").title = sandbox.parent_id ? `Fork of ${sandbox.parent_id}` : "";
   put(part("badge"), status);
   put(part("transition"), transition);
   put(part("reason"), sandbox.status_reason);
@@ -305,15 +308,18 @@ function showSandbox(row, sandbox) {
   part("pause").hidden = status !== "running";
   // An error that has no pause has nothing to go back to.
   part("resume").hidden = status !== "paused" && !(status === "error" && sandbox.paused_at);
+  part("fork").hidden = status !== "running" && status !== "paused";
   part("destroy").hidden = status === "stopped";
   enable(part("pause"), !transition);
   enable(part("resume"), !transition);
+  enable(part("fork"), !transition);
   enable(part("destroy"), transition !== "stopping");
 }
 
 /** Fills the forms with a sandbox's id. */
 function choose(id) {
   $("exec-id").value = id;
+  $("snapshot-id").value = id;
   markAll();
 }
 
@@ -342,6 +348,51 @@ function change(button, id, method, action, doing, did) {
   });
 }
 
+/** A button that asks how many, in its place. Whoever leaves the question, or presses Escape, wants none. */
+function askCount(row, button, work) {
+  const form = row.querySelector(".children");
+  const count = form.querySelector("input");
+  const ask = (now) => {
+    form.hidden = !now;
+    row.classList.toggle("asks-children", now);
+  };
+  button.addEventListener("click", () => {
+    ask(true);
+    count.focus({ preventScroll: true });
+    count.select();
+  });
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    ask(false);
+    button.focus({ preventScroll: true });
+    work(count.valueAsNumber);
+  });
+  form.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape") return;
+    ask(false);
+    button.focus({ preventScroll: true });
+  });
+  form.addEventListener("focusout", (event) => form.contains(event.relatedTarget) || ask(false));
+}
+
+/** Makes children of a sandbox, each of which comes to be or not by itself. */
+function forkInto(button, id, count) {
+  act(button, `Forking ${id}`, $("change-problem"), async () => {
+    const began = performance.now();
+    const called = call("POST", sandboxPath(id, "/fork"), { count });
+    refresh();
+    const { answer } = await called;
+    refresh();
+    const results = Array.isArray(answer?.results) ? answer.results : [];
+    const failed = results.filter((result) => !result?.sandbox);
+    const made = results.length - failed.length;
+    const text = `Forked ${id} into ${made} ${made === 1 ? "sandbox" : "sandboxes"} in ${duration(performance.now() - began)}.`;
+    if (failed.length === 0) return { text, detail: timings(answer) };
+    const why = spoken(new Refusal(failed[0]?.error ?? {}));
+    return { outcome: "note", text: `${text} ${failed.length} more did not come to be: ${why}`, detail: timings(answer) };
+  });
+}
+
 // ---- Templates -----------------------------------------------------------------------------------------------------
 
 async function refreshTemplates() {
@@ -356,6 +407,8 @@ function templateRow(template) {
   const row = $("template-row").content.cloneNode(true).firstElementChild;
   const name = row.querySelector(".name");
   put(name, template.name);
+  const shape = [template.vcpus && `${template.vcpus} vCPU`, template.memory_mb && `${template.memory_mb} MiB`];
+  put(row.querySelector(".shape"), shape.filter(Boolean).join(" · "));
   put(row.querySelector(".type"), template.type);
   put(row.querySelector(".size"), bytes(template.size_bytes));
   name.addEventListener("click", () => {
@@ -422,6 +475,20 @@ async function create() {
   if ($("exec-id").value === "") choose(answer.id);
   await refresh();
   return { text: `Created ${answer.id} in ${duration(performance.now() - began)}.`, detail: timings(answer) };
+}
+
+async function snapshot() {
+  const id = $("snapshot-id").value.trim();
+  const name = $("snapshot-name").value;
+  const asked = { sandbox_id: id, ...(name === "" ? {} : { name }) };
+  const began = performance.now();
+  const called = call("POST", `/v1/snapshots${$("overwrite").checked ? "?overwrite=true" : ""}`, asked);
+  refresh();
+  const { answer } = await called;
+  await Promise.all([refresh(), refreshTemplates()]);
+  const text = `Took the snapshot ${answer.name} of ${id} in ${duration(performance.now() - began)}.`;
+  const notice = answer.notice ? ` ${sentence(capital(String(answer.notice)))}` : "";
+  return { text: `${text}${notice}`, detail: timings(answer) };
 }
 
 async function exec() {
@@ -508,7 +575,7 @@ function forget(why) {
   sessionStorage.removeItem(KEY);
   rows.clear();
   for (const id of ["sandbox-rows", "template-rows", "log", "stdout", "stderr", "verdict"]) $(id).replaceChildren();
-  for (const form of [$("create-form"), $("exec-form")]) form.reset();
+  for (const form of [$("create-form"), $("snapshot-form"), $("exec-form")]) form.reset();
   for (const problem of document.querySelectorAll(".problem")) put(problem, "");
   $("result").hidden = true;
   $("no-activity").hidden = false;
@@ -538,6 +605,7 @@ $("key-form").addEventListener("submit", async (event) => {
 });
 $("forget").addEventListener("click", () => forget(""));
 onSend($("create-form"), "Creating a sandbox", create);
+onSend($("snapshot-form"), "Taking a snapshot", snapshot);
 onSend($("exec-form"), "Running a command", exec);
 $("exec-id").addEventListener("input", markAll);
 $("refresh").addEventListener("click", refresh);

@@ -40,6 +40,7 @@ export const test = base.extend({
         mine.add(id);
         return id;
       },
+      list: async () => (await context.get("/v1/sandboxes")).json(),
       get: async (id) => (await context.get(`/v1/sandboxes/${id}`)).json(),
       destroyLater: (id) => mine.add(id),
     });

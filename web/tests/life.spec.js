@@ -73,6 +73,40 @@ test("create, exec, pause, resume, destroy", async ({ page, api }) => {
   expect((await api.get(id)).status).toBe("stopped");
 });
 
+test("what a sandbox is becomes a template, and other sandboxes", async ({ page, api }) => {
+  const source = await api.create({ memory_mb: 256 });
+  const name = `of-${source.slice(3, 11)}`;
+  await enter(page);
+  await row(page, source).getByRole("button", { name: source, exact: true }).click();
+  await run(page, "-c,echo kept >/dev/shm/note");
+
+  await expect(page.getByLabel("Source sandbox")).toHaveValue(source);
+  await page.getByLabel("Name, or one is made up").fill(name);
+  await page.getByRole("button", { name: "Take snapshot" }).click();
+  await expect(newest(page)).toContainText(`Took the snapshot ${name} of ${source}`);
+  await expect(row(page, source).locator(".badge")).toHaveText("running");
+  await page.locator("#template-rows").getByRole("button", { name, exact: true }).click();
+  await page.getByRole("button", { name: "Create" }).click();
+  const copy = await created(page, api);
+  await row(page, copy).getByRole("button", { name: copy, exact: true }).click();
+  expect(await run(page, "-c,cat /dev/shm/note")).toBe("kept\n");
+  const remove = page.locator("#template-rows").getByRole("button", { name: `Delete ${name}`, exact: true });
+  await remove.dblclick();
+  await expect(newest(page)).toContainText(`Deleted the template ${name}.`);
+
+  await row(page, source).getByRole("button", { name: `Fork ${source}` }).click();
+  await row(page, source).getByLabel("Children").fill("2");
+  await page.keyboard.press("Enter");
+  await expect(newest(page)).toContainText(`Forked ${source} into 2 sandboxes`);
+  const children = (await api.list()).filter((sandbox) => sandbox.parent_id === source);
+  expect(children.length).toBe(2);
+  for (const { id } of children) {
+    api.destroyLater(id);
+    await row(page, id).getByRole("button", { name: id, exact: true }).click();
+    expect(await run(page, "-c,cat /dev/shm/note")).toBe("kept\n");
+  }
+});
+
 /** Goes on by Tab until `target` has the focus; on the way the focus has to be seen. */
 async function tabTo(page, target, key = "Tab") {
   for (let presses = 0; presses < 60; presses++) {

@@ -203,6 +203,98 @@ test("a template is deleted by who means it", async ({ page }) => {
   expect(deleted).toEqual(["DELETE minimal", "DELETE a/b ?#%", "DELETE kept"]);
 });
 
+test("a snapshot is asked for by its form, and what is in it is told", async ({ page }) => {
+  const asked = [];
+  let templates = [{ name: "minimal", type: "base", size_bytes: 2 ** 28 }];
+  await page.route(/\/v1\/snapshots(\?.*)?$/, (route) => {
+    const request = route.request();
+    if (request.method() === "GET") return route.fulfill({ json: templates });
+    asked.push([new URL(request.url()).search, request.postDataJSON()]);
+    const made = { name: "warm.1", type: "snapshot", vcpus: 2, memory_mb: 256, size_bytes: 2 ** 27 };
+    templates = [...templates, made];
+    const told = { ...made, notice: "memory is in it", timings: [{ step: "freeze", ms: 2 }], frozen_ms: 21.4 };
+    return route.fulfill({ status: 201, json: told });
+  });
+  await enter(page);
+  const take = page.getByRole("button", { name: "Take snapshot" });
+  await take.click();
+  const name = page.getByLabel("Name, or one is made up");
+  for (const bad of ["Big", ".dot", "a b"]) {
+    await page.getByLabel("Source sandbox").fill("sb-1");
+    await name.fill(bad);
+    await take.click();
+    expect(await name.evaluate((field) => field.validity.valid)).toBe(false);
+  }
+  expect(asked).toEqual([]);
+
+  await name.fill("");
+  await take.click();
+  await expect(newest(page)).toContainText("Took the snapshot warm.1 of sb-1");
+  await expect(newest(page)).toContainText("Memory is in it.");
+  await expect(newest(page).locator(".detail")).toHaveText("freeze 2 ms · stood still 21 ms");
+  await name.fill("warm.1");
+  await page.getByLabel("Overwrite").check();
+  await take.click();
+  await expect.poll(() => asked.length).toBe(2);
+  expect(asked).toEqual([["", { sandbox_id: "sb-1" }], ["?overwrite=true", { sandbox_id: "sb-1", name: "warm.1" }]]);
+
+  const mine = page.locator("#template-rows tr", { hasText: "warm.1" }).first();
+  await expect(mine.locator(".type")).toHaveText("snapshot");
+  await expect(mine.locator(".shape")).toHaveText("2 vCPU · 256 MiB");
+  await expect(mine.locator(".size")).toHaveText("128 MiB");
+  await mine.getByRole("button", { name: "warm.1", exact: true }).click();
+  await expect(page.getByLabel("Template", { exact: true })).toHaveValue("warm.1");
+  await expect(page.getByLabel("vCPUs")).toHaveValue("2");
+  await expect(page.getByLabel("Memory, MiB")).toHaveValue("256");
+});
+
+test("a fork asks how many, and what came of each is told", async ({ page }) => {
+  const created_at = new Date().toISOString();
+  const one = (id, status, more) => ({ id, status, template: "minimal", vcpus: 1, memory_mb: 256, created_at, ...more });
+  const sandboxes = [one("sb-run", "running"), one("sb-paused", "paused"), one("sb-busy", "running", { transition: "forking" }), one("sb-over", "stopped")];
+  await page.route("**/v1/sandboxes?*", (route) => route.fulfill({ json: sandboxes }));
+  const asked = [];
+  await page.route("**/v1/sandboxes/*/fork", (route) => {
+    const { count } = route.request().postDataJSON();
+    asked.push(count);
+    const error = { code: "resource_exhausted", message: "the host is full", remedy: "end some sandboxes" };
+    const results = Array.from({ length: count }, (_, at) => (at === 1 ? { error } : { sandbox: one(`sb-child-${at}`, "running") }));
+    return route.fulfill({ status: 201, json: { results, timings: [], frozen_ms: 12 } });
+  });
+  await enter(page);
+  const fork = (id) => row(page, id).getByRole("button", { name: `Fork ${id}` });
+  await expect(fork("sb-over")).toBeHidden();
+  await expect(fork("sb-busy")).toBeDisabled();
+  await expect(fork("sb-paused")).toBeEnabled();
+
+  // Whoever goes elsewhere, or presses Escape, wants none.
+  const children = row(page, "sb-run").getByLabel("Children");
+  await fork("sb-run").click();
+  await expect(children).toBeFocused();
+  await page.keyboard.press("Escape");
+  await expect(children).toBeHidden();
+  await expect(fork("sb-run")).toBeFocused();
+  await fork("sb-run").click();
+  await page.getByLabel("Template", { exact: true }).focus();
+  await expect(children).toBeHidden();
+
+  await fork("sb-run").click();
+  await children.fill("0");
+  await page.keyboard.press("Enter");
+  expect(await children.evaluate((field) => field.validity.valid)).toBe(false);
+  expect(asked).toEqual([]);
+  await children.fill("1");
+  await page.keyboard.press("Enter");
+  await expect(newest(page)).toContainText("Forked sb-run into 1 sandbox in");
+  await expect(newest(page).locator(".detail")).toHaveText("stood still 12 ms");
+  await fork("sb-run").click();
+  await children.fill("3");
+  await page.keyboard.press("Enter");
+  await expect(newest(page)).toContainText("Forked sb-run into 2 sandboxes in");
+  await expect(newest(page)).toContainText("1 more did not come to be: The host is full. End some sandboxes.");
+  expect(asked).toEqual([1, 3]);
+});
+
 test("resume is offered where there is a pause to go back to", async ({ page }) => {
   const paused_at = new Date().toISOString();
   const one = (id, status, more) => ({ id, status, template: "minimal", vcpus: 1, memory_mb: 256, created_at: paused_at, ...more });
