@@ -232,8 +232,12 @@ async fn a_paused_one_holds_no_place(server: &Server, client: &Client, running: 
     client.delete_sandbox(&other).await.unwrap();
     let resumed = paused.resume().await;
     assert_eq!(resumed.timings[0].step, "queue");
-    assert_eq!(
-        paused.sh("stat -c %s /run/all").await,
-        format!("{}\n", (LARGE * 3 / 4) << 20)
-    );
+    // A page or two of /run are the guest agent's.
+    let kept: i64 = paused
+        .sh("stat -c %s /run/all")
+        .await
+        .trim()
+        .parse()
+        .unwrap();
+    assert!(kept >= ((LARGE * 3 / 4) << 20) - (64 << 10), "{kept}");
 }
