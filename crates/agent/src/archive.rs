@@ -223,13 +223,7 @@ impl Agent {
         owner_id: String,
         pieces: mpsc::Receiver<io::Result<Bytes>>,
     ) -> Result<Record, StepError> {
-        let folder = self.host.sandboxes().join(id.as_str());
-        let home = record::Home {
-            base: folder.join("base.ext4"),
-            folder,
-            template_image: std::path::PathBuf::new(),
-            virtual_size: 0,
-        };
+        let home = self.home(id, std::path::PathBuf::new(), 0);
         let folder = home.folder.clone();
         let make = async {
             self.host.volume.make_room(IMPORT_ROOM).await?;

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::broadcast::error::RecvError;
 use wrenn_disk::Qcow2;
-use wrenn_model::{ErrorKind, Platform, SandboxSpec};
+use wrenn_model::{ErrorKind, Platform};
 use wrenn_snapshot::{Facts, Generation, Generations, Next, Root};
 use wrenn_sys::extents::Piece;
 use wrenn_vmm::{Machine, RunState};
@@ -408,8 +408,13 @@ impl Capturing<'_> {
     }
 
     async fn publish(&mut self) -> Result<(), Failed> {
+        let spec = if self.capture.for_others {
+            self.record.spec_for_others()
+        } else {
+            self.record.spec.clone()
+        };
         let facts = Facts {
-            spec: self.told_spec(),
+            spec,
             platform: self.platform.clone(),
             kernel: self.host.boot.kernel_name(),
             envd: self.host.boot.initrd_name(),
@@ -427,18 +432,6 @@ impl Capturing<'_> {
         });
         self.published = Some(published.await??);
         Ok(())
-    }
-}
-
-impl Capturing<'_> {
-    /// The sandbox as its creator asked for it, or as much of that as is others' business.
-    fn told_spec(&self) -> SandboxSpec {
-        let mut spec = self.record.spec.clone();
-        if self.capture.for_others {
-            spec.envs.clear();
-            spec.metadata.clear();
-        }
-        spec
     }
 }
 

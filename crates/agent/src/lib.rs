@@ -454,6 +454,14 @@ impl Agent {
         }
     }
 
+    /// The same as a list, in which there is none where there is none.
+    async fn template_of(&self, name: &TemplateName) -> Result<Vec<Template>, Fault> {
+        match self.base_template(name).await {
+            Err(fault) if fault.kind == ErrorKind::NotFound => Ok(Vec::new()),
+            found => Ok(vec![found?]),
+        }
+    }
+
     async fn templates(&self) -> Result<Vec<Template>, Fault> {
         let host = self.host.clone();
         tokio::task::spawn_blocking(move || host.images.templates())
@@ -462,11 +470,8 @@ impl Agent {
             .map_err(|error| images_fault(&error))
     }
 
-    /// Removes a template's or a snapshot's name. Sandboxes made from it go on: they hold links of their own.
+    /// Removes a template's name. Sandboxes made from it go on: they hold links of their own.
     async fn delete_template(&self, name: String) -> Result<(), Fault> {
-        if self.delete_snapshot(&name, "").await? {
-            return Ok(());
-        }
         let absent = Fault::new(
             ErrorKind::NotFound,
             format!("there is no template {name:?}"),

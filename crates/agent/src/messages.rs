@@ -1,13 +1,14 @@
 //! The RPC's messages, from and to what they mean here.
 
+use std::str::FromStr;
 use std::time::Duration;
 
 use connectrpc::{ConnectError, ErrorCode, ErrorDetail as Detail};
 use wrenn_hostagent_api as rpc;
 use wrenn_hostagent_api::__buffa::oneof::exec_stream_response::{Event, data::Output};
 use wrenn_model::{
-    ErrorKind, Fault, InvalidSubnet, MiB, NetworkPolicy, OnTimeout, SandboxSpec, Subnet,
-    TerminalSize,
+    ErrorKind, Fault, InvalidName, InvalidSubnet, MiB, NetworkPolicy, OnTimeout, SandboxSpec,
+    Subnet, TerminalSize,
 };
 
 use crate::Agent;
@@ -60,6 +61,12 @@ pub(crate) fn invalid(message: impl Into<String>, remedy: &str) -> ConnectError 
     refuse(Fault::new(ErrorKind::InvalidRequest, message, remedy))
 }
 
+/// A name that has to be one.
+pub(crate) fn name<T: FromStr<Err = InvalidName>>(text: &str) -> Result<T, ConnectError> {
+    text.parse()
+        .map_err(|error: InvalidName| invalid(error.to_string(), "correct the name"))
+}
+
 /// The size of a terminal, which a caller has to say.
 pub(crate) fn terminal_size(
     size: Option<&rpc::TerminalSize>,
@@ -80,10 +87,9 @@ pub(crate) fn terminal_size(
 }
 
 pub(crate) fn to_spec(request: rpc::CreateSandboxRequest) -> Result<SandboxSpec, ConnectError> {
-    let wrong = |error: wrenn_model::InvalidName| invalid(error.to_string(), "correct the name");
     Ok(SandboxSpec {
-        id: request.sandbox_id.parse().map_err(wrong)?,
-        template: request.template.parse().map_err(wrong)?,
+        id: name(&request.sandbox_id)?,
+        template: name(&request.template)?,
         vcpus: request.vcpus,
         memory: MiB(request.memory_mb),
         timeout_sec: match request.timeout_sec {

@@ -5,6 +5,7 @@
 //! minute. They have places like all others, and are the first to give them back. None is older than an hour, and none outlives
 //! the agent: the next one makes others.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -27,14 +28,16 @@ const LONGEST_REST: Duration = Duration::from_secs(60);
 /// How long one that stands ready has to say so.
 const LOOK_LIMIT: Duration = Duration::from_millis(500);
 
-/// How far something is that stands ready.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How far something is that stands ready: what is further comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Level {
     /// It was restored, used once and stopped.
     Ready,
     /// Its VMM has only to load the state.
     Started,
 }
+
+const LEVELS: [Level; 2] = [Level::Ready, Level::Started];
 
 /// What stands ready of each shape.
 #[derive(Debug, Default)]
@@ -52,17 +55,14 @@ struct Inner {
 
 #[derive(Debug, Default)]
 struct Pool {
-    /// By the configuration: those that are ready, and those that are started.
-    configured: usize,
-    to_start: usize,
-    named: bool,
+    /// By the configuration, where it names the shape.
+    configured: Option<Counts>,
     /// By somebody who asked for it.
-    warmed: usize,
-    warmed_to_start: usize,
+    warmed: Counts,
     /// Nothing is made of it until it is warmed.
     drained: bool,
-    ready: VecDeque<Ready>,
-    started: VecDeque<Ready>,
+    /// The oldest first.
+    standing: Vec<Ready>,
     /// When it was asked for last.
     asked: VecDeque<Instant>,
     hits: u64,
@@ -72,9 +72,33 @@ struct Pool {
     failures: u32,
 }
 
+/// How many of each level.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Counts {
+    ready: usize,
+    started: usize,
+}
+
+impl Counts {
+    fn of(size: &PoolSize) -> Self {
+        Self {
+            ready: size.ready,
+            started: size.started,
+        }
+    }
+
+    fn at(self, level: Level) -> usize {
+        match level {
+            Level::Ready => self.ready,
+            Level::Started => self.started,
+        }
+    }
+}
+
 /// One that stands ready.
 #[derive(Debug)]
 struct Ready {
+    level: Level,
     spare: Spare,
     /// The boot image that it is a clone of.
     image: String,
@@ -103,48 +127,48 @@ impl Pool {
         })
     }
 
-    fn wanted_of(&self, level: Level) -> usize {
-        match level {
-            Level::Ready => self.wanted(),
-            Level::Started if self.drained => 0,
-            Level::Started => self.to_start.max(self.warmed_to_start),
+    /// How many are to stand ready. What was used lately has some, too.
+    fn wanted(&self, level: Level) -> usize {
+        if self.drained {
+            return 0;
         }
-    }
-
-    fn of(&mut self, level: Level) -> &mut VecDeque<Ready> {
-        match level {
-            Level::Ready => &mut self.ready,
-            Level::Started => &mut self.started,
-        }
+        let lately = match level {
+            Level::Ready => self.lately(),
+            Level::Started => 0,
+        };
+        let configured = self.configured.unwrap_or_default().at(level);
+        configured.max(self.warmed.at(level)).max(lately)
     }
 
     fn how_many(&self, level: Level) -> usize {
-        match level {
-            Level::Ready => self.ready.len(),
-            Level::Started => self.started.len(),
-        }
+        let of_level = self.standing.iter().filter(|one| one.level == level);
+        of_level.count()
     }
 
-    /// How many there are too few. What is ready comes first.
-    fn lacks(&self) -> usize {
-        let lacks = |level| self.wanted_of(level).saturating_sub(self.how_many(level));
-        lacks(Level::Ready) + lacks(Level::Started)
+    /// How many there are too few.
+    fn lacks(&self, level: Level) -> usize {
+        self.wanted(level).saturating_sub(self.how_many(level))
     }
 
-    fn all(&self) -> impl Iterator<Item = &Ready> {
-        self.ready.iter().chain(&self.started)
+    fn lacks_in_all(&self) -> usize {
+        LEVELS.map(|level| self.lacks(level)).iter().sum()
+    }
+
+    /// Takes out the one that comes first by this, of those that are `good`.
+    fn take_first<K: Ord>(
+        &mut self,
+        good: impl Fn(&Ready) -> bool,
+        by: impl Fn(Level) -> K,
+    ) -> Option<Spare> {
+        let standing = self.standing.iter().enumerate();
+        let good = standing.filter(|(_, one)| good(one));
+        let (at, _) = good.min_by_key(|(_, one)| by(one.level))?;
+        Some(self.standing.remove(at).spare)
     }
 
     fn fail(&mut self) {
         self.failed = Some(Instant::now());
         self.failures += 1;
-    }
-
-    fn wanted(&self) -> usize {
-        if self.drained {
-            return 0;
-        }
-        self.configured.max(self.warmed).max(self.lately())
     }
 
     /// How often it was asked for lately.
@@ -156,18 +180,20 @@ impl Pool {
 impl Pools {
     /// Has so many stand ready of a shape, as the configuration says.
     pub(crate) fn configure(&self, size: PoolSize) {
+        let counts = Counts::of(&size);
         let mut inner = self.lock();
         let pool = inner.pools.entry(size.shape).or_default();
-        (pool.configured, pool.to_start, pool.named) = (size.ready, size.started, true);
+        pool.configured = Some(counts);
         drop(inner);
         self.changed.notify_one();
     }
 
     /// Has so many stand ready of a shape, if the configuration does not say more.
     pub(crate) fn warm(&self, size: PoolSize) {
+        let counts = Counts::of(&size);
         let mut inner = self.lock();
         let pool = inner.pools.entry(size.shape).or_default();
-        (pool.warmed, pool.warmed_to_start) = (size.ready, size.started);
+        pool.warmed = counts;
         pool.drained = false;
         pool.failed = None;
         pool.failures = 0;
@@ -215,13 +241,7 @@ impl Pools {
     fn pop(&self, shape: &Shape, image: &str) -> Option<Spare> {
         let mut inner = self.lock();
         let pool = inner.pools.get_mut(shape)?;
-        [Level::Ready, Level::Started]
-            .into_iter()
-            .find_map(|level| {
-                let all = pool.of(level);
-                let at = all.iter().position(|one| one.image == image)?;
-                all.remove(at).map(|one| one.spare)
-            })
+        pool.take_first(|one| one.image == image, |level| level)
     }
 
     /// Adds one; what is not wanted any more comes back.
@@ -234,12 +254,11 @@ impl Pools {
     ) -> Result<(), Spare> {
         let mut inner = self.lock();
         let closed = inner.closed;
-        let pool = inner.pools.get_mut(shape).filter(|_| !closed);
-        let wanted = pool.as_ref().map_or(0, |pool| pool.wanted_of(level));
-        match pool {
-            Some(pool) if pool.how_many(level) < wanted => {
+        match inner.pools.get_mut(shape) {
+            Some(pool) if !closed && pool.lacks(level) > 0 => {
                 pool.failures = 0;
-                pool.of(level).push_back(Ready {
+                pool.standing.push(Ready {
+                    level,
                     spare,
                     image,
                     since: Instant::now(),
@@ -254,10 +273,9 @@ impl Pools {
     pub(crate) fn give_back(&self) -> Option<Spare> {
         let mut inner = self.lock();
         let pools = inner.pools.values_mut();
-        let fullest = pools.max_by_key(|pool| pool.all().count())?;
-        let started = fullest.started.pop_front();
-        let spare = started.or_else(|| fullest.ready.pop_front());
-        let spare = spare.map(|one| one.spare);
+        let fullest = pools.max_by_key(|pool| pool.standing.len())?;
+        // What is worth less goes first.
+        let spare = fullest.take_first(|_| true, Reverse);
         // It is not made again at once.
         if spare.is_some() {
             fullest.fail();
@@ -268,7 +286,7 @@ impl Pools {
     /// The guest memory of each that stands ready.
     pub(crate) fn memories(&self) -> Vec<MiB> {
         let inner = self.lock();
-        let all = inner.pools.values().flat_map(Pool::all);
+        let all = inner.pools.values().flat_map(|pool| &pool.standing);
         all.map(|one| one.spare.memory()).collect()
     }
 
@@ -279,21 +297,16 @@ impl Pools {
             return None;
         }
         let lacking = inner.pools.iter();
-        let lacking = lacking.filter(|(_, pool)| pool.lacks() > 0 && pool.rest().is_zero());
-        let most = lacking.max_by_key(|(_, pool)| pool.lacks())?;
-        let (shape, pool) = most;
-        let level = if pool.ready.len() < pool.wanted() {
-            Level::Ready
-        } else {
-            Level::Started
-        };
+        let lacking = lacking.filter(|(_, pool)| pool.rest().is_zero());
+        let (shape, pool) = lacking.max_by_key(|(_, pool)| pool.lacks_in_all())?;
+        let level = LEVELS.into_iter().find(|level| pool.lacks(*level) > 0)?;
         Some((shape.clone(), level))
     }
 
     /// In how much time something may be made again of which nothing could be made.
     pub(crate) fn rests(&self) -> Option<Duration> {
         let inner = self.lock();
-        let lacking = inner.pools.values().filter(|pool| pool.lacks() > 0);
+        let lacking = inner.pools.values().filter(|pool| pool.lacks_in_all() > 0);
         lacking.map(Pool::rest).min()
     }
 
@@ -310,20 +323,17 @@ impl Pools {
         let mut inner = self.lock();
         // What nobody wants any more, and has nothing ready, is forgotten.
         inner.pools.retain(|_, pool| {
-            let wanted = [Level::Ready, Level::Started].map(|level| pool.wanted_of(level));
-            pool.named || pool.drained || wanted != [0, 0] || pool.all().next().is_some()
+            let wanted = LEVELS.iter().any(|level| pool.wanted(*level) > 0);
+            pool.configured.is_some() || pool.drained || wanted || !pool.standing.is_empty()
         });
         for (shape, pool) in &mut inner.pools {
             let image = image(shape);
-            for level in [Level::Ready, Level::Started] {
-                let wanted = pool.wanted_of(level);
-                for one in std::mem::take(pool.of(level)) {
-                    let good = one.since.elapsed() < OLDEST && Some(&one.image) == image.as_ref();
-                    if good && pool.how_many(level) < wanted {
-                        pool.of(level).push_back(one);
-                    } else {
-                        worn.push(one.spare);
-                    }
+            for one in std::mem::take(&mut pool.standing) {
+                let good = one.since.elapsed() < OLDEST && Some(&one.image) == image.as_ref();
+                if good && pool.lacks(one.level) > 0 {
+                    pool.standing.push(one);
+                } else {
+                    worn.push(one.spare);
                 }
             }
         }
@@ -335,7 +345,7 @@ impl Pools {
     pub(crate) async fn dead(&self) -> Vec<Spare> {
         let ids: Vec<_> = {
             let inner = self.lock();
-            let all = inner.pools.values().flat_map(Pool::all);
+            let all = inner.pools.values().flat_map(|pool| &pool.standing);
             all.filter_map(|one| one.spare.id()).collect()
         };
         let mut dead = Vec::new();
@@ -352,7 +362,7 @@ impl Pools {
 
     fn machine(&self, id: &VmId) -> Option<Arc<dyn Machine>> {
         let inner = self.lock();
-        let mut all = inner.pools.values().flat_map(Pool::all);
+        let mut all = inner.pools.values().flat_map(|pool| &pool.standing);
         all.find(|one| one.spare.id().as_ref() == Some(id))?
             .spare
             .machine()
@@ -360,16 +370,10 @@ impl Pools {
 
     fn remove(&self, id: &VmId) -> Option<Spare> {
         let mut inner = self.lock();
-        inner.pools.values_mut().find_map(|pool| {
-            [Level::Ready, Level::Started]
-                .into_iter()
-                .find_map(|level| {
-                    let all = pool.of(level);
-                    let at = all
-                        .iter()
-                        .position(|one| one.spare.id().as_ref() == Some(id))?;
-                    all.remove(at).map(|one| one.spare)
-                })
+        let mut pools = inner.pools.values_mut();
+        pools.find_map(|pool| {
+            let is_it = |one: &Ready| one.spare.id().as_ref() == Some(id);
+            pool.take_first(is_it, |level| level)
         })
     }
 
@@ -379,8 +383,7 @@ impl Pools {
         for (shape, pool) in &mut self.lock().pools {
             if which(shape) {
                 pool.drained = true;
-                let all = pool.ready.drain(..).chain(pool.started.drain(..));
-                drained.extend(all.map(|one| one.spare));
+                drained.extend(pool.standing.drain(..).map(|one| one.spare));
             }
         }
         drained
@@ -397,12 +400,12 @@ impl Pools {
         let inner = self.lock();
         let state = |(shape, pool): (&Shape, &Pool)| PoolState {
             shape: shape.clone(),
-            wanted: pool.wanted(),
-            ready: pool.ready.len(),
-            started: pool.started.len(),
+            wanted: pool.wanted(Level::Ready),
+            ready: pool.how_many(Level::Ready),
+            started: pool.how_many(Level::Started),
             hits: pool.hits,
             misses: pool.misses,
-            configured: pool.named,
+            configured: pool.configured.is_some(),
         };
         inner.pools.iter().map(state).collect()
     }

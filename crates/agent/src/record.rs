@@ -11,6 +11,8 @@ use wrenn_network::SlotPlan;
 use wrenn_snapshot::{GenerationId, Generations};
 use wrenn_vmm::Identity;
 
+use crate::time::now_ms;
+
 /// The version of this record's JSON. It counts what an agent must not overlook: 3 has the egress policy, 4 what a sandbox was
 /// restored from that is not its own.
 pub(crate) const VERSION: u32 = 4;
@@ -54,6 +56,31 @@ pub(crate) struct Record {
 }
 
 impl Record {
+    /// One of a sandbox that has nothing yet, and names all that it will own.
+    pub(crate) fn new(spec: SandboxSpec, home: Home, seed: Option<Seed>, vm: Option<Vm>) -> Self {
+        Self {
+            version: VERSION,
+            state: State::Pending,
+            created_ms: now_ms(),
+            started_ms: None,
+            seed,
+            vm,
+            pause: None,
+            lost_since_ms: None,
+            home,
+            spec,
+        }
+    }
+
+    /// Its spec as far as it is the business of others that go on from what it was: without variables and labels.
+    pub(crate) fn spec_for_others(&self) -> SandboxSpec {
+        SandboxSpec {
+            envs: Default::default(),
+            metadata: Default::default(),
+            ..self.spec.clone()
+        }
+    }
+
     /// The generations that its virtual machine's origin is one of.
     pub(crate) fn generations(&self, origin: &Origin) -> Generations {
         match origin {
@@ -113,6 +140,16 @@ pub(crate) struct Home {
 }
 
 impl Home {
+    /// That of a sandbox with this folder, over a template's image and with a disk of so many bytes.
+    pub(crate) fn in_folder(folder: PathBuf, template_image: PathBuf, virtual_size: u64) -> Self {
+        Self {
+            base: folder.join("base.ext4"),
+            folder,
+            template_image,
+            virtual_size,
+        }
+    }
+
     /// Where the generation stands that it was begun from, if it was from one.
     pub(crate) fn seed(&self) -> PathBuf {
         self.folder.join(SEED)

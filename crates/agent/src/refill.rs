@@ -1,12 +1,15 @@
 //! Keeps pools full, behind everything that somebody waits for, and gives back what of them is worn.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::MissedTickBehavior;
 use wrenn_model::{ErrorKind, Fault};
+use wrenn_snapshot::Generations;
 
 use crate::Agent;
-use crate::failure::internal;
+use crate::failure::{Failed, internal};
 use crate::library::Lent;
 use crate::pools::{Level, PoolState};
 use crate::spare::{From, PoolSize, Shape, Spare, Workshop};
@@ -26,48 +29,62 @@ impl Agent {
         for size in &self.host.warm.shapes {
             self.host.pools.configure(size.clone());
         }
+        let mut looks = tokio::time::interval(LOOK_EVERY);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while !self.closing.is_cancelled() {
-            self.keep_named_images().await;
-            self.give_back_worn().await;
-            while let Some((shape, level)) = self.host.pools.lacking() {
-                if self.closing.is_cancelled() {
-                    return;
-                }
-                if self.host.admission.has_waiting() {
-                    tokio::time::sleep(GIVE_WAY).await;
-                    continue;
-                }
-                let (agent, what) = (self.clone(), shape.clone());
-                // The agent's end waits for what is being made.
-                let filling = self
-                    .spares
-                    .spawn(async move { agent.fill(&what, level).await });
-                if let Err(fault) = filling.await.unwrap_or_else(|error| Err(internal(error))) {
-                    self.host.pools.failed(&shape);
-                    tracing::info!(?shape, %fault, "nothing can stand ready for now");
-                }
-            }
-            let rest = self.host.pools.rests().unwrap_or(LOOK_EVERY);
+            let rest = self.host.pools.rests().unwrap_or(Duration::MAX);
             tokio::select! {
+                biased;
+                _ = looks.tick() => self.look_at_pools().await,
                 () = self.host.pools.changed.notified() => {}
-                () = tokio::time::sleep(rest.min(LOOK_EVERY)) => {}
+                () = tokio::time::sleep(rest) => {}
                 () = self.closing.cancelled() => {}
+            }
+            self.fill_pools().await;
+        }
+    }
+
+    /// Has as many stand ready as are to.
+    async fn fill_pools(&self) {
+        while let Some((shape, level)) = self.host.pools.lacking() {
+            if self.closing.is_cancelled() {
+                return;
+            }
+            if self.host.admission.has_waiting() {
+                tokio::time::sleep(GIVE_WAY).await;
+                continue;
+            }
+            let (agent, what) = (self.clone(), shape.clone());
+            // The agent's end waits for what is being made.
+            let filling = self
+                .spares
+                .spawn(async move { agent.fill(&what, level).await });
+            if let Err(fault) = filling.await.unwrap_or_else(|error| Err(internal(error))) {
+                self.host.pools.failed(&shape);
+                tracing::info!(?shape, %fault, "nothing can stand ready for now");
             }
         }
     }
 
-    /// The boot images of the shapes that the configuration names are there, also of a template that was built anew, and are kept.
-    async fn keep_named_images(&self) {
-        let mut named = Vec::new();
-        for size in &self.host.warm.shapes {
-            if let Ok(template) = self.base_template(&size.shape.template).await {
-                named.push((&size.shape, template));
+    /// Gives back what is worn: too old, of another image, dead, or more than is wanted. The boot images of the shapes that the
+    /// configuration names are there, also of a template that was built anew, and are kept.
+    async fn look_at_pools(&self) {
+        let mut worn = self.host.pools.dead().await;
+        let (mut images, mut named) = (HashMap::new(), Vec::new());
+        for pool in self.host.pools.states() {
+            if let Ok(template) = self.base_template(&pool.shape.template).await {
+                let image = self.image_name(&pool.shape, &template);
+                if pool.configured {
+                    named.push((pool.shape.clone(), template, image.clone()));
+                }
+                images.insert(pool.shape, image);
             }
         }
-        let names = named.iter();
-        let names = names.map(|(shape, template)| self.image_name(shape, template));
-        self.keep_images(names.collect());
-        for (shape, template) in &named {
+        worn.extend(self.host.pools.worn(|shape| images.get(shape).cloned()));
+        unmake_all(worn).await;
+        let kept = named.iter().map(|(_, _, image)| image.clone());
+        self.keep_images(kept.collect());
+        for (shape, template, _) in &named {
             self.boot_image(shape, template).await;
         }
     }
@@ -93,20 +110,6 @@ impl Agent {
             unwanted.unmake().await;
         }
         Ok(())
-    }
-
-    /// Takes away what is worn: too old, of another image, dead, or more than is wanted.
-    async fn give_back_worn(&self) {
-        let mut worn = self.host.pools.dead().await;
-        let mut images = std::collections::HashMap::new();
-        for pool in self.host.pools.states() {
-            if let Ok(template) = self.base_template(&pool.shape.template).await {
-                let image = self.image_name(&pool.shape, &template);
-                images.insert(pool.shape, image);
-            }
-        }
-        worn.extend(self.host.pools.worn(|shape| images.get(shape).cloned()));
-        unmake_all(worn).await;
     }
 
     /// Has so many of a shape stand ready, and returns when they do.
@@ -160,14 +163,11 @@ impl Agent {
     }
 
     /// Second names for the files of the newest of some generations; `None` where there is none.
-    pub(crate) async fn lend(
-        &self,
-        generations: wrenn_snapshot::Generations,
-    ) -> Result<Option<Lent>, Fault> {
+    pub(crate) async fn lend(&self, generations: Generations) -> Result<Option<Lent>, Fault> {
         let folder = self.host.lent();
         let lent = tokio::task::spawn_blocking(move || Lent::of(&generations, folder));
-        let lent = lent.await.map_err(crate::failure::internal)?;
-        lent.map_err(|error| crate::failure::Failed::from(error).fault())
+        let lent = lent.await.map_err(internal)?;
+        lent.map_err(|error| Failed::from(error).fault())
     }
 }
 

@@ -5,7 +5,7 @@
 //! and its disk stays until the sandbox is destroyed, or resumed, cold, from the pause that it may have. A record that says that its sandbox was being started may be an old
 //! one: instead of being unmade, what it speaks of becomes the same.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use wrenn_model::lifecycle::{Reason, State};
 use wrenn_model::{MiB, NetworkPolicy, OnTimeout, SandboxId, SandboxSpec, VmId};
@@ -74,15 +74,9 @@ impl Agent {
             ))
         });
         let (vm, created, generation) = looked.await.ok()?;
-        let home = Home {
-            base: folder.join("base.ext4"),
-            folder,
-            template_image: Path::new("").to_owned(),
-            virtual_size: generation
-                .as_ref()
-                .map_or(0, |saved| saved.manifest().layer.virtual_size),
-        };
         let saved = generation.as_ref().map(Generation::manifest);
+        let virtual_size = saved.map_or(0, |saved| saved.layer.virtual_size);
+        let home = Home::in_folder(folder, PathBuf::new(), virtual_size);
         let spec = match saved {
             Some(saved) => SandboxSpec {
                 id: id.clone(),

@@ -634,9 +634,9 @@ impl HostAgentService for Agent {
     async fn list_templates(
         &self,
         _: RequestContext,
-        _: ServiceRequest<'_, rpc::ListTemplatesRequest>,
+        request: ServiceRequest<'_, rpc::ListTemplatesRequest>,
     ) -> ServiceResult<impl Encodable<rpc::ListTemplatesResponse> + Send + use<>> {
-        Response::ok(copies::templates(self).await?)
+        Response::ok(copies::templates(self, &request.to_owned_message()).await?)
     }
 
     async fn delete_template(

@@ -32,17 +32,10 @@ impl Agent {
     pub(crate) async fn snapshot(
         &self,
         id: &str,
-        name: &str,
+        name: TemplateName,
         overwrite: bool,
     ) -> Result<Made, Fault> {
         let handle = self.find(id)?;
-        let name: TemplateName = name.parse().map_err(|error: wrenn_model::InvalidName| {
-            Fault::new(
-                ErrorKind::InvalidRequest,
-                error.to_string(),
-                "correct the name",
-            )
-        })?;
         let claimed = self
             .free_name(&name, &handle.spec.owner_id, overwrite)
             .await?;
@@ -95,6 +88,16 @@ impl Agent {
         found.map_err(|error| Failed::from(error).fault())
     }
 
+    /// The same as a list, in which there is none where there is none.
+    pub(crate) async fn snapshot_of(&self, name: &TemplateName) -> Result<Vec<Snapshot>, Fault> {
+        let found = self.find_snapshot(name.as_str()).await?;
+        let found = found.map(|generation| told(name.to_string(), generation));
+        found
+            .map(|told| told.map_err(Failed::fault))
+            .into_iter()
+            .collect()
+    }
+
     /// All of them.
     pub(crate) async fn snapshots(&self) -> Result<Vec<Snapshot>, Fault> {
         let library = self.host.snapshots.clone();
@@ -119,7 +122,8 @@ impl Agent {
         listed.await.map_err(internal)?.map_err(Failed::fault)
     }
 
-    /// Removes a snapshot's name; `false` where there is none, or none of this owner's, unless that is empty. Sandboxes made from it have links of their own.
+    /// Removes a snapshot's name; `false` where there is none, or none of this owner's, unless that is empty. Sandboxes made from
+    /// it have links of their own.
     pub(crate) async fn delete_snapshot(&self, name: &str, owner: &str) -> Result<bool, Fault> {
         let Ok(name) = name.parse::<TemplateName>() else {
             return Ok(false);

@@ -1,18 +1,18 @@
 //! What a sandbox to come is made of, and the record that names all that it will own.
 
+use std::path::PathBuf;
+
 use wrenn_guest_image::Template;
-use wrenn_model::lifecycle::State;
-use wrenn_model::{ErrorKind, Fault, SandboxSpec};
+use wrenn_model::{ErrorKind, Fault, SandboxId, SandboxSpec};
 
 use crate::Agent;
 use crate::admission::{Place, Purpose, Waiting};
 use crate::failure::internal;
 use crate::library::Lent;
-use crate::record::{self, Home, Origin, Record, Seed, Vm};
+use crate::record::{Home, Origin, Record};
 use crate::sandbox::{Held, Start};
 use crate::spare::{Shape, Spare};
 use crate::steps::{CLONE, CREATE, Parts, Plan, TAKE};
-use crate::time::now_ms;
 
 /// What one is made of.
 #[derive(Debug)]
@@ -77,36 +77,31 @@ impl Agent {
         match source {
             Source::Template(template) => {
                 let (place, waiting) = self.place(&spec).await?;
-                let home = self.home(&spec, &template);
+                let home = self.home(&spec.id, template.image, template.virtual_size);
                 let vm = self.host.plan_vm(&home, place.slot_index, Origin::Template);
-                let record = record_of(spec, home, None, vm);
+                let record = Record::new(spec, home, None, Some(vm));
                 Ok(start(record, CREATE, place, waiting, None))
             }
             Source::Lent(lent, origin) => {
                 let (place, waiting) = self.place(&spec).await?;
-                let folder = self.host.sandboxes().join(spec.id.as_str());
-                let home = Home {
-                    base: folder.join("base.ext4"),
-                    folder,
-                    template_image: lent.generation.base(),
-                    virtual_size: lent.generation.manifest().layer.virtual_size,
-                };
+                let size = lent.generation.manifest().layer.virtual_size;
+                let home = self.home(&spec.id, lent.generation.base(), size);
                 let vm = self.host.plan_vm(&home, place.slot_index, origin);
-                let record = record_of(spec, home, Some(lent.seed()), vm);
+                let record = Record::new(spec, home, Some(lent.seed()), Some(vm));
                 Ok(start(record, CLONE, place, waiting, Some(Held::Lent(lent))))
             }
-            Source::Ready(spare, template) => self.take(spec, spare, &template),
+            Source::Ready(spare, template) => self.take(spec, spare, template),
         }
     }
 
-    fn take(&self, spec: SandboxSpec, spare: Spare, template: &Template) -> Result<Start, Fault> {
+    fn take(&self, spec: SandboxSpec, spare: Spare, template: Template) -> Result<Start, Fault> {
         let beginning = spare.beginning().zip(spare.id());
         let ((slot, seed), id) =
             beginning.ok_or_else(|| internal("what stood ready is not whole"))?;
-        let home = self.home(&spec, template);
+        let home = self.home(&spec.id, template.image, template.virtual_size);
         let vm = self.host.name_vm(&home, id, slot, Origin::Seed);
         Ok(Start {
-            record: record_of(spec, home, Some(seed), vm),
+            record: Record::new(spec, home, Some(seed), Some(vm)),
             plan: TAKE,
             place: None,
             waiting: None,
@@ -121,29 +116,10 @@ impl Agent {
         Ok((place, waiting))
     }
 
-    fn home(&self, spec: &SandboxSpec, template: &Template) -> Home {
-        let folder = self.host.sandboxes().join(spec.id.as_str());
-        Home {
-            base: folder.join("base.ext4"),
-            folder,
-            template_image: template.image.clone(),
-            virtual_size: template.virtual_size,
-        }
-    }
-}
-
-fn record_of(spec: SandboxSpec, home: Home, seed: Option<Seed>, vm: Vm) -> Record {
-    Record {
-        version: record::VERSION,
-        state: State::Pending,
-        created_ms: now_ms(),
-        started_ms: None,
-        seed,
-        vm: Some(vm),
-        pause: None,
-        lost_since_ms: None,
-        home,
-        spec,
+    /// That of the sandbox of this id.
+    pub(crate) fn home(&self, id: &SandboxId, template_image: PathBuf, virtual_size: u64) -> Home {
+        let folder = self.host.sandboxes().join(id.as_str());
+        Home::in_folder(folder, template_image, virtual_size)
     }
 }
 

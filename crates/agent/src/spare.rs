@@ -12,7 +12,6 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use wrenn_guest_image::Template;
-use wrenn_model::lifecycle::State;
 use wrenn_model::{MiB, NetworkPolicy, OnTimeout, SandboxId, SandboxSpec, TemplateName, VmId};
 use wrenn_snapshot::{Generation, Generations};
 use wrenn_vmm::Machine;
@@ -26,7 +25,6 @@ use crate::record::{self, Home, Origin, Record};
 use crate::slots::Slot;
 use crate::steps::{self, Leave, Making, Parts, Plan, Ready, STAND_BY, Timings, in_ms};
 use crate::table::{Table, Unowned};
-use crate::time::now_ms;
 
 /// What sandboxes of one kind have in common.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -179,7 +177,7 @@ impl Spare {
     ) -> Result<Self, StepError> {
         let record = plan_record(host, shape, &from, place.slot_index);
         let vm = record.vm.as_ref().map(|vm| (vm.id.clone(), vm.uid));
-        let mut spare = Self {
+        let spare = Self {
             whole: Some(Box::new(Whole {
                 known: workshop.table.own(vm),
                 record,
@@ -190,19 +188,28 @@ impl Spare {
             workshop: workshop.clone(),
             _waited_for: workshop.tasks.token(),
         };
-        let Some(whole) = &mut spare.whole else {
-            unreachable!("it was just put there");
-        };
-        let timings = whole.run(plan, host).await?;
+        let timings = spare.run(plan, host).await?;
         tracing::info!(
             steps_ms = in_ms(&timings),
             ?shape,
             "a virtual machine was made that no sandbox has"
         );
-        if let Some(vm) = &mut whole.record.vm {
-            vm.platform = whole.parts.platform.get().cloned();
-        }
         Ok(spare)
+    }
+
+    async fn run(&self, plan: Plan, host: &Host) -> Result<Timings, StepError> {
+        let whole = self.whole.as_ref();
+        let Some((whole, vm)) = whole.and_then(|whole| Some((whole, whole.record.vm.as_ref()?)))
+        else {
+            return Ok(Timings::new());
+        };
+        let making = Making {
+            host,
+            record: &whole.record,
+            vm,
+            parts: &whole.parts,
+        };
+        steps::make(plan, &making).await
     }
 
     pub(crate) fn id(&self) -> Option<VmId> {
@@ -291,19 +298,6 @@ impl Drop for Spare {
 }
 
 impl Whole {
-    async fn run(&self, plan: Plan, host: &Host) -> Result<Timings, StepError> {
-        let Some(vm) = &self.record.vm else {
-            return Ok(Timings::new());
-        };
-        let making = Making {
-            host,
-            record: &self.record,
-            vm,
-            parts: &self.parts,
-        };
-        steps::make(plan, &making).await
-    }
-
     /// Everything of it goes; what will not is tried again.
     async fn unmake(self, host: &Host) {
         while let Err(failures) = steps::unmake(host, &self.record, Leave::Nothing).await {
@@ -342,25 +336,9 @@ fn plan_record(host: &Host, shape: &Shape, from: &From<'_>, slot_index: u16) -> 
             lent.generation.manifest().layer.virtual_size,
         ),
     };
-    let home = Home {
-        base: folder.join("base.ext4"),
-        folder,
-        template_image,
-        virtual_size,
-    };
+    let home = Home::in_folder(folder, template_image, virtual_size);
     let vm = host.name_vm(&home, id, slot_index, origin);
-    Record {
-        version: record::VERSION,
-        spec: shape.spec(),
-        state: State::Starting,
-        created_ms: now_ms(),
-        started_ms: None,
-        home,
-        seed,
-        vm: Some(vm),
-        pause: None,
-        lost_since_ms: None,
-    }
+    Record::new(shape.spec(), home, seed, Some(vm))
 }
 
 #[cfg(test)]

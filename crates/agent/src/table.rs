@@ -250,7 +250,6 @@ mod tests {
     use super::*;
     use crate::handle::View;
     use crate::steps::Parts;
-    use wrenn_model::lifecycle::State;
     use wrenn_model::{MiB, NetworkPolicy, OnTimeout, SandboxSpec};
 
     fn handle(id: &SandboxId) -> Arc<Handle> {
@@ -269,17 +268,7 @@ mod tests {
             network: NetworkPolicy::default(),
             parent: None,
         };
-        let view = View {
-            state: State::Pending,
-            pause: None,
-            started_ms: None,
-            lost_since_ms: None,
-            host_ip: String::new(),
-            disk_size: 0,
-            vm: None,
-            layer: None,
-            network: NetworkPolicy::default(),
-        };
+        let view = View::of_one_to_come(&spec);
         Handle::new(spec, 0, view, Parts::default()).0
     }
 

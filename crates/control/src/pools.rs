@@ -5,7 +5,7 @@ use wrenn_model::{Fault, MiB, TemplateName};
 
 use crate::Limits;
 use crate::agent::AgentClient;
-use crate::shape::Shapes;
+use crate::shape;
 
 /// What stands ready of one shape.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,8 +83,8 @@ impl Pools {
         memory: Option<MiB>,
         count: u32,
     ) -> Result<Pool, Fault> {
-        let shapes = Shapes::of(&self.agent, &self.limits).await?;
-        let (vcpus, memory) = shapes.find(template, None, vcpus, memory)?;
+        let shape = shape::of(&self.agent, &self.limits, template, None, vcpus, memory);
+        let (vcpus, memory) = shape.await?;
         let warmed = self.agent.warm_pool(template, vcpus, memory, count).await?;
         tracing::info!(%template, vcpus, memory_mb = memory.0, count, "a pool stands ready");
         Ok(read(warmed))

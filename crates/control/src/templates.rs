@@ -90,8 +90,8 @@ impl Templates {
     /// # Errors
     /// When the agent does not answer.
     pub async fn find(&self, name: &TemplateName) -> Result<Option<Template>, Fault> {
-        let mut templates = self.list().await?.into_iter();
-        Ok(templates.find(|template| template.name == name.as_str()))
+        let mut named = named(&self.agent, name).await?.into_iter();
+        Ok(named.find(|template| template.is_seen_by(self.caller.bound_to())))
     }
 
     /// Removes a template's name. Sandboxes made from it go on.
@@ -115,8 +115,18 @@ impl Templates {
 
 /// Every template of the host, whosever it is.
 pub(crate) async fn all(agent: &AgentClient) -> Result<Vec<Template>, Fault> {
-    let told = agent.templates().await?.into_iter();
+    let told = agent.templates(None).await?.into_iter();
     Ok(told.map(Template::read).collect())
+}
+
+/// Those of this name, whosever they are. An agent of a former release tells all.
+pub(crate) async fn named(
+    agent: &AgentClient,
+    name: &TemplateName,
+) -> Result<Vec<Template>, Fault> {
+    let told = agent.templates(Some(name)).await?.into_iter();
+    let of_name = told.filter(|told| told.name == name.as_str());
+    Ok(of_name.map(Template::read).collect())
 }
 
 /// There is no template of this name, or it is another team's.

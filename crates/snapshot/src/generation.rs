@@ -2,7 +2,6 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use wrenn_model::SandboxSpec;
@@ -130,21 +129,12 @@ impl Generation {
         Ok(Some(keys))
     }
 
-    /// Bytes that it takes on the disk, its base image and its VMM's build not counted. Blocks that it shares with others are.
-    pub fn allocated(&self) -> Result<u64, Error> {
-        let own = [
-            files::MANIFEST,
-            files::STATE,
-            files::MEMORY,
-            files::MEMORY_SUMS,
-            files::LAYER,
-            files::LAYER_SUMS,
-        ];
-        own.iter().try_fold(0, |sum, file| {
-            let blocks = files::open(self.dir(), file)?.metadata();
-            let blocks = blocks.map_err(Error::io("look at", &self.dir().join(file)))?;
-            Ok(sum + blocks.blocks() * 512)
-        })
+    /// Bytes that it takes on the disk. Blocks that it shares with others are counted.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub fn allocated(&self) -> io::Result<u64> {
+        files::allocated(self.dir(), &|_| true)
     }
 
     /// Names all of it a second time, in the folder of other generations, where it is the one of the same id: whatever becomes of

@@ -167,7 +167,7 @@ impl Generations {
     /// # Errors
     /// What the kernel said.
     pub fn allocated(&self) -> io::Result<u64> {
-        allocated(&self.folder.join(GENERATIONS), &|_| true)
+        files::allocated(&self.folder.join(GENERATIONS), &|_| true)
     }
 
     /// The same of what has no name elsewhere, so that it is only here for these.
@@ -175,7 +175,7 @@ impl Generations {
     /// # Errors
     /// What the kernel said.
     pub fn allocated_here_alone(&self) -> io::Result<u64> {
-        allocated(&self.folder.join(GENERATIONS), &|meta| meta.nlink() == 1)
+        files::allocated(&self.folder.join(GENERATIONS), &|meta| meta.nlink() == 1)
     }
 
     fn ids(&self) -> Result<Vec<GenerationId>, Error> {
@@ -192,39 +192,6 @@ impl Generations {
         let entries = listed.map_err(Error::io("list", &dir))?;
         let names = entries.into_iter().map(|entry| entry.file_name());
         Ok(names.filter_map(|name| name.into_string().ok()).collect())
-    }
-}
-
-/// The blocks of all files below, but of its base image and its VMM's build, which are others', too. What goes while it is counted
-/// takes nothing.
-fn allocated(dir: &Path, counts: &dyn Fn(&fs::Metadata) -> bool) -> io::Result<u64> {
-    let mut sum = 0;
-    for entry in there(fs::read_dir(dir))?.into_iter().flatten() {
-        let entry = entry?;
-        if [files::BASE, files::VMM_BUILD]
-            .iter()
-            .any(|name| entry.file_name() == *name)
-        {
-            continue;
-        }
-        let Some(meta) = there(entry.metadata())? else {
-            continue;
-        };
-        sum += if meta.is_dir() {
-            allocated(&entry.path(), counts)?
-        } else if counts(&meta) {
-            meta.blocks() * 512
-        } else {
-            0
-        };
-    }
-    Ok(sum)
-}
-
-fn there<T>(looked: io::Result<T>) -> io::Result<Option<T>> {
-    match looked {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        looked => looked.map(Some),
     }
 }
 

@@ -242,16 +242,6 @@ impl Vmm for FakeVmm {
     }
 
     /// A machine that is restored stands still, and has its memory from the beginning.
-    async fn restore(
-        &self,
-        spec: &VmSpec,
-        memory: MemorySource,
-        saved: &SavedState,
-        tap: OwnedFd,
-    ) -> Result<Arc<dyn Machine>, Error> {
-        self.stand_by(spec, memory, saved, tap).await
-    }
-
     async fn stand_by(
         &self,
         spec: &VmSpec,

@@ -143,7 +143,17 @@ pub trait Vmm: Send + Sync + Debug {
         memory: MemorySource,
         saved: &SavedState,
         tap: OwnedFd,
-    ) -> Result<Arc<dyn Machine>, Error>;
+    ) -> Result<Arc<dyn Machine>, Error> {
+        let machine = self.stand_by(spec, memory, saved, tap).await?;
+        match machine.load().await {
+            Ok(()) => Ok(machine),
+            Err(error) => {
+                // The error that led here is the one to tell.
+                drop(self.remove(&spec.vm, &spec.dir).await);
+                Err(error)
+            }
+        }
+    }
 
     /// Starts what will load a saved state, and returns before that: [`Machine::load`] does it, and takes less time. Neither the
     /// state nor the memory image is looked for by its name any more.

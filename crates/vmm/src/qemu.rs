@@ -178,6 +178,22 @@ impl Qemu {
         self.hierarchies.group(&self.parent(), vm.as_str())
     }
 
+    /// Runs a VM for a saved state, which is loaded at once or when it is told to.
+    async fn go_on(
+        &self,
+        spec: &VmSpec,
+        memory: MemorySource,
+        saved: &SavedState,
+        load: bool,
+        tap: OwnedFd,
+    ) -> Result<Arc<dyn Machine>, Error> {
+        self.can_restore(&saved.platform)?;
+        let state = saved.state.clone();
+        let boot = Boot::State { state, load };
+        self.launch(spec, &saved.platform.build, boot, memory, tap)
+            .await
+    }
+
     /// Runs a VM with this build; a failure leaves nothing.
     async fn launch(
         &self,
@@ -267,6 +283,7 @@ impl Vmm for Qemu {
         self.launch(spec, build, boot, memory, tap).await
     }
 
+    /// Not by standing by: of a load that fails at once the VMM's own last words are told.
     async fn restore(
         &self,
         spec: &VmSpec,
@@ -274,10 +291,7 @@ impl Vmm for Qemu {
         saved: &SavedState,
         tap: OwnedFd,
     ) -> Result<Arc<dyn Machine>, Error> {
-        self.can_restore(&saved.platform)?;
-        let boot = Boot::state(&saved.state, true);
-        let build = &saved.platform.build;
-        self.launch(spec, build, boot, memory, tap).await
+        self.go_on(spec, memory, saved, true, tap).await
     }
 
     async fn stand_by(
@@ -287,10 +301,7 @@ impl Vmm for Qemu {
         saved: &SavedState,
         tap: OwnedFd,
     ) -> Result<Arc<dyn Machine>, Error> {
-        self.can_restore(&saved.platform)?;
-        let boot = Boot::state(&saved.state, false);
-        let build = &saved.platform.build;
-        self.launch(spec, build, boot, memory, tap).await
+        self.go_on(spec, memory, saved, false, tap).await
     }
 
     async fn adopt(&self, identity: &Identity) -> Result<Arc<dyn Machine>, Error> {

@@ -76,9 +76,7 @@ impl Sandbox {
             ));
         }
         let generations = Generations::of(&self.record.home.folder);
-        let mut spec = self.record.spec.clone();
-        spec.envs.clear();
-        spec.metadata.clear();
+        let spec = self.record.spec_for_others();
         let copied = tokio::task::spawn_blocking(move || -> Result<Generation, Failed> {
             let own = generations.examine(pause.generation, |own| {
                 own.check()?;

@@ -9,7 +9,7 @@ use wrenn_traces::carried;
 use crate::Agent;
 use crate::failure::internal;
 use crate::fork::Child;
-use crate::messages::{invalid, refuse, to_detail, to_message, to_times};
+use crate::messages::{invalid, name, refuse, to_detail, to_message, to_times};
 use crate::snapshots::Snapshot;
 
 /// The most children of one call.
@@ -29,9 +29,9 @@ pub(super) async fn snapshot(
     agent: &Agent,
     request: rpc::CreateSnapshotRequest,
 ) -> Result<rpc::CreateSnapshotResponse, ConnectError> {
-    let own = agent.clone();
+    let (own, name) = (agent.clone(), name(&request.name)?);
     let made = apart(agent, async move {
-        own.snapshot(&request.sandbox_id, &request.name, request.overwrite)
+        own.snapshot(&request.sandbox_id, name, request.overwrite)
             .await
     });
     let made = made.await?;
@@ -57,8 +57,18 @@ pub(super) async fn delete_snapshot(
     }
 }
 
-pub(super) async fn templates(agent: &Agent) -> Result<rpc::ListTemplatesResponse, ConnectError> {
-    let (base, snapshots) = tokio::join!(agent.templates(), agent.snapshots());
+pub(super) async fn templates(
+    agent: &Agent,
+    request: &rpc::ListTemplatesRequest,
+) -> Result<rpc::ListTemplatesResponse, ConnectError> {
+    let (base, snapshots) = match request.name.as_str() {
+        "" => tokio::join!(agent.templates(), agent.snapshots()),
+        // What is no name is nobody's.
+        one => match one.parse() {
+            Ok(name) => tokio::join!(agent.template_of(&name), agent.snapshot_of(&name)),
+            Err(_) => (Ok(Vec::new()), Ok(Vec::new())),
+        },
+    };
     let base = base.map_err(refuse)?.into_iter();
     let base = base.map(|template| rpc::Template {
         name: template.name.to_string(),
@@ -135,11 +145,8 @@ pub(super) async fn fork(
 }
 
 fn to_child(child: rpc::ForkChild) -> Result<Child, ConnectError> {
-    let id = child.sandbox_id.parse();
     Ok(Child {
-        id: id.map_err(|error: wrenn_model::InvalidName| {
-            invalid(error.to_string(), "correct the name")
-        })?,
+        id: name(&child.sandbox_id)?,
         metadata: child.metadata.into_iter().collect(),
         timeout_sec: child.timeout_sec,
     })

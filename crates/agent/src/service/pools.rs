@@ -6,7 +6,7 @@ use wrenn_model::MiB;
 
 use crate::Agent;
 use crate::failure::internal;
-use crate::messages::{invalid, refuse};
+use crate::messages::{name, refuse};
 use crate::pools::PoolState;
 use crate::spare::{PoolSize, Shape};
 use crate::steps::blocking;
@@ -38,12 +38,8 @@ pub(super) async fn warm(
     agent: &Agent,
     request: rpc::WarmPoolRequest,
 ) -> Result<rpc::WarmPoolResponse, ConnectError> {
-    let template = request.template.parse();
-    let template = template.map_err(|error: wrenn_model::InvalidName| {
-        invalid(error.to_string(), "name a base template")
-    })?;
     let shape = Shape {
-        template,
+        template: name(&request.template)?,
         vcpus: request.vcpus,
         memory: MiB(request.memory_mb),
     };

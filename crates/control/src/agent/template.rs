@@ -6,14 +6,21 @@ use wrenn_model::{ErrorKind, Fault, MiB, SandboxId, TemplateName};
 use super::{AgentClient, CREATE, DESTROY, SHORT, from_agent, moving, options, within};
 
 impl AgentClient {
-    /// The base templates of the host, and its snapshots.
-    pub(crate) async fn templates(&self) -> Result<Vec<rpc::Template>, Fault> {
+    /// The base templates of the host, and its snapshots; of a name, those of this name.
+    pub(crate) async fn templates(
+        &self,
+        only: Option<&TemplateName>,
+    ) -> Result<Vec<rpc::Template>, Fault> {
         let lease = self.connections.lease();
+        let request = rpc::ListTemplatesRequest {
+            name: only.map(ToString::to_string).unwrap_or_default(),
+            ..Default::default()
+        };
         let answer = within(
             SHORT,
             lease
                 .client()
-                .list_templates_with_options(rpc::ListTemplatesRequest::default(), options()),
+                .list_templates_with_options(request, options()),
         )
         .await;
         let answer = answer.map_err(from_agent)?.into_owned();

@@ -21,7 +21,7 @@ use crate::fault::store_fault;
 use crate::flight::Flight;
 use crate::reconcile::rules;
 use crate::request::carried;
-use crate::shape::{Shapes, within};
+use crate::shape::{self, within};
 
 /// What a caller asks for. What is `None` has a default in [`crate::Limits`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -135,9 +135,10 @@ impl Sandboxes {
     /// The row as it would be, if host and templates allow it. Nothing is written yet.
     async fn plan(&self, new: NewSandbox) -> Result<Sandbox, Fault> {
         let limits = &self.core.limits;
-        let shapes = Shapes::of(&self.core.agent, limits).await?;
         let template = new.template.unwrap_or_else(|| limits.default_template());
-        let (vcpus, memory) = shapes.find(&template, self.only.as_ref(), new.vcpus, new.memory)?;
+        let (agent, only) = (&self.core.agent, self.only.as_ref());
+        let shape = shape::of(agent, limits, &template, only, new.vcpus, new.memory);
+        let (vcpus, memory) = shape.await?;
         let timeout_sec = new.timeout_sec.unwrap_or(limits.timeout_sec);
         within("timeout_sec", timeout_sec, 1, limits.max_timeout_sec)?;
         let now = self.core.store.now_ms();

@@ -93,9 +93,8 @@ impl Sandboxes {
 
     /// Refuses a name that is taken before anything is done. Whoever takes it in between, the agent refuses then.
     async fn free(&self, new: &NewSnapshot, row: &Sandbox) -> Result<(), Fault> {
-        let templates = templates::all(&self.core.agent).await?;
-        let named = |known: &&Template| known.name == new.name.as_str();
-        let Some(taken) = templates.iter().find(named) else {
+        let named = templates::named(&self.core.agent, &new.name).await?;
+        let Some(taken) = named.first() else {
             return Ok(());
         };
         let own = taken.kind == TemplateKind::Snapshot && taken.owner_id == row.owner_id;

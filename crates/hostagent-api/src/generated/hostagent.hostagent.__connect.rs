@@ -2263,7 +2263,7 @@ pub trait HostAgentService: Send + Sync + 'static {
             impl ::connectrpc::Encodable<ListTemplatesResponse> + Send + use<'a, Self>,
         >,
     > + Send;
-    /// Removes the name of a base template or of a snapshot. Sandboxes made from it go on.
+    /// Removes the base template's name. Sandboxes made from it go on.
     ///
     /// `'a` lets the response body borrow from `&self` (e.g. server-resident state).
     ///

@@ -23150,6 +23150,10 @@ impl ::serde::Serialize for TemplateOwnedView {
 }
 #[derive(Clone, Debug, Default)]
 pub struct ListTemplatesRequestView<'a> {
+    /// The one of this name alone; empty means all.
+    ///
+    /// Field 1: `name`
+    pub name: &'a str,
     pub __buffa_unknown_fields: ::buffa::UnknownFieldsView<'a>,
 }
 impl<'a> ::buffa::MessageView<'a> for ListTemplatesRequestView<'a> {
@@ -23182,6 +23186,13 @@ impl<'a> ::buffa::MessageView<'a> for ListTemplatesRequestView<'a> {
         let view = self;
         let mut cur = cur;
         match tag.field_number() {
+            1u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                view.name = ::buffa::types::borrow_str(&mut cur)?;
+            }
             _ => {
                 ::buffa::encoding::skip_field_depth(tag, &mut cur, ctx.depth())?;
                 let span_len = before_tag.len() - cur.len();
@@ -23210,6 +23221,7 @@ impl<'a> ::buffa::MessageView<'a> for ListTemplatesRequestView<'a> {
         use ::buffa::alloc::string::ToString as _;
         let _ = __buffa_src;
         ::core::result::Result::Ok(super::super::ListTemplatesRequest {
+            name: self.name.to_string(),
             __buffa_unknown_fields: self.__buffa_unknown_fields.to_owned()?.into(),
             ..::core::default::Default::default()
         })
@@ -23221,6 +23233,9 @@ impl<'a> ::buffa::ViewEncode<'a> for ListTemplatesRequestView<'a> {
         #[allow(unused_imports)]
         use ::buffa::Enumeration as _;
         let mut size = 0u64;
+        if !self.name.is_empty() {
+            size += 1u64 + ::buffa::types::string_encoded_len(&self.name) as u64;
+        }
         size += self.__buffa_unknown_fields.encoded_len() as u64;
         ::buffa::saturate_size(size)
     }
@@ -23232,6 +23247,9 @@ impl<'a> ::buffa::ViewEncode<'a> for ListTemplatesRequestView<'a> {
     ) {
         #[allow(unused_imports)]
         use ::buffa::Enumeration as _;
+        if !self.name.is_empty() {
+            ::buffa::types::put_string_field(1u32, &self.name, buf);
+        }
         self.__buffa_unknown_fields.write_to(buf);
     }
 }
@@ -23253,6 +23271,9 @@ impl<'__a> ::serde::Serialize for ListTemplatesRequestView<'__a> {
     ) -> ::core::result::Result<__S::Ok, __S::Error> {
         use ::serde::ser::SerializeMap as _;
         let mut __map = __s.serialize_map(::core::option::Option::None)?;
+        if !::buffa::json_helpers::skip_if::is_empty_str(self.name) {
+            __map.serialize_entry("name", self.name)?;
+        }
         __map.end()
     }
 }
@@ -23347,6 +23368,13 @@ impl ListTemplatesRequestOwnedView {
     #[must_use]
     pub fn into_bytes(self) -> ::buffa::bytes::Bytes {
         self.0.into_bytes()
+    }
+    /// The one of this name alone; empty means all.
+    ///
+    /// Field 1: `name`
+    #[must_use]
+    pub fn name(&self) -> &'_ str {
+        self.0.reborrow().name
     }
 }
 impl ::core::convert::From<::buffa::OwnedView<ListTemplatesRequestView<'static>>>

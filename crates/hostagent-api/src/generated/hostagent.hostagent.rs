@@ -13163,13 +13163,22 @@ pub const __TEMPLATE_JSON_ANY: ::buffa::type_registry::JsonAnyEntry = ::buffa::t
 #[derive(::serde::Serialize, ::serde::Deserialize)]
 #[serde(default)]
 pub struct ListTemplatesRequest {
+    /// The one of this name alone; empty means all.
+    ///
+    /// Field 1: `name`
+    #[serde(
+        rename = "name",
+        with = "::buffa::json_helpers::proto_string",
+        skip_serializing_if = "::buffa::json_helpers::skip_if::is_empty_str"
+    )]
+    pub name: ::buffa::alloc::string::String,
     #[serde(skip)]
     #[doc(hidden)]
     pub __buffa_unknown_fields: ::buffa::UnknownFields,
 }
 impl ::core::fmt::Debug for ListTemplatesRequest {
     fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
-        f.debug_struct("ListTemplatesRequest").finish()
+        f.debug_struct("ListTemplatesRequest").field("name", &self.name).finish()
     }
 }
 impl ListTemplatesRequest {
@@ -13199,6 +13208,9 @@ impl ::buffa::Message for ListTemplatesRequest {
         #[allow(unused_imports)]
         use ::buffa::Enumeration as _;
         let mut size = 0u64;
+        if !self.name.is_empty() {
+            size += 1u64 + ::buffa::types::string_encoded_len(&self.name) as u64;
+        }
         size += self.__buffa_unknown_fields.encoded_len() as u64;
         ::buffa::saturate_size(size)
     }
@@ -13209,6 +13221,9 @@ impl ::buffa::Message for ListTemplatesRequest {
     ) {
         #[allow(unused_imports)]
         use ::buffa::Enumeration as _;
+        if !self.name.is_empty() {
+            ::buffa::types::put_string_field(1u32, &self.name, buf);
+        }
         self.__buffa_unknown_fields.write_to(buf);
     }
     fn merge_field(
@@ -13222,6 +13237,13 @@ impl ::buffa::Message for ListTemplatesRequest {
         #[allow(unused_imports)]
         use ::buffa::Enumeration as _;
         match tag.field_number() {
+            1u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::LengthDelimited,
+                )?;
+                ::buffa::types::merge_string(&mut self.name, buf)?;
+            }
             _ => {
                 self.__buffa_unknown_fields
                     .push(::buffa::encoding::decode_unknown_field(tag, buf, ctx)?);
@@ -13230,6 +13252,7 @@ impl ::buffa::Message for ListTemplatesRequest {
         ::core::result::Result::Ok(())
     }
     fn clear(&mut self) {
+        self.name.clear();
         self.__buffa_unknown_fields.clear();
     }
 }

@@ -485,10 +485,12 @@ impl HostAgentService for Service {
     async fn list_templates(
         &self,
         _: RequestContext,
-        _: ServiceRequest<'_, rpc::ListTemplatesRequest>,
+        request: ServiceRequest<'_, rpc::ListTemplatesRequest>,
     ) -> ServiceResult<rpc::ListTemplatesResponse> {
         let _ = self.0.knobs();
-        let templates = lock(&self.0.templates).values().cloned().collect();
+        let all = lock(&self.0.templates);
+        let wanted = |told: &&rpc::Template| request.name.is_empty() || told.name == request.name;
+        let templates = all.values().filter(wanted).cloned().collect();
         Response::ok(rpc::ListTemplatesResponse {
             templates,
             ..Default::default()

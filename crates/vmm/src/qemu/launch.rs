@@ -63,15 +63,6 @@ pub(super) enum Boot {
     },
 }
 
-impl Boot {
-    pub(super) fn state(state: &Path, load: bool) -> Self {
-        Self::State {
-            state: state.to_owned(),
-            load,
-        }
-    }
-}
-
 /// What is to run. A disk and a TAP are left out where only a kernel's progress is of interest.
 #[derive(Debug)]
 pub(super) struct Job {

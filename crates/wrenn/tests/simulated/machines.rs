@@ -173,16 +173,6 @@ impl Vmm for SimulatedVmm {
             .await
     }
 
-    async fn restore(
-        &self,
-        spec: &VmSpec,
-        memory: MemorySource,
-        saved: &SavedState,
-        tap: OwnedFd,
-    ) -> Result<Arc<dyn Machine>, Error> {
-        self.stand_by(spec, memory, saved, tap).await
-    }
-
     async fn stand_by(
         &self,
         spec: &VmSpec,
