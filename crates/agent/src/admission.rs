@@ -73,7 +73,31 @@ struct Ledger {
 pub(crate) struct Place {
     admission: Arc<Admission>,
     demand: Demand,
-    pub(crate) slot_index: u16,
+    slot: SlotIndex,
+}
+
+/// The number of a slot, which nobody else has. Dropping it gives it back.
+#[derive(Debug)]
+pub(crate) struct SlotIndex {
+    admission: Arc<Admission>,
+    index: u16,
+}
+
+impl SlotIndex {
+    pub(crate) fn get(&self) -> u16 {
+        self.index
+    }
+}
+
+impl Place {
+    pub(crate) fn slot_index(&self) -> u16 {
+        self.slot.get()
+    }
+
+    /// Has another slot in the place of its own, of which nothing may stand.
+    pub(crate) fn change_slot(&mut self, slot: SlotIndex) {
+        self.slot = slot;
+    }
 }
 
 impl Admission {
@@ -144,22 +168,37 @@ impl Admission {
         };
         ledger.promised.add(demand);
         drop(ledger);
-        Ok(Place {
+        Ok(self.place(demand, slot_index))
+    }
+
+    /// The number of a slot for nobody yet; `None` when all are taken, or nobody gets one any more.
+    pub(crate) fn slot_index(self: &Arc<Self>) -> Option<SlotIndex> {
+        let mut ledger = self.lock();
+        let index = (!ledger.closed).then(|| ledger.slots.allocate()).flatten();
+        drop(ledger);
+        index.map(|index| self.slot(index))
+    }
+
+    fn place(self: &Arc<Self>, demand: Demand, slot_index: u16) -> Place {
+        Place {
             admission: self.clone(),
             demand,
-            slot_index,
-        })
+            slot: self.slot(slot_index),
+        }
+    }
+
+    fn slot(self: &Arc<Self>, index: u16) -> SlotIndex {
+        SlotIndex {
+            admission: self.clone(),
+            index,
+        }
     }
 
     /// The place of a virtual machine that runs already, whatever the host has left.
     pub(crate) fn reclaim(self: &Arc<Self>, spec: &SandboxSpec, slot_index: u16) -> Place {
         let demand = self.demand(spec);
         self.lock().promised.add(demand);
-        Place {
-            admission: self.clone(),
-            demand,
-            slot_index,
-        }
+        self.place(demand, slot_index)
     }
 
     /// Begins anew with these slots in use. Before anything else happens.
@@ -286,11 +325,16 @@ impl Ledger {
 impl Drop for Place {
     fn drop(&mut self) {
         let mut ledger = self.admission.lock();
-        ledger.slots.release(self.slot_index);
         ledger.promised.give_back(self.demand);
         let since = ledger.last_release.elapsed();
         ledger.releases.note(since);
         ledger.last_release = Instant::now();
+    }
+}
+
+impl Drop for SlotIndex {
+    fn drop(&mut self) {
+        self.admission.lock().slots.release(self.index);
     }
 }
 
@@ -381,8 +425,7 @@ mod tests {
         let full = admission.promise(&ROOM, demand(1)).unwrap_err();
         assert_eq!(full.kind, ErrorKind::HostFull);
         assert_eq!(full.retry_after_sec, Some(DISK_RETRY_SEC));
-        let slots: std::collections::HashSet<u16> =
-            places.iter().map(|place| place.slot_index).collect();
+        let slots: std::collections::HashSet<u16> = places.iter().map(Place::slot_index).collect();
         assert_eq!(slots.len(), 3);
     }
 
@@ -411,9 +454,24 @@ mod tests {
     }
 
     #[test]
+    fn a_slot_is_somebodys_until_it_is_given_back() {
+        let admission = admission();
+        let used = || admission.load_of(&ROOM).slots.used;
+        let mut place = admission.promise(&ROOM, demand(1)).unwrap();
+        let ready = admission.slot_index().unwrap();
+        let number = ready.get();
+        assert_eq!(used(), 2);
+        place.change_slot(ready);
+        assert_eq!((place.slot_index(), used()), (number, 1));
+        drop(place);
+        assert_eq!(used(), 0);
+    }
+
+    #[test]
     fn once_closed_nobody_gets_in() {
         let admission = admission();
         admission.close();
+        assert!(admission.slot_index().is_none());
         let fault = admission.promise(&ROOM, demand(1)).unwrap_err();
         assert_eq!(fault.kind, ErrorKind::Unavailable);
     }

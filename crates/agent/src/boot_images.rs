@@ -6,23 +6,23 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::panic::AssertUnwindSafe;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
 use tracing::Instrument;
 use wrenn_guest_image::Template;
-use wrenn_model::{ErrorKind, Fault, Platform, chain};
-use wrenn_snapshot::{Generation, Generations};
+use wrenn_model::{ErrorKind, Fault, Platform, SandboxSpec, chain};
+use wrenn_snapshot::Generation;
 
-use crate::Agent;
 use crate::admission::Purpose;
 use crate::capture::IMAGE;
 use crate::failure::{Failed, internal};
 use crate::library::{Lent, Library, begin, settle};
 use crate::spare::{From, Shape, Spare};
 use crate::steps::SETTLE;
+use crate::{Agent, Host};
 
 /// Raised when images are made in another way of the same things.
 const FORMAT: u32 = 1;
@@ -133,7 +133,7 @@ impl Agent {
         if images.most == 0 {
             return None;
         }
-        let name = self.image_name(shape, template);
+        let name = self.host.image_name(shape, template);
         if self.has_image(&name).await {
             images.used(&name);
             return Some(name);
@@ -150,27 +150,6 @@ impl Agent {
     /// Sees to it that these are kept, whatever others there are, and no more than these.
     pub(crate) fn keep_images(&self, names: BTreeSet<String>) {
         self.host.boot_images.lock().kept = names;
-    }
-
-    /// A boot image's files, as far as they are what was saved. One that is damaged is marked, and made anew by the next who asks.
-    pub(crate) async fn lend_image(&self, name: &str) -> Option<Lent> {
-        let generations = self.image_generations(name);
-        let looked = tokio::task::spawn_blocking(move || {
-            let current = generations.current()?;
-            if let Some(image) = current {
-                generations.examine(image.id(), Generation::check)?;
-            }
-            Ok::<_, wrenn_snapshot::Error>(generations)
-        });
-        let lent = match looked.await {
-            Ok(Ok(generations)) => self.lend(generations).await,
-            Ok(Err(error)) => Err(Failed::from(error).fault()),
-            Err(error) => Err(internal(error)),
-        };
-        lent.unwrap_or_else(|fault| {
-            tracing::error!(name, %fault, "a boot image is no use: creations boot");
-            None
-        })
     }
 
     /// Joins whoever makes it, or begins to. Whoever asks may go away: it is made all the same.
@@ -275,21 +254,51 @@ impl Agent {
         });
         drop(evicted.await);
     }
+}
+
+impl Host {
+    /// A boot image's files, as far as they are what was saved. One that is damaged is marked, and made anew by the next who asks.
+    pub(crate) async fn lend_image(&self, name: &str) -> Option<Lent> {
+        let generations = self.boot_images.library.generations(name);
+        let looked = tokio::task::spawn_blocking(move || {
+            let current = generations.current()?;
+            if let Some(image) = current {
+                generations.examine(image.id(), Generation::check)?;
+            }
+            Ok::<_, wrenn_snapshot::Error>(generations)
+        });
+        let lent = match looked.await {
+            Ok(Ok(generations)) => self.lend(generations).await,
+            Ok(Err(error)) => Err(Failed::from(error).fault()),
+            Err(error) => Err(internal(error)),
+        };
+        lent.unwrap_or_else(|fault| {
+            tracing::error!(name, %fault, "a boot image is no use: creations boot");
+            None
+        })
+    }
+
+    /// The same of the one that a sandbox would be restored from.
+    pub(crate) async fn lend_image_of(self: &Arc<Self>, spec: &SandboxSpec) -> Result<Lent, Fault> {
+        let shape = Shape::of(spec);
+        let template = self.base_template(&shape.template).await?;
+        let lent = self.lend_image(&self.image_name(&shape, &template)).await;
+        lent.ok_or_else(|| no_image(&shape))
+    }
 
     /// A sum over all that an image depends on. The rate of the clock is none of it: it differs a little at each start of the
     /// host, and is held against the image before it is restored.
     pub(crate) fn image_name(&self, shape: &Shape, template: &Template) -> String {
-        let host = &self.host;
         let platform = Platform {
             tsc_khz: 0,
             host_cpu: String::new(),
-            ..host.vmm.platform().clone()
+            ..self.vmm.platform().clone()
         };
         let depends = serde_json::json!({
             "format": FORMAT,
             "template": template.image_id,
-            "kernel": host.boot.kernel_name(),
-            "initrd": host.boot.initrd_name(),
+            "kernel": self.boot.kernel_name(),
+            "initrd": self.boot.initrd_name(),
             "platform": platform,
             "vcpus": shape.vcpus,
             "memory_mib": shape.memory.0,
@@ -297,9 +306,12 @@ impl Agent {
         let sum = blake3::hash(depends.to_string().as_bytes()).to_hex();
         sum[..32].to_owned()
     }
+}
 
-    /// The generations of a boot image.
-    pub(crate) fn image_generations(&self, name: &str) -> Generations {
-        self.host.boot_images.library.generations(name)
-    }
+pub(crate) fn no_image(shape: &Shape) -> Fault {
+    Fault::new(
+        ErrorKind::AgentError,
+        format!("there is no boot image of {}", shape.template),
+        "see the agent's log: creations of it boot meanwhile",
+    )
 }

@@ -75,7 +75,7 @@ impl Agent {
             let spec = spec_of(&copied.spec, child);
             let generations = Generations::of(folder);
             async move {
-                let lent = self.lend(generations).await?;
+                let lent = self.host.lend(generations).await?;
                 let lent = lent.ok_or_else(|| crate::failure::internal("nothing was captured"))?;
                 self.begin_from(spec, lent).await
             }

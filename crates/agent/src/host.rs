@@ -24,6 +24,7 @@ use crate::failure::internal;
 use crate::library::Library;
 use crate::metrics::Metrics;
 use crate::pools::Pools;
+use crate::ready_slots::ReadySlots;
 use crate::record::{Home, Keys, Origin, Vm};
 use crate::slots::Slots;
 use crate::spare::PoolSize;
@@ -68,6 +69,8 @@ pub struct Warm {
     pub images: u64,
     /// Shapes whose boot images are made ahead and kept, and how many of each stand ready.
     pub shapes: Vec<PoolSize>,
+    /// How many network slots stand ready for what is started beside those.
+    pub slots: usize,
 }
 
 /// What guests may reach by this host's network, and how much of it they may use.
@@ -141,6 +144,7 @@ pub struct Host {
     pub(crate) snapshots: Library,
     pub(crate) boot_images: BootImages,
     pub(crate) pools: Pools,
+    pub(crate) ready_slots: ReadySlots,
     pub(crate) warm: Warm,
     base_uid: u32,
     base_roots: BaseRoots,
@@ -279,6 +283,7 @@ impl Host {
             snapshots: Library::of(volume.root().join("snapshots")),
             boot_images: boot_images(&volume, 0),
             pools: Pools::default(),
+            ready_slots: ReadySlots::at_least(0),
             warm: Warm::default(),
             data,
             volume,
@@ -304,6 +309,7 @@ impl Host {
         let boot_images = boot_images(&self.volume, warm.images);
         Self {
             boot_images,
+            ready_slots: ReadySlots::at_least(warm.slots),
             warm,
             ..self
         }

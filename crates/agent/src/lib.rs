@@ -35,6 +35,7 @@ mod guest;
 mod handle;
 mod host;
 mod journal;
+mod lately;
 mod library;
 mod machine;
 mod messages;
@@ -42,6 +43,7 @@ mod metrics;
 mod news;
 mod operations;
 mod pools;
+mod ready_slots;
 mod record;
 mod recovery;
 mod refill;
@@ -193,6 +195,10 @@ impl Agent {
             .spawn(async move { following.follow_clock().await });
         let filling = agent.clone();
         agent.tasks.spawn(async move { filling.keep_pools().await });
+        let slotting = agent.clone();
+        agent
+            .tasks
+            .spawn(async move { slotting.keep_slots().await });
         let scrubbing = agent.clone();
         agent.tasks.spawn(async move { scrubbing.scrub().await });
         Ok(agent)
@@ -240,6 +246,7 @@ impl Agent {
         self.closing.cancel();
         self.table.close();
         drop(self.host.pools.close());
+        drop(self.host.ready_slots.close());
         self.spares.close();
         self.spares.wait().await;
         let sandboxes = self.table.all();
@@ -438,25 +445,9 @@ impl Agent {
         })
     }
 
-    /// The base template of this name.
-    pub(crate) async fn base_template(&self, name: &TemplateName) -> Result<Template, Fault> {
-        let (host, wanted) = (self.host.clone(), name.clone());
-        let found = tokio::task::spawn_blocking(move || host.images.template(&wanted)).await;
-        match found {
-            Ok(Ok(template)) => Ok(template),
-            Ok(Err(wrenn_guest_image::Error::NoTemplate { .. })) => Err(Fault::new(
-                ErrorKind::NotFound,
-                format!("there is no template {:?}", name.as_str()),
-                "list the templates with GET /v1/snapshots, or build it with `wrenn template build`",
-            )),
-            Ok(Err(error)) => Err(images_fault(&error)),
-            Err(error) => Err(internal(error)),
-        }
-    }
-
-    /// The same as a list, in which there is none where there is none.
+    /// The base template of this name as a list, in which there is none where there is none.
     async fn template_of(&self, name: &TemplateName) -> Result<Vec<Template>, Fault> {
-        match self.base_template(name).await {
+        match self.host.base_template(name).await {
             Err(fault) if fault.kind == ErrorKind::NotFound => Ok(Vec::new()),
             found => Ok(vec![found?]),
         }
@@ -514,7 +505,7 @@ impl Agent {
     }
 }
 
-fn images_fault(error: &wrenn_guest_image::Error) -> Fault {
+pub(crate) fn images_fault(error: &wrenn_guest_image::Error) -> Fault {
     Fault::new(
         ErrorKind::AgentError,
         format!("the template store failed: {}", chain(error)),

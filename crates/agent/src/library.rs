@@ -13,7 +13,8 @@ use wrenn_model::{Fault, chain};
 use wrenn_snapshot::{Generation, GenerationId, Generations};
 use wrenn_sys::durable;
 
-use crate::failure::Failed;
+use crate::Host;
+use crate::failure::{Failed, internal};
 use crate::record::{Keys, Seed};
 use crate::steps::blocking;
 
@@ -147,6 +148,16 @@ pub(crate) async fn settle(claimed: Claimed, published: Option<GenerationId>) {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::warn!(error, "something was left over"),
         Err(error) => tracing::warn!(%error, "something was left over"),
+    }
+}
+
+impl Host {
+    /// Second names for the files of the newest of some generations; `None` where there is none.
+    pub(crate) async fn lend(&self, generations: Generations) -> Result<Option<Lent>, Fault> {
+        let folder = self.lent();
+        let lent = tokio::task::spawn_blocking(move || Lent::of(&generations, folder));
+        let lent = lent.await.map_err(internal)?;
+        lent.map_err(|error| Failed::from(error).fault())
     }
 }
 

@@ -6,7 +6,7 @@
 //! the agent: the next one makes others.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,14 +14,11 @@ use tokio::sync::Notify;
 use wrenn_model::{MiB, VmId};
 use wrenn_vmm::{Machine, RunState};
 
+use crate::lately::Lately;
 use crate::spare::{PoolSize, Shape, Spare};
 
 /// How old one gets. Its guest's clock and entropy are made new when it is taken; its memory is what its image was.
 const OLDEST: Duration = Duration::from_secs(60 * 60);
-/// How far back the use of a shape counts.
-const LATELY: Duration = Duration::from_secs(60);
-/// The most that stand ready for what was used lately.
-const MOST_LATELY: usize = 4;
 /// How long nothing is made of a shape of which nothing could be made; twice as long after each failure more, up to a limit.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 const LONGEST_REST: Duration = Duration::from_secs(60);
@@ -63,8 +60,7 @@ struct Pool {
     drained: bool,
     /// The oldest first.
     standing: Vec<Ready>,
-    /// When it was asked for last.
-    asked: VecDeque<Instant>,
+    asked: Lately,
     hits: u64,
     misses: u64,
     /// When nothing could be made of it last, and how often that was so in a row.
@@ -133,7 +129,7 @@ impl Pool {
             return 0;
         }
         let lately = match level {
-            Level::Ready => self.lately(),
+            Level::Ready => self.asked.count(),
             Level::Started => 0,
         };
         let configured = self.configured.unwrap_or_default().at(level);
@@ -169,11 +165,6 @@ impl Pool {
     fn fail(&mut self) {
         self.failed = Some(Instant::now());
         self.failures += 1;
-    }
-
-    /// How often it was asked for lately.
-    fn lately(&self) -> usize {
-        self.asked.iter().filter(|at| at.elapsed() < LATELY).count()
     }
 }
 
@@ -223,11 +214,7 @@ impl Pools {
 
     fn asked(&self, shape: &Shape) {
         let mut inner = self.lock();
-        let pool = inner.pools.entry(shape.clone()).or_default();
-        pool.asked.push_back(Instant::now());
-        if pool.asked.len() > MOST_LATELY {
-            pool.asked.pop_front();
-        }
+        inner.pools.entry(shape.clone()).or_default().asked.note();
     }
 
     fn counted(&self, shape: &Shape, hit: bool) {

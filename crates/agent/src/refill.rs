@@ -6,11 +6,10 @@ use std::time::Duration;
 
 use tokio::time::MissedTickBehavior;
 use wrenn_model::{ErrorKind, Fault};
-use wrenn_snapshot::Generations;
 
 use crate::Agent;
-use crate::failure::{Failed, internal};
-use crate::library::Lent;
+use crate::boot_images::no_image;
+use crate::failure::internal;
 use crate::pools::{Level, PoolState};
 use crate::spare::{From, PoolSize, Shape, Spare, Workshop};
 use crate::steps::{FILL, STAND_BY};
@@ -72,8 +71,8 @@ impl Agent {
         let mut worn = self.host.pools.dead().await;
         let (mut images, mut named) = (HashMap::new(), Vec::new());
         for pool in self.host.pools.states() {
-            if let Ok(template) = self.base_template(&pool.shape.template).await {
-                let image = self.image_name(&pool.shape, &template);
+            if let Ok(template) = self.host.base_template(&pool.shape.template).await {
+                let image = self.host.image_name(&pool.shape, &template);
                 if pool.configured {
                     named.push((pool.shape.clone(), template, image.clone()));
                 }
@@ -92,10 +91,10 @@ impl Agent {
     /// Has one more stand ready.
     async fn fill(&self, shape: &Shape, level: Level) -> Result<(), Fault> {
         let host = &self.host;
-        let template = self.base_template(&shape.template).await?;
+        let template = self.host.base_template(&shape.template).await?;
         let image = self.boot_image(shape, &template).await;
         let image = image.ok_or_else(|| no_image(shape))?;
-        let lent = self.lend_image(&image).await;
+        let lent = host.lend_image(&image).await;
         let lent = lent.ok_or_else(|| no_image(shape))?;
         // Nobody gives a place back for this.
         let place = host.admit_plainly(&shape.spec()).await?;
@@ -117,7 +116,7 @@ impl Agent {
         self.check_ready()?;
         let shape = &size.shape;
         self.check_size(&shape.spec())?;
-        let template = self.base_template(&shape.template).await?;
+        let template = self.host.base_template(&shape.template).await?;
         if self.boot_image(shape, &template).await.is_none() {
             return Err(no_image(shape));
         }
@@ -161,25 +160,9 @@ impl Agent {
             closing: self.closing.clone(),
         }
     }
-
-    /// Second names for the files of the newest of some generations; `None` where there is none.
-    pub(crate) async fn lend(&self, generations: Generations) -> Result<Option<Lent>, Fault> {
-        let folder = self.host.lent();
-        let lent = tokio::task::spawn_blocking(move || Lent::of(&generations, folder));
-        let lent = lent.await.map_err(internal)?;
-        lent.map_err(|error| Failed::from(error).fault())
-    }
 }
 
 pub(crate) async fn unmake_all(spares: Vec<Spare>) {
     let unmade = spares.into_iter().map(Spare::unmake);
     futures::future::join_all(unmade).await;
-}
-
-fn no_image(shape: &Shape) -> Fault {
-    Fault::new(
-        ErrorKind::AgentError,
-        format!("there is no boot image of {}", shape.template),
-        "see the agent's log: creations of it boot meanwhile",
-    )
 }

@@ -1,6 +1,7 @@
 //! One task owns one sandbox: what happens to it happens here, one thing after the other, by the rules of
 //! [`wrenn_model::lifecycle`].
 
+mod anew;
 mod copy;
 mod network;
 mod rest;
@@ -18,6 +19,7 @@ use wrenn_model::lifecycle::{self, Effect, Event, Reason, State};
 use wrenn_model::{ErrorKind, Fault, OnTimeout};
 use wrenn_snapshot::Generations;
 use wrenn_traces::Span;
+use wrenn_vmm::CpuShare;
 
 use crate::Host;
 use crate::activity::Activity;
@@ -406,6 +408,9 @@ impl Sandbox {
             Ok(turn) => {
                 let (turn, waited) = turn.unzip();
                 self.waited = waited.unwrap_or_default();
+                if turn.is_some() {
+                    self.take_slot();
+                }
                 self.take(Event::Boot).await;
                 drop(turn);
             }
@@ -434,8 +439,30 @@ impl Sandbox {
         }
     }
 
+    /// Where a slot stands ready, its machine to come has that one, and that one's name. Nothing of it exists yet.
+    pub(crate) fn take_slot(&mut self) {
+        let (Some(vm), Some(place)) = (&mut self.record.vm, &mut self.place) else {
+            return;
+        };
+        let Some(ready) = self.host.ready_slots.take() else {
+            return;
+        };
+        let (home, origin) = (&self.record.home, vm.origin.clone());
+        *vm = self.host.name_vm(home, ready.vm, ready.index.get(), origin);
+        place.change_slot(ready.index);
+        self.end.shared.parts().receive_slot(ready.slot);
+        // Until here it was nobody's.
+        self.end.view.send_modify(|seen| *seen = view(&self.record));
+        drop(ready.known);
+    }
+
     async fn start(&mut self) -> Event {
-        let made = self.make(self.plan).await;
+        let mut made = self.make(self.plan).await;
+        if let Err(error) = &made
+            && let Some(again) = self.start_anew(error).await
+        {
+            made = again;
+        }
         self.held = None;
         match made {
             Ok(mut timings) => {
@@ -464,6 +491,7 @@ impl Sandbox {
             record: &self.record,
             vm,
             parts: &parts,
+            share: CpuShare::Usual,
         };
         steps::make(plan, &making).await
     }

@@ -66,7 +66,7 @@ impl Agent {
             Err(Fault::new(ErrorKind::AlreadyExists, message, remedy))
         };
         let other_name = "choose another name";
-        match self.base_template(name).await {
+        match self.host.base_template(name).await {
             Ok(_) => return taken(other_name),
             Err(fault) if fault.kind == ErrorKind::NotFound => {}
             Err(fault) => return Err(fault),

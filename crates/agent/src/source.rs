@@ -1,11 +1,11 @@
 //! What a sandbox to come is made of, and the record that names all that it will own.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use wrenn_guest_image::Template;
-use wrenn_model::{ErrorKind, Fault, SandboxId, SandboxSpec};
+use wrenn_model::{ErrorKind, Fault, SandboxId, SandboxSpec, TemplateName};
 
-use crate::Agent;
 use crate::admission::{Place, Purpose, Waiting};
 use crate::failure::internal;
 use crate::library::Lent;
@@ -13,6 +13,7 @@ use crate::record::{Home, Origin, Record};
 use crate::sandbox::{Held, Start};
 use crate::spare::{Shape, Spare};
 use crate::steps::{CLONE, CREATE, Parts, Plan, TAKE};
+use crate::{Agent, Host, images_fault};
 
 /// What one is made of.
 #[derive(Debug)]
@@ -28,7 +29,7 @@ pub(crate) enum Source {
 impl Agent {
     /// What a sandbox is made of that a caller asked for. `cold` is one that is to boot.
     pub(crate) async fn source(&self, spec: &SandboxSpec, cold: bool) -> Result<Source, Fault> {
-        let template = match self.base_template(&spec.template).await {
+        let template = match self.host.base_template(&spec.template).await {
             Err(fault) if fault.kind == ErrorKind::NotFound => {
                 let lent = self.lend_snapshot(spec).await?.ok_or(fault)?;
                 let origin = if cold { Origin::SeedDisk } else { Origin::Seed };
@@ -46,7 +47,7 @@ impl Agent {
         if let Some(ready) = self.host.pools.take(&shape, &image).await {
             return Ok(Source::Ready(ready, template));
         }
-        Ok(match self.lend_image(&image).await {
+        Ok(match self.host.lend_image(&image).await {
             Some(lent) => Source::Lent(Box::new(lent), Origin::Seed),
             None => Source::Template(template),
         })
@@ -55,7 +56,7 @@ impl Agent {
     /// The snapshot of this name, if it is the sandbox's owner's.
     async fn lend_snapshot(&self, spec: &SandboxSpec) -> Result<Option<Lent>, Fault> {
         let snapshots = self.host.snapshots.generations(spec.template.as_str());
-        let Some(lent) = self.lend(snapshots).await? else {
+        let Some(lent) = self.host.lend(snapshots).await? else {
             return Ok(None);
         };
         let of = &lent.generation.manifest().spec;
@@ -78,7 +79,9 @@ impl Agent {
             Source::Template(template) => {
                 let (place, waiting) = self.place(&spec).await?;
                 let home = self.home(&spec.id, template.image, template.virtual_size);
-                let vm = self.host.plan_vm(&home, place.slot_index, Origin::Template);
+                let vm = self
+                    .host
+                    .plan_vm(&home, place.slot_index(), Origin::Template);
                 let record = Record::new(spec, home, None, Some(vm));
                 Ok(start(record, CREATE, place, waiting, None))
             }
@@ -86,7 +89,7 @@ impl Agent {
                 let (place, waiting) = self.place(&spec).await?;
                 let size = lent.generation.manifest().layer.virtual_size;
                 let home = self.home(&spec.id, lent.generation.base(), size);
-                let vm = self.host.plan_vm(&home, place.slot_index, origin);
+                let vm = self.host.plan_vm(&home, place.slot_index(), origin);
                 let record = Record::new(spec, home, Some(lent.seed()), Some(vm));
                 Ok(start(record, CLONE, place, waiting, Some(Held::Lent(lent))))
             }
@@ -120,6 +123,27 @@ impl Agent {
     pub(crate) fn home(&self, id: &SandboxId, template_image: PathBuf, virtual_size: u64) -> Home {
         let folder = self.host.sandboxes().join(id.as_str());
         Home::in_folder(folder, template_image, virtual_size)
+    }
+}
+
+impl Host {
+    /// The base template of this name.
+    pub(crate) async fn base_template(
+        self: &Arc<Self>,
+        name: &TemplateName,
+    ) -> Result<Template, Fault> {
+        let (host, wanted) = (self.clone(), name.clone());
+        let found = tokio::task::spawn_blocking(move || host.images.template(&wanted)).await;
+        match found {
+            Ok(Ok(template)) => Ok(template),
+            Ok(Err(wrenn_guest_image::Error::NoTemplate { .. })) => Err(Fault::new(
+                ErrorKind::NotFound,
+                format!("there is no template {:?}", name.as_str()),
+                "list the templates with GET /v1/snapshots, or build it with `wrenn template build`",
+            )),
+            Ok(Err(error)) => Err(images_fault(&error)),
+            Err(error) => Err(internal(error)),
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use wrenn_guest_image::Template;
 use wrenn_model::{MiB, NetworkPolicy, OnTimeout, SandboxId, SandboxSpec, TemplateName, VmId};
 use wrenn_snapshot::{Generation, Generations};
-use wrenn_vmm::Machine;
+use wrenn_vmm::{CpuShare, Machine};
 
 use crate::Host;
 use crate::admission::Place;
@@ -23,7 +23,7 @@ use crate::failure::StepError;
 use crate::library::Lent;
 use crate::record::{self, Home, Origin, Record};
 use crate::slots::Slot;
-use crate::steps::{self, Leave, Making, Parts, Plan, Ready, STAND_BY, Timings, in_ms};
+use crate::steps::{self, Leave, Making, Parts, Plan, Ready, SETTLE, STAND_BY, Timings, in_ms};
 use crate::table::{Table, Unowned};
 
 /// What sandboxes of one kind have in common.
@@ -175,7 +175,7 @@ impl Spare {
         from: From<'_>,
         place: Place,
     ) -> Result<Self, StepError> {
-        let record = plan_record(host, shape, &from, place.slot_index);
+        let record = plan_record(host, shape, &from, place.slot_index());
         let vm = record.vm.as_ref().map(|vm| (vm.id.clone(), vm.uid));
         let spare = Self {
             whole: Some(Box::new(Whole {
@@ -208,6 +208,11 @@ impl Spare {
             record: &whole.record,
             vm,
             parts: &whole.parts,
+            // Somebody may wait for a boot image.
+            share: match plan.stages == SETTLE.stages {
+                true => CpuShare::Usual,
+                false => CpuShare::Background,
+            },
         };
         steps::make(plan, &making).await
     }
@@ -236,7 +241,7 @@ impl Spare {
             keys: keys.filter(|_| whole.touched),
             ..whole.record.seed.clone()?
         };
-        Some((whole.place.slot_index, seed))
+        Some((whole.place.slot_index(), seed))
     }
 
     /// Makes the newest of some generations of it.

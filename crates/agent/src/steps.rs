@@ -15,7 +15,7 @@ use wrenn_envd_client::{Connector, EnvdClient};
 use wrenn_model::{ErrorKind, NetworkPolicy, Platform};
 use wrenn_snapshot::Generation;
 use wrenn_sys::durable;
-use wrenn_vmm::{Identity, Machine, MemorySource, SavedState, VmDisk, VmSpec};
+use wrenn_vmm::{CpuShare, Identity, Machine, MemorySource, SavedState, VmDisk, VmSpec};
 
 use crate::exec::Outputs;
 use crate::failure::{Failed, StepError, stepping};
@@ -270,6 +270,13 @@ impl Parts {
         }
     }
 
+    /// Takes a slot that stood ready.
+    pub(crate) fn receive_slot(&self, mut slot: Slot) {
+        *self.lock_tap() = slot.tap.take();
+        let taken = self.slot.set(slot).is_ok();
+        debug_assert!(taken, "a slot is taken once");
+    }
+
     /// What is to be made of a virtual machine that stands ready.
     pub(crate) fn taken(
         doomed: &CancellationToken,
@@ -312,6 +319,10 @@ impl Parts {
         }
     }
 
+    fn lock_tap(&self) -> MutexGuard<'_, Option<OwnedFd>> {
+        self.tap.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn lock_ready(&self) -> MutexGuard<'_, Option<Ready>> {
         self.ready.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -327,6 +338,8 @@ pub(crate) struct Making<'a> {
     pub(crate) record: &'a Record,
     pub(crate) vm: &'a Vm,
     pub(crate) parts: &'a Parts,
+    /// What its machine gets of the processors at first.
+    pub(crate) share: CpuShare,
 }
 
 /// Among timings: the wait for the turn to start, before the first step.
@@ -480,6 +493,7 @@ impl Making<'_> {
         let to = self.record.home.folder.clone();
         blocking(move || std::fs::rename(from, to)).await?;
         let machine = self.host.vmm.adopt(&identity).await?;
+        machine.set_share(CpuShare::Usual).await?;
         if !loaded {
             machine.load().await?;
         }
@@ -489,7 +503,7 @@ impl Making<'_> {
         Ok(())
     }
 
-    /// It stands still yet. The usual policy it is under already.
+    /// What stood ready is under the usual policy, and no guest of it runs yet.
     async fn policy(&self) -> Result<(), Failed> {
         match &self.record.spec.network {
             usual if *usual == NetworkPolicy::default() => Ok(()),
@@ -583,15 +597,14 @@ impl Making<'_> {
         Ok(())
     }
 
+    /// One that stood ready is under the usual policy.
     async fn slot(&self) -> Result<(), Failed> {
-        let mut slot = self
-            .host
-            .network
-            .create(&self.vm.slot, &self.record.spec.network)
-            .await?;
-        *self.lock_tap() = slot.tap.take();
-        let taken = self.parts.slot.set(slot).is_ok();
-        debug_assert!(taken, "a slot is made once");
+        if self.parts.slot.get().is_some() {
+            return self.policy().await;
+        }
+        let (network, policy) = (&self.host.network, &self.record.spec.network);
+        let slot = network.create(&self.vm.slot, policy).await?;
+        self.parts.receive_slot(slot);
         Ok(())
     }
 
@@ -626,6 +639,7 @@ impl Making<'_> {
             mac: wrenn_envd_api::guest::MAC,
             uid: vm.uid,
             dir: vm.folder.clone(),
+            share: self.share,
         };
         let saved = self.saved();
         let platform = saved
@@ -634,6 +648,7 @@ impl Making<'_> {
             .clone();
         self.host.vmm.keep_build(&platform, &vm.build_link())?;
         let tap = self
+            .parts
             .lock_tap()
             .take()
             .ok_or_else(|| std::io::Error::other("the slot has no TAP"))?;
@@ -686,13 +701,6 @@ impl Making<'_> {
         guest::introduce(&client, self.record, self.vm, known).await?;
         self.parts.connect(client);
         Ok(())
-    }
-
-    fn lock_tap(&self) -> MutexGuard<'_, Option<OwnedFd>> {
-        self.parts
-            .tap
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 

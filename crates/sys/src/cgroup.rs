@@ -61,6 +61,34 @@ pub struct Limits {
     pub pids: u32,
 }
 
+/// How much of the processors a group gets where others want them too. One that is alone has all that its limit lets it have.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum CpuShare {
+    /// As much as any other.
+    #[default]
+    Usual,
+    /// What the others leave, and a sixteenth of what each of them gets.
+    Background,
+}
+
+impl CpuShare {
+    /// `cpu.shares` of v1, 1024 as a rule (kernel doc `scheduler/sched-design-CFS.rst`).
+    fn shares(self) -> &'static str {
+        match self {
+            Self::Usual => "1024",
+            Self::Background => "64",
+        }
+    }
+
+    /// `cpu.weight` of v2, 100 as a rule (kernel doc `admin-guide/cgroup-v2.rst`).
+    fn weight(self) -> &'static str {
+        match self {
+            Self::Usual => "100",
+            Self::Background => "6",
+        }
+    }
+}
+
 /// How a process gets into a group without the kernel's lock on all forks, which only the move of a whole process takes
 /// (`cgroup_procs_write_start` in `kernel/cgroup/cgroup.c`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -112,6 +140,16 @@ impl Cgroup {
             self.create_in(root)?;
         }
         self.limit(limits)
+    }
+
+    /// Says how much of the processors it gets beside its neighbours. A group that was just made has the usual share.
+    pub fn share(&self, share: CpuShare) -> Result<(), Error> {
+        let dir = self.dir_of("cpu");
+        if self.is_legacy("cpu") {
+            write(&dir.join("cpu.shares"), share.shares())
+        } else {
+            write(&dir.join("cpu.weight"), share.weight())
+        }
     }
 
     fn create_in(&self, root: &Path) -> Result<(), Error> {
@@ -374,6 +412,48 @@ mod tests {
         );
         group.end(Duration::from_secs(5)).await.unwrap();
         group.kill().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_group_in_the_background_gets_what_its_neighbour_leaves() {
+        let parent = format!("wrenn-test-share-{}", std::process::id());
+        let hierarchies = Hierarchies::find().unwrap();
+        let limits = Limits {
+            memory: 64 << 20,
+            cpu_milli: 4000,
+            pids: 8,
+        };
+        // Both on one processor, so that each has what the other does not get.
+        let busy = |name: &str, share: CpuShare| {
+            let group = hierarchies.group(&parent, name);
+            group.create(limits).unwrap();
+            group.share(share).unwrap();
+            #[expect(clippy::disallowed_methods, reason = "a process that never rests")]
+            let child = std::process::Command::new("taskset")
+                .args(["-c", "0", "sh", "-c", "while :; do :; done"])
+                .spawn()
+                .unwrap();
+            for door in group.doors() {
+                write(&door, &child.id().to_string()).unwrap();
+            }
+            (group, child)
+        };
+        let (usual, mut first) = busy("usual", CpuShare::Usual);
+        let (behind, mut second) = busy("behind", CpuShare::Background);
+        let used = |child: &std::process::Child| {
+            let pid = child.id().try_into().unwrap();
+            process::usage(pid).unwrap().unwrap().cpu
+        };
+        let before = (used(&first), used(&second));
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let took = (used(&first) - before.0, used(&second) - before.1);
+        // As usual again.
+        behind.share(CpuShare::Usual).unwrap();
+        for group in [usual, behind] {
+            group.end(Duration::from_secs(5)).await.unwrap();
+        }
+        assert!(!first.wait().unwrap().success() && !second.wait().unwrap().success());
+        assert!(took.0 > took.1 * 4, "{took:?}");
     }
 
     #[tokio::test]

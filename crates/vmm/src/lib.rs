@@ -29,6 +29,7 @@ pub use error::Error;
 pub use identity::{GuestMemory, Identity};
 pub use leftovers::leftovers;
 pub use qemu::{Accel, Qemu, QemuConfig, cgroup_of, own_memory};
+pub use wrenn_sys::cgroup::CpuShare;
 
 /// What a virtual machine is made of.
 #[derive(Debug, Clone)]
@@ -52,6 +53,8 @@ pub struct VmSpec {
     /// The VM's own folder on the host: it exists, it belongs to root and is closed to everybody else. The driver
     /// keeps its socket, its logs and the jail's mount point here.
     pub dir: PathBuf,
+    /// How much of the processors it gets where other VMs want them too.
+    pub share: CpuShare,
 }
 
 /// A copy-on-write layer over a base image.
@@ -202,6 +205,9 @@ pub trait Machine: Send + Sync + Debug {
 
     /// Lets its virtual CPUs go on, also after a full disk; writes that failed are tried again.
     async fn thaw(&self) -> Result<(), Error>;
+
+    /// Says how much of the processors it gets where other VMs want them too.
+    async fn set_share(&self, share: CpuShare) -> Result<(), Error>;
 
     /// What a frozen VM is, beside its disk: device state and every page that it has written since it started.
     ///

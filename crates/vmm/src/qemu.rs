@@ -216,6 +216,7 @@ impl Qemu {
             tap: Some((tap, spec.mac)),
             isolation: self.platform.isolation,
             tsc_khz: self.platform.tsc_khz,
+            share: spec.share,
         };
         launch::check(&job, self.max_vcpus)?;
         let started = async {

@@ -58,10 +58,11 @@ impl Sandbox {
         let (turn, waited) = self.turn(waiting).await?;
         let vm = self
             .host
-            .plan_vm(&self.record.home, place.slot_index, self.origin(cold));
+            .plan_vm(&self.record.home, place.slot_index(), self.origin(cold));
         // What a lost VM left in files goes once there is another.
         self.record.vm = Some(vm);
         self.place = Some(place);
+        self.take_slot();
         self.take(Event::Resume { cold }).await;
         drop(turn);
         match self.record.state {

@@ -18,8 +18,8 @@ pub(super) async fn list(agent: &Agent) -> Result<rpc::ListPoolsResponse, Connec
     let sizes = sizes.map_err(|error| refuse(internal(error)))?;
     let mut pools = Vec::new();
     for state in agent.host.pools.states() {
-        let template = agent.base_template(&state.shape.template).await.ok();
-        let image = template.map(|template| agent.image_name(&state.shape, &template));
+        let template = agent.host.base_template(&state.shape.template).await.ok();
+        let image = template.map(|template| agent.host.image_name(&state.shape, &template));
         let bytes = image.and_then(|image| {
             let size = sizes.iter().find(|(name, _)| *name == image)?;
             Some(size.1)
@@ -28,6 +28,7 @@ pub(super) async fn list(agent: &Agent) -> Result<rpc::ListPoolsResponse, Connec
     }
     Ok(rpc::ListPoolsResponse {
         pools,
+        slots: count(agent.host.ready_slots.count()),
         image_bytes: sizes.iter().map(|(_, bytes)| bytes).sum(),
         image_bytes_max: agent.host.boot_images.most,
         ..Default::default()
@@ -71,8 +72,11 @@ pub(super) async fn drain(
     })
 }
 
+fn count(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
 fn to_pool(state: PoolState, image: Option<u64>) -> rpc::Pool {
-    let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
     rpc::Pool {
         template: state.shape.template.to_string(),
         vcpus: state.shape.vcpus,

@@ -68,6 +68,7 @@ async fn serve(dir: &Path) -> Result<(), Box<dyn Error>> {
     let host = host.warmed(Warm {
         images: 1 << 30,
         shapes: Vec::new(),
+        slots: 0,
     });
     let failpoints = host.failpoints();
     thread::spawn(move || obey(&failpoints));

@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
-use wrenn_sys::cgroup::Cgroup;
+use wrenn_sys::cgroup::{Cgroup, CpuShare};
 use wrenn_sys::process::{Exit, Process};
 use wrenn_vmm::{Capture, Ended, Error, Identity, Machine, RunState, VmEvent};
 
@@ -110,6 +110,10 @@ impl Machine for FakeMachine {
 
     async fn thaw(&self) -> Result<(), Error> {
         self.unless_ended(self.control.tell(Ask::Thaw)).await
+    }
+
+    async fn set_share(&self, share: CpuShare) -> Result<(), Error> {
+        Ok(self.cgroup.share(share)?)
     }
 
     async fn capture(&self) -> Result<Capture, Error> {

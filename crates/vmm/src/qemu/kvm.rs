@@ -14,7 +14,7 @@ use wrenn_sys::{durable, process};
 
 use super::launch::{Boot, Job};
 use super::{Qemu, QemuConfig};
-use crate::{Error, Machine, RunState, Vmm};
+use crate::{CpuShare, Error, Machine, RunState, Vmm};
 
 /// Opened to see whether there is anything to try.
 const DEVICE: &str = "/dev/kvm";
@@ -113,6 +113,7 @@ async fn boot(qemu: &Qemu, kernel: &Path, vm: &VmId, dir: &Path) -> Result<(), E
         tap: None,
         isolation: Isolation::Kvm,
         tsc_khz: 0,
+        share: CpuShare::Usual,
     };
     let machine = job
         .run(qemu.builds.current(), qemu.cgroup(vm), &qemu.zygote)

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use wrenn_model::{Isolation, MiB, VmId};
-use wrenn_sys::cgroup::{Cgroup, Limits};
+use wrenn_sys::cgroup::{Cgroup, CpuShare, Limits};
 use wrenn_sys::process::{self, FileId, Process};
 
 use super::args::{self, Begin, Plan};
@@ -77,6 +77,7 @@ pub(super) struct Job {
     pub(super) tap: Option<(OwnedFd, [u8; 6])>,
     pub(super) isolation: Isolation,
     pub(super) tsc_khz: u64,
+    pub(super) share: CpuShare,
 }
 
 impl Job {
@@ -89,6 +90,9 @@ impl Job {
     ) -> Result<QemuMachine, Error> {
         let began = Instant::now();
         cgroup.create(self.limits()?)?;
+        if self.share != CpuShare::Usual {
+            cgroup.share(self.share)?;
+        }
         let listener = self.prepare_dir()?;
         let (mut log, said) =
             Log::create(&self.vm, &self.dir).map_err(Error::io("the VMM's log"))?;

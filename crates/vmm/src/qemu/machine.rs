@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
-use wrenn_sys::cgroup::Cgroup;
+use wrenn_sys::cgroup::{Cgroup, CpuShare};
 use wrenn_sys::extents::Piece;
 use wrenn_sys::process::{self, Exit, Process};
 
@@ -96,6 +96,10 @@ impl Machine for QemuMachine {
 
     async fn thaw(&self) -> Result<(), Error> {
         self.vm.command("cont").await.map(drop)
+    }
+
+    async fn set_share(&self, share: CpuShare) -> Result<(), Error> {
+        Ok(self.vm.cgroup.share(share)?)
     }
 
     async fn capture(&self) -> Result<Capture, Error> {

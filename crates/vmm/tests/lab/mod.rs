@@ -19,7 +19,7 @@ use tokio::sync::broadcast::error::RecvError;
 use wrenn_model::{InstanceId, MiB, VmId};
 use wrenn_sys::program::Program;
 use wrenn_vmm::{
-    Accel, Error, Machine, MemorySource, Qemu, QemuConfig, VmDisk, VmEvent, VmSpec, Vmm,
+    Accel, CpuShare, Error, Machine, MemorySource, Qemu, QemuConfig, VmDisk, VmEvent, VmSpec, Vmm,
 };
 
 /// A guest is emulated, next to others, on a machine that may be busy.
@@ -116,6 +116,7 @@ impl Lab {
             mac: [2, 0xfc, 0, 0, 0, 5],
             uid: user_of(vm),
             dir,
+            share: CpuShare::Usual,
         }
     }
 

@@ -254,6 +254,14 @@ pub(crate) struct GuestArgs {
         default_value_t = 4096
     )]
     pub(crate) boot_images_mb: u32,
+    /// How many network slots stand ready for what does not take one that stands ready whole; more where more are used.
+    #[arg(
+        long = "ready-slots",
+        env = "WRENN_READY_SLOTS",
+        value_name = "COUNT",
+        default_value_t = 2
+    )]
+    pub(crate) ready_slots: u8,
 }
 
 impl GuestArgs {
@@ -273,6 +281,7 @@ impl GuestArgs {
                 0 => Vec::new(),
                 _ => self.pools.clone(),
             },
+            slots: self.ready_slots.into(),
         }
     }
 

@@ -65,6 +65,7 @@ pub(super) const KEYS: &[Key] = &[
     Key { name: "guests.allow_private", arg: "allow_private", of: HOSTING, read: value::list::<Subnet>, example: "[\"192.168.7.0/24\"]" },
     Key { name: "guests.pool", arg: "pools", of: HOSTING, read: value::list::<PoolSize>, example: "[\"minimal:1:512=2\"]" },
     Key { name: "guests.boot_images", arg: "boot_images_mb", of: HOSTING, read: value::number::<u32>, example: "4096" },
+    Key { name: "guests.ready_slots", arg: "ready_slots", of: HOSTING, read: value::number::<u8>, example: "2" },
     Key { name: "traces.otlp_endpoint", arg: "otlp_endpoint", of: PROGRAMS, read: value::text::<Endpoint>, example: "\"http://127.0.0.1:4318\"" },
     Key { name: "agent.server_user", arg: "server_user", of: AGENT, read: value::text::<String>, example: "\"wrenn\"" },
     Key { name: "agent.server_socket", arg: "server_socket", of: AGENT, read: value::path, example: "\"/run/wrenn/agent.sock\"" },

@@ -15,8 +15,8 @@ use wrenn_sys::durable;
 use wrenn_sys::extents::Piece;
 use wrenn_sys::process::{Birth, FileId};
 use wrenn_vmm::{
-    Capabilities, Capture, Ended, Error, Identity, Machine, MemorySource, RunState, SavedState,
-    VmEvent, VmSpec, Vmm,
+    Capabilities, Capture, CpuShare, Ended, Error, Identity, Machine, MemorySource, RunState,
+    SavedState, VmEvent, VmSpec, Vmm,
 };
 
 use super::world::{Memory, Virtual, World, sandbox_of};
@@ -319,6 +319,10 @@ impl Machine for SimulatedMachine {
         self.talk("thaw").await?;
         self.world.lock().set(&self.identity.vm, RunState::Running);
         Ok(())
+    }
+
+    async fn set_share(&self, _: CpuShare) -> Result<(), Error> {
+        self.talk("set the share of").await
     }
 
     async fn capture(&self) -> Result<Capture, Error> {
