@@ -101,6 +101,13 @@ struct Ready {
     since: Instant,
 }
 
+impl Ready {
+    /// Whether it is of this image, and young enough to be handed out.
+    fn is_good(&self, image: &str) -> bool {
+        self.image == image && self.since.elapsed() < OLDEST
+    }
+}
+
 /// How a pool is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PoolState {
@@ -228,7 +235,7 @@ impl Pools {
     fn pop(&self, shape: &Shape, image: &str) -> Option<Spare> {
         let mut inner = self.lock();
         let pool = inner.pools.get_mut(shape)?;
-        pool.take_first(|one| one.image == image, |level| level)
+        pool.take_first(|one| one.is_good(image), |level| level)
     }
 
     /// Adds one; what is not wanted any more comes back.
@@ -316,7 +323,7 @@ impl Pools {
         for (shape, pool) in &mut inner.pools {
             let image = image(shape);
             for one in std::mem::take(&mut pool.standing) {
-                let good = one.since.elapsed() < OLDEST && Some(&one.image) == image.as_ref();
+                let good = image.as_ref().is_some_and(|image| one.is_good(image));
                 if good && pool.lacks(one.level) > 0 {
                     pool.standing.push(one);
                 } else {
@@ -414,3 +421,6 @@ async fn is_frozen(machine: Arc<dyn Machine>) -> bool {
     let state = tokio::time::timeout(LOOK_LIMIT, machine.run_state()).await;
     matches!(state, Ok(Ok(RunState::Frozen)))
 }
+
+#[cfg(test)]
+mod tests;

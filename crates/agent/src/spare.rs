@@ -17,6 +17,8 @@ use wrenn_snapshot::{Generation, Generations};
 use wrenn_vmm::{CpuShare, Machine};
 
 use crate::Host;
+#[cfg(test)]
+use crate::admission::Admission;
 use crate::admission::Place;
 use crate::capture::{self, Capture};
 use crate::failure::StepError;
@@ -344,6 +346,59 @@ fn plan_record(host: &Host, shape: &Shape, from: &From<'_>, slot_index: u16) -> 
     let home = Home::in_folder(folder, template_image, virtual_size);
     let vm = host.name_vm(&home, id, slot_index, origin);
     Record::new(shape.spec(), home, seed, Some(vm))
+}
+
+#[cfg(test)]
+impl Spare {
+    /// One of this machine, with nothing else behind it.
+    pub(crate) fn of_machine(machine: Arc<dyn Machine>, admission: &Arc<Admission>) -> Self {
+        let shape: PoolSize = "minimal:1:128=0".parse().unwrap();
+        let spec = shape.shape.spec();
+        let id = machine.identity().vm.clone();
+        let nowhere = std::net::Ipv4Addr::LOCALHOST;
+        let home = Home::in_folder("/none".into(), "/none".into(), 0);
+        let vm = record::Vm {
+            id: id.clone(),
+            origin: Origin::Seed,
+            slot: wrenn_network::SlotPlan {
+                index: 1,
+                label: String::new(),
+                veth: String::new(),
+                host_ip: nowhere,
+                veth_host: nowhere,
+                veth_slot: nowhere,
+            },
+            uid: 0,
+            folder: "/none".into(),
+            layer: wrenn_disk::Layer {
+                overlay: "/none".into(),
+                base: "/none".into(),
+                virtual_size: 0,
+            },
+            keys: record::Keys::random(),
+            platform: None,
+            machine: None,
+        };
+        let workshop = Workshop {
+            host: Weak::new(),
+            table: Arc::default(),
+            tasks: TaskTracker::new(),
+            closing: CancellationToken::new(),
+        };
+        let parts = Parts::for_nobody(&workshop.closing);
+        parts.machine.get_or_init(|| machine);
+        Self {
+            whole: Some(Box::new(Whole {
+                known: workshop.table.own(Some((id, 0))),
+                place: admission.reclaim(&spec, 1),
+                record: Record::new(spec, home, None, Some(vm)),
+                parts,
+                touched: true,
+            })),
+            _waited_for: workshop.tasks.token(),
+            workshop,
+        }
+    }
 }
 
 #[cfg(test)]
