@@ -219,20 +219,20 @@ impl Admission {
         self.turns.enter(&spec.owner_id, purpose)
     }
 
-    /// How much memory there is too little of for one more, in bytes. Where the host cannot be seen, as much as it takes.
-    pub(crate) fn lacks(&self, volume: &Volume, spec: &SandboxSpec) -> u64 {
-        let wanted = self.demand(spec).memory;
-        let Ok(seen) = Seen::now(volume, &self.hierarchies, &self.group) else {
-            return wanted;
-        };
-        let room = seen.room(&self.limits);
-        let left = room.memory.saturating_sub(self.lock().promised.memory);
-        wanted.saturating_sub(left.min(room.available))
+    /// Whether one more would have a place if virtual machines of these sizes gave theirs back.
+    pub(crate) fn fits_without(&self, volume: &Volume, spec: &SandboxSpec, given: &[MiB]) -> bool {
+        let seen = Seen::now(volume, &self.hierarchies, &self.group);
+        seen.is_ok_and(|seen| self.fits(seen.room(&self.limits), self.demand(spec), given))
     }
 
-    /// What is promised of memory to a virtual machine whose guest may take so much, in bytes.
-    pub(crate) fn memory_of(&self, guest: MiB) -> u64 {
-        guest.bytes() + self.overhead
+    fn fits(&self, mut room: Room, wanted: Demand, given: &[MiB]) -> bool {
+        let mut promised = self.lock().promised;
+        for guest in given {
+            let back = self.demand_of(*guest);
+            promised = promised.without(back);
+            room.available += back.memory;
+        }
+        room.check(&promised, wanted).is_ok()
     }
 
     /// Whether somebody waits for their turn to start.
@@ -262,9 +262,14 @@ impl Admission {
     }
 
     fn demand(&self, spec: &SandboxSpec) -> Demand {
+        self.demand_of(spec.memory)
+    }
+
+    /// That of a virtual machine whose guest may take so much.
+    fn demand_of(&self, guest: MiB) -> Demand {
         Demand {
-            memory: spec.memory.bytes() + self.overhead,
-            disk: spec.memory.bytes(),
+            memory: guest.bytes() + self.overhead,
+            disk: guest.bytes(),
         }
     }
 
@@ -465,6 +470,40 @@ mod tests {
         assert_eq!((place.slot_index(), used()), (number, 1));
         drop(place);
         assert_eq!(used(), 0);
+    }
+
+    #[test]
+    fn what_others_could_give_back_is_enough_or_not() {
+        const MIB: u64 = 1 << 20;
+        let admission = admission();
+        let room = |memory: u64, available: u64, disk: u64| Room {
+            memory: memory * MIB,
+            available: available * MIB,
+            disk: disk * MIB,
+            machines: 10,
+        };
+        let wanted = admission.demand_of(MiB(128));
+        let ready = [MiB(128); 2];
+        let _places = [7, 8].map(|slot| admission.reclaim(&spec(""), slot));
+        // How many have to give theirs back; three, where that is not enough.
+        let must = |memory, available, disk| {
+            let room = room(memory, available, disk);
+            let enough = |count: &usize| admission.fits(room, wanted, &ready[..*count]);
+            (0..=ready.len()).find(enough).unwrap_or(3)
+        };
+        assert_eq!(must(384, 128, 384), 0);
+        for (memory, available, disk) in [(383, 999, 999), (999, 127, 999), (999, 999, 383)] {
+            assert_eq!(must(memory, available, disk), 1);
+        }
+        // More is promised than there is: one alone helps nobody.
+        for (memory, disk) in [(255, 999), (999, 255), (128, 128)] {
+            assert_eq!(must(memory, 999, disk), 2);
+        }
+        for (memory, disk) in [(127, 999), (999, 127)] {
+            assert_eq!(must(memory, 999, disk), 3);
+        }
+        // Some have gone meanwhile.
+        assert!(admission.fits(room(128, 128, 128), wanted, &[MiB(128); 5]));
     }
 
     #[test]

@@ -328,23 +328,20 @@ impl Host {
     pub(crate) async fn admit(self: &Arc<Self>, spec: &SandboxSpec) -> Result<Place, Fault> {
         loop {
             let refused = match self.admit_plainly(spec).await {
-                Err(fault) if fault.kind == ErrorKind::HostBusy => fault,
+                Err(fault) if matches!(fault.kind, ErrorKind::HostBusy | ErrorKind::HostFull) => {
+                    fault
+                }
                 admitted => return admitted,
             };
             // Not for who would find no place then, either.
-            let enough = self.admission.lacks(&self.volume, spec) <= self.held_ready();
+            let ready = self.pools.memories();
+            let enough = self.admission.fits_without(&self.volume, spec, &ready);
             let spare = enough.then(|| self.pools.give_back()).flatten();
             let Some(spare) = spare else {
                 return Err(refused);
             };
             spare.unmake().await;
         }
-    }
-
-    /// The memory that is promised to what stands ready, in bytes.
-    fn held_ready(&self) -> u64 {
-        let of = |memory: &MiB| self.admission.memory_of(*memory);
-        self.pools.memories().iter().map(of).sum()
     }
 
     /// The same of what is left beside all that stands ready.

@@ -62,6 +62,15 @@ impl Promised {
         self.disk -= demand.disk;
         self.machines -= 1;
     }
+
+    /// The same, for who only asks what would be then.
+    pub(super) fn without(self, demand: Demand) -> Self {
+        Self {
+            memory: self.memory.saturating_sub(demand.memory),
+            disk: self.disk.saturating_sub(demand.disk),
+            machines: self.machines.saturating_sub(1),
+        }
+    }
 }
 
 /// What was seen of the host, in bytes.
