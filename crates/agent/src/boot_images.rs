@@ -46,8 +46,33 @@ struct State {
     making: HashMap<String, Making>,
     failed: HashMap<String, Instant>,
     used: HashMap<String, Instant>,
-    /// Those that are kept whatever they take.
-    kept: BTreeSet<String>,
+    /// Those that are kept whatever they take; not known yet when the agent begins.
+    kept: Option<BTreeSet<String>>,
+}
+
+impl State {
+    /// The names of those that go, until the others take no more than this: first what was not used for longest.
+    fn beyond(&self, sizes: Vec<(String, u64)>, most: u64) -> Vec<String> {
+        let Some(kept) = &self.kept else {
+            return Vec::new();
+        };
+        let mut cached: Vec<_> = sizes
+            .into_iter()
+            .filter(|(name, _)| !kept.contains(name) && !self.making.contains_key(name))
+            .collect();
+        // What nobody has used since the agent began comes first, then by time.
+        cached.sort_by_key(|(name, _)| self.used.get(name).copied());
+        let mut sum: u64 = cached.iter().map(|(_, bytes)| bytes).sum();
+        let mut beyond = Vec::new();
+        for (name, bytes) in cached {
+            if sum <= most {
+                break;
+            }
+            sum -= bytes;
+            beyond.push(name);
+        }
+        beyond
+    }
 }
 
 impl std::fmt::Debug for State {
@@ -78,26 +103,23 @@ impl BootImages {
         sizes.collect()
     }
 
-    /// The names of those that go, until the others take no more than they may: first what was not used for longest.
+    /// The names of those that go, until the others take no more than they may.
     fn beyond(&self) -> Vec<String> {
         let sizes = self.sizes();
-        let state = self.lock();
-        let mut cached: Vec<_> = sizes
-            .into_iter()
-            .filter(|(name, _)| !state.kept.contains(name) && !state.making.contains_key(name))
-            .collect();
-        // What nobody has used since the agent began comes first, then by time.
-        cached.sort_by_key(|(name, _)| state.used.get(name).copied());
-        let mut sum: u64 = cached.iter().map(|(_, bytes)| bytes).sum();
-        let mut beyond = Vec::new();
-        for (name, bytes) in cached {
-            if sum <= self.most {
-                break;
-            }
-            sum -= bytes;
-            beyond.push(name);
+        self.lock().beyond(sizes, self.most)
+    }
+
+    /// Takes one away, unless somebody makes it anew. Says whether it is gone.
+    fn drop_image(&self, name: &str) -> bool {
+        let Some(claimed) = self.library.claim(name) else {
+            return false;
+        };
+        let removed = claimed.remove();
+        match &removed {
+            Ok(()) => tracing::info!(name, "a boot image was dropped for others"),
+            Err(error) => tracing::warn!(name, %error, "a boot image stays"),
         }
-        beyond
+        removed.is_ok()
     }
 
     fn failed_lately(&self, name: &str) -> bool {
@@ -107,14 +129,17 @@ impl BootImages {
     }
 
     /// It is not under way any more. That there was no room for it says nothing about the next try.
-    fn made(&self, name: String, failed: Option<&Fault>) {
-        let mut state = self.lock();
-        state.making.remove(&name);
+    fn made(&self, name: &str, failed: Option<&Fault>) {
+        self.lock().making.remove(name);
         match failed.map(|fault| fault.kind) {
-            None => drop(state.used.insert(name, Instant::now())),
+            None => self.used(name),
             Some(ErrorKind::HostBusy | ErrorKind::HostFull | ErrorKind::Unavailable) => {}
-            Some(_) => drop(state.failed.insert(name, Instant::now())),
+            Some(_) => self.failed(name),
         }
+    }
+
+    fn failed(&self, name: &str) {
+        self.lock().failed.insert(name.to_owned(), Instant::now());
     }
 
     fn used(&self, name: &str) {
@@ -147,9 +172,22 @@ impl Agent {
         }
     }
 
-    /// Sees to it that these are kept, whatever others there are, and no more than these.
-    pub(crate) fn keep_images(&self, names: BTreeSet<String>) {
-        self.host.boot_images.lock().kept = names;
+    /// Sees to it that these are kept, whatever others there are, and no more than these. What was kept before is a part of the
+    /// cache now.
+    pub(crate) async fn keep_images(&self, names: BTreeSet<String>) {
+        let changed = {
+            let mut state = self.host.boot_images.lock();
+            let changed = state.kept.as_ref() != Some(&names);
+            if changed {
+                // How much the others may take does not matter to them any more.
+                state.failed.retain(|name, _| !names.contains(name));
+                state.kept = Some(names);
+            }
+            changed
+        };
+        if changed {
+            self.evict_images().await;
+        }
     }
 
     /// Joins whoever makes it, or begins to. Whoever asks may go away: it is made all the same.
@@ -175,8 +213,15 @@ impl Agent {
                     tracing::warn!(?shape, %fault, "no boot image could be made: creations boot");
                 }
             }
-            agent.host.boot_images.made(name, made.as_ref().err());
-            agent.evict_images().await;
+            let images = &agent.host.boot_images;
+            images.made(&name, made.as_ref().err());
+            if agent.evict_images().await.contains(&name) {
+                tracing::warn!(
+                    ?shape,
+                    "a boot image has no room beside the others: creations boot"
+                );
+                images.failed(&name);
+            }
             made
         };
         // No request's: whoever asked first may be gone by the time that it is made.
@@ -238,21 +283,16 @@ impl Agent {
         looked.await.unwrap_or(false)
     }
 
-    /// Takes away what the cache may not take any more.
-    async fn evict_images(&self) {
+    /// Takes away what the cache may not take any more; gives the names.
+    async fn evict_images(&self) -> Vec<String> {
         let agent = self.clone();
         let evicted = tokio::task::spawn_blocking(move || {
             let images = &agent.host.boot_images;
-            for name in images.beyond() {
-                if let Some(claimed) = images.library.claim(&name) {
-                    match claimed.remove() {
-                        Ok(()) => tracing::info!(name, "a boot image was dropped for others"),
-                        Err(error) => tracing::warn!(name, %error, "a boot image stays"),
-                    }
-                }
-            }
+            let mut beyond = images.beyond();
+            beyond.retain(|name| images.drop_image(name));
+            beyond
         });
-        drop(evicted.await);
+        evicted.await.unwrap_or_default()
     }
 }
 
@@ -314,4 +354,36 @@ pub(crate) fn no_image(shape: &Shape) -> Fault {
         format!("there is no boot image of {}", shape.template),
         "see the agent's log: creations of it boot meanwhile",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(names: &[&str]) -> Vec<(String, u64)> {
+        names.iter().map(|name| ((*name).to_owned(), 10)).collect()
+    }
+
+    #[test]
+    fn what_was_not_used_for_longest_goes_first_and_no_more_than_must() {
+        let mut state = State::default();
+        let sizes = named(&["a", "b", "c", "d", "kept", "made"]);
+        // Nobody knows yet what is kept.
+        assert!(state.beyond(sizes.clone(), 0).is_empty());
+        state.kept = Some(BTreeSet::from(["kept".to_owned()]));
+        let making = futures::future::pending().boxed().shared();
+        state.making.insert("made".to_owned(), making);
+        let began = Instant::now();
+        // `d` was not used since the agent began.
+        for (after, name) in ["b", "c", "a"].into_iter().enumerate() {
+            let used = began + Duration::from_secs(after as u64);
+            state.used.insert(name.to_owned(), used);
+        }
+        let beyond = |most| state.beyond(sizes.clone(), most);
+        assert_eq!(beyond(40), [""; 0]);
+        assert_eq!(beyond(39), ["d"]);
+        assert_eq!(beyond(20), ["d", "b"]);
+        assert_eq!(beyond(10), ["d", "b", "c"]);
+        assert_eq!(beyond(9), ["d", "b", "c", "a"]);
+    }
 }

@@ -82,7 +82,7 @@ impl Agent {
         worn.extend(self.host.pools.worn(|shape| images.get(shape).cloned()));
         unmake_all(worn).await;
         let kept = named.iter().map(|(_, _, image)| image.clone());
-        self.keep_images(kept.collect());
+        self.keep_images(kept.collect()).await;
         for (shape, template, _) in &named {
             self.boot_image(shape, template).await;
         }
