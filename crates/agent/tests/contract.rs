@@ -8,6 +8,7 @@
 mod rig;
 
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use connectrpc::ErrorCode;
@@ -15,6 +16,7 @@ use futures::StreamExt as _;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rig::act::{SETTLE_LIMIT, act, comes_to, prepare, prove, prove_copy};
+use rig::client::MEMORY_MB;
 use rig::lane::{Lane, fresh_id};
 use rig::suite::{self, Case};
 use wrenn_agent::{OPERATIONS, Operation};
@@ -28,7 +30,13 @@ fn main() -> ExitCode {
     }
     world::require();
     let counted = OPERATIONS.iter().map(Claim::Counted);
-    let others = [Claim::Load, Claim::Release, Claim::Request, Claim::Watch];
+    let others = [
+        Claim::Load,
+        Claim::Overwrite,
+        Claim::Release,
+        Claim::Request,
+        Claim::Watch,
+    ];
     suite::run(counted.chain(others).collect())
 }
 
@@ -37,8 +45,10 @@ fn main() -> ExitCode {
 enum Claim {
     /// This operation and its steps are counted.
     Counted(&'static Operation),
-    /// What is promised goes up and down with sandboxes.
+    /// What is promised goes up and down with sandboxes, and with what stands ready for them.
     Load,
+    /// What is made of a name while it is overwritten is the one version or the other, and whole.
+    Overwrite,
     /// A caller of another release is answered if its major version is ours.
     Release,
     /// What is done for a request says so in the log.
@@ -52,6 +62,7 @@ impl Case for Claim {
         match self {
             Self::Counted(operation) => format!("{} is counted", operation.name),
             Self::Load => "promises are counted".into(),
+            Self::Overwrite => "a name is overwritten while it is used".into(),
             Self::Release => "another major version is refused".into(),
             Self::Request => "the log says for which request".into(),
             Self::Watch => "what changes is told".into(),
@@ -66,6 +77,7 @@ impl Case for Claim {
         match self {
             Self::Counted(operation) => counted(lane, operation).await,
             Self::Load => load(lane).await,
+            Self::Overwrite => overwrite(lane).await,
             Self::Release => release(lane).await,
             Self::Request => request(lane).await,
             Self::Watch => watch(lane).await,
@@ -152,10 +164,58 @@ async fn load(lane: &mut Lane) {
     assert_eq!(promised(lane).await, one);
     lane.client.destroy(&id).await.unwrap();
     assert_eq!(promised(lane).await, idle);
+    lane.client.warm(1, 1).await.unwrap();
+    assert_eq!(promised(lane).await, idle.map(|used| 3.0 * used));
+    lane.client.drain().await.unwrap();
+    assert_eq!(promised(lane).await, idle);
     for nobody in ["starts_waiting", "start_turns_used"] {
         let line = format!("wrenn_agent_{nobody} ");
         assert_eq!(told(lane, &line).await, Some(0.0), "{nobody}");
     }
+}
+
+/// How often a name is overwritten, and how many are made from it meanwhile, each again and again.
+const VERSIONS: usize = 20;
+const MAKERS: usize = 3;
+
+async fn overwrite(lane: &mut Lane) {
+    const NAME: &str = "overwritten";
+    let source = fresh_id();
+    let client = &lane.client;
+    client.create(&source).await.unwrap();
+    client.exec(&source, &["keep", "0"]).await.unwrap();
+    client.snapshot(&source, NAME).await.unwrap();
+    // The latest that was told to be there.
+    let latest = AtomicUsize::new(0);
+    let writing = async {
+        for version in 1..=VERSIONS {
+            let text = version.to_string();
+            client.exec(&source, &["keep", &text]).await.unwrap();
+            client.overwrite(&source, NAME).await.unwrap();
+            latest.store(version, Ordering::Relaxed);
+        }
+    };
+    let making = futures::future::join_all((0..MAKERS).map(|_| async {
+        loop {
+            let (child, before) = (fresh_id(), latest.load(Ordering::Relaxed));
+            client.create_from(&child, NAME, MEMORY_MB).await.unwrap();
+            let kept = client.exec(&child, &["kept"]).await.unwrap();
+            let version: usize = kept.parse().unwrap();
+            let after = latest.load(Ordering::Relaxed) + 1;
+            assert!(
+                (before..=after).contains(&version),
+                "{version} of {before} to {after}"
+            );
+            client.destroy(&child).await.unwrap();
+            if before == VERSIONS {
+                break;
+            }
+        }
+    }));
+    futures::future::join(writing, making).await;
+    client.delete_snapshot(NAME).await.unwrap();
+    client.destroy(&source).await.unwrap();
+    lane.assert_nothing_left().await;
 }
 
 async fn release(lane: &mut Lane) {

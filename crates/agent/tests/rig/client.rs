@@ -89,9 +89,19 @@ impl Client {
     }
 
     pub(crate) async fn snapshot(&self, id: &str, name: &str) -> Answer {
+        self.snapshot_as(id, name, false).await
+    }
+
+    /// A snapshot under a name that there may be already.
+    pub(crate) async fn overwrite(&self, id: &str, name: &str) -> Answer {
+        self.snapshot_as(id, name, true).await
+    }
+
+    async fn snapshot_as(&self, id: &str, name: &str, overwrite: bool) -> Answer {
         let request = rpc::CreateSnapshotRequest {
             sandbox_id: id.to_owned(),
             name: name.to_owned(),
+            overwrite,
             ..Default::default()
         };
         self.0
