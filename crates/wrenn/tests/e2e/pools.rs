@@ -13,10 +13,10 @@ use crate::harness::{MEMORY, Server, TestSandbox, kill_machine, stop_machine, un
 use crate::network_policy::reached;
 
 /// How long it may take until enough stand ready; each is made of a boot image, which is made of a boot.
-const FILL_LIMIT: Duration = Duration::from_secs(90);
+pub(crate) const FILL_LIMIT: Duration = Duration::from_secs(90);
 
 /// A server that has so many stand ready.
-async fn with_pool(counts: &str) -> Server {
+pub(crate) async fn with_pool(counts: &str) -> Server {
     let size = format!("minimal:1:{MEMORY}={counts}");
     let server = Server::start_with_env(&[
         ("WRENN_BOOT_IMAGES_MB", PathBuf::from("2048")),
@@ -26,14 +26,14 @@ async fn with_pool(counts: &str) -> Server {
     server
 }
 
-async fn pool(server: &Server) -> Pool {
+pub(crate) async fn pool(server: &Server) -> Pool {
     let pools = server.client().pools().await.unwrap().pools;
     let ours = pools.into_iter().find(|pool| pool.configured);
     ours.expect("the pool is configured")
 }
 
 /// Waits until as many stand ready as are to.
-async fn full(server: &Server) -> Pool {
+pub(crate) async fn full(server: &Server) -> Pool {
     let started = u32::from(server.env("WRENN_POOL").contains('+'));
     until("a full pool", FILL_LIMIT, || async {
         let pools = server.client().pools().await.ok()?.pools;
@@ -47,7 +47,7 @@ async fn full(server: &Server) -> Pool {
 const PORT: u16 = 7071;
 
 /// The folders of what stands ready.
-fn spares(server: &Server) -> HashSet<String> {
+pub(crate) fn spares(server: &Server) -> HashSet<String> {
     let folder = server.data().join("store/spares");
     let names = folder
         .read_dir()
@@ -208,31 +208,47 @@ async fn whatever_it_was_it_reaches_what_it_may_and_nothing_else() {
     }
 }
 
+/// Waits until others stand ready instead of these.
+async fn replaced(server: &Server, before: &HashSet<String>) {
+    until("others", FILL_LIMIT, || async {
+        let after = spares(server);
+        (after.is_disjoint(before) && after.len() == before.len()).then_some(())
+    })
+    .await;
+    full(server).await;
+}
+
 #[tokio::test]
 async fn what_hangs_is_not_handed_out() {
-    let server = with_pool("1").await;
+    let server = with_pool("1+1").await;
     let before = spares(&server);
+    assert_eq!(before.len(), 2);
     for name in &before {
         stop_machine(name);
     }
     let sandbox = TestSandbox::create(&server.client()).await;
     assert_eq!(sandbox.sh("echo here").await, "here\n");
-    full(&server).await;
-    assert!(spares(&server).is_disjoint(&before));
+    replaced(&server, &before).await;
 }
 
 #[tokio::test]
-async fn what_has_died_is_not_handed_out() {
-    let server = with_pool("1").await;
+async fn what_has_died_is_not_handed_out_and_is_found_by_itself() {
+    let server = with_pool("1+1").await;
     let before = spares(&server);
     for name in &before {
         kill_machine(name);
     }
     let sandbox = TestSandbox::create(&server.client()).await;
     assert_eq!(sandbox.sh("echo here").await, "here\n");
-    full(&server).await;
-    let after = spares(&server);
-    assert!(after.is_disjoint(&before), "{before:?} {after:?}");
+    replaced(&server, &before).await;
+    let asked = pool(&server).await;
+    let before = spares(&server);
+    for name in &before {
+        kill_machine(name);
+    }
+    replaced(&server, &before).await;
+    let after = pool(&server).await;
+    assert_eq!((after.hits, after.misses), (asked.hits, asked.misses));
 }
 
 #[tokio::test]
@@ -297,4 +313,6 @@ async fn what_stands_ready_gives_its_place_to_who_needs_it() {
     for one in &sandboxes {
         assert_eq!(one.sh("echo here").await, "here\n");
     }
+    // They have all that there is.
+    assert_eq!(spares(&server), HashSet::new());
 }

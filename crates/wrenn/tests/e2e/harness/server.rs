@@ -70,9 +70,15 @@ impl Server {
 
     /// A new installation whose store alone is a folder elsewhere.
     pub(crate) fn start_with_store(store: &Path) -> Self {
+        Self::start_with_store_and_env(store, &[])
+    }
+
+    /// The same, whose `wrenn up` finds this in its environment.
+    pub(crate) fn start_with_store_and_env(store: &Path, env: &[(&'static str, PathBuf)]) -> Self {
         assert_inside_the_world();
         let dir = TempDir::with_prefix("wrenn-e2e-").unwrap();
         let mut server = Self::in_dir(dir);
+        server.env = env.to_vec();
         std::fs::create_dir(server.data()).unwrap();
         std::os::unix::fs::symlink(store, server.data().join("store")).unwrap();
         server.resume();
@@ -104,6 +110,12 @@ impl Server {
     pub(crate) fn env(&self, name: &str) -> String {
         let named = self.env.iter().find(|(ours, _)| *ours == name);
         named.map_or_else(String::new, |(_, value)| value.display().to_string())
+    }
+
+    /// Has the next `wrenn up` find this there instead.
+    pub(crate) fn set_env(&mut self, name: &'static str, value: &str) {
+        self.env.retain(|(ours, _)| *ours != name);
+        self.env.push((name, value.into()));
     }
 
     pub(crate) fn data(&self) -> PathBuf {
