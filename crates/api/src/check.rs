@@ -165,6 +165,14 @@ pub(crate) fn between(field: &str, given: i64, max: u32) -> Result<u32, Fault> {
         .ok_or_else(|| refuse(format!("{field} is {given}"), format!("give 1 to {max}")))
 }
 
+/// A number from 0 on.
+pub(crate) fn up_to(field: &str, given: i64, max: u32) -> Result<u32, Fault> {
+    let number = u32::try_from(given).ok();
+    number
+        .filter(|number| *number <= max)
+        .ok_or_else(|| refuse(format!("{field} is {given}"), format!("give 0 to {max}")))
+}
+
 fn no_nul(field: &str, text: &str) -> Result<(), Fault> {
     if text.contains('\0') {
         return Err(refuse(
@@ -274,6 +282,8 @@ mod tests {
         assert_eq!(between("n", 9, 9).unwrap(), 9);
         for bad in [0, -1, 10, i64::MAX] {
             assert!(between("n", bad, 9).is_err(), "{bad}");
+            assert_eq!(up_to("n", bad, 9).ok(), (bad == 0).then_some(0), "{bad}");
         }
+        assert_eq!(up_to("n", 9, 9).unwrap(), 9);
     }
 }

@@ -68,7 +68,7 @@ pub const KEY_EXPIRES_SEC: u64 = 315_360_000;
 
 /// Children of one fork.
 pub const FORK_CHILDREN: u32 = 100;
-/// Sandboxes that one pool may have stand ready. What a host has room for is less.
+/// Sandboxes that one pool may have stand ready, and VMMs that may stand by. What a host has room for is less.
 pub const POOL_COUNT: u32 = 1000;
 
 /// Sandboxes in one page of a list.

@@ -31,10 +31,18 @@ pub struct WarmPool {
     )]
     #[schema(maximum = 4_294_967_295_i64)]
     pub memory_mb: Option<i64>,
-    /// How many are to stand ready.
+    /// How many are to stand ready: at least one, where `started` names none.
     #[serde(deserialize_with = "whole::required")]
-    #[schema(minimum = 1, maximum = 1000)]
+    #[schema(minimum = 0, maximum = 1000)]
     pub count: i64,
+    /// How many virtual machine monitors are to stand by behind them, which have only to load a boot image. Absent means none.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "whole::optional"
+    )]
+    #[schema(minimum = 0, maximum = 1000)]
+    pub started: Option<i64>,
 }
 
 /// What a [`WarmPool`] that keeps the contract asks for.
@@ -48,6 +56,8 @@ pub struct AskedPool {
     pub memory_mb: Option<u32>,
     /// How many are to stand ready.
     pub count: u32,
+    /// How many virtual machine monitors are to stand by behind them.
+    pub started: u32,
 }
 
 impl WarmPool {
@@ -62,11 +72,21 @@ impl WarmPool {
                 "list the templates with GET /v1/snapshots",
             )
         })?;
+        let count = check::up_to("count", self.count, limits::POOL_COUNT)?;
+        let started = self.started.unwrap_or(0);
+        let started = check::up_to("started", started, limits::POOL_COUNT)?;
+        if count == 0 && started == 0 {
+            return Err(refuse(
+                "neither count nor started is more than 0",
+                "ask for at least one; DELETE /v1/pools gives back what stands ready",
+            ));
+        }
         Ok(AskedPool {
             template,
             vcpus: check::positive("vcpus", self.vcpus, u32::MAX)?,
             memory_mb: check::positive("memory_mb", self.memory_mb, u32::MAX)?,
-            count: check::between("count", self.count, limits::POOL_COUNT)?,
+            count,
+            started,
         })
     }
 }
@@ -85,7 +105,9 @@ pub struct Pool {
     pub wanted: u32,
     /// How many do.
     pub ready: u32,
-    /// Virtual machine monitors that were started and wait for what to run.
+    /// How many virtual machine monitors are to stand by behind them.
+    pub wanted_started: u32,
+    /// How many were started and wait for what to run.
     pub started: u32,
     /// Whether there is a boot image: without one its sandboxes boot.
     pub image: bool,
@@ -132,7 +154,23 @@ mod tests {
     fn a_shape_and_a_count_are_a_pool() {
         let pool = asked(r#"{"template":"minimal","vcpus":2,"count":4}"#).unwrap();
         assert_eq!(pool.template.as_str(), "minimal");
-        assert_eq!((pool.vcpus, pool.memory_mb, pool.count), (Some(2), None, 4));
+        assert_eq!((pool.vcpus, pool.memory_mb), (Some(2), None));
+        assert_eq!((pool.count, pool.started), (4, 0));
+    }
+
+    #[test]
+    fn what_only_stands_by_is_a_pool_as_well() {
+        for (json, counts) in [
+            (r#"{"template":"minimal","count":0,"started":1}"#, (0, 1)),
+            (
+                r#"{"template":"minimal","count":2,"started":1000}"#,
+                (2, 1000),
+            ),
+            (r#"{"template":"minimal","count":1,"started":null}"#, (1, 0)),
+        ] {
+            let pool = asked(json).unwrap();
+            assert_eq!((pool.count, pool.started), counts, "{json}");
+        }
     }
 
     #[test]
@@ -143,6 +181,10 @@ mod tests {
             r#"{"count":1}"#,
             r#"{"template":"../x","count":1}"#,
             r#"{"template":"minimal","count":0}"#,
+            r#"{"template":"minimal","count":0,"started":0}"#,
+            r#"{"template":"minimal","count":1,"started":-1}"#,
+            r#"{"template":"minimal","count":1,"started":1001}"#,
+            r#"{"template":"minimal","started":1}"#,
             r#"{"template":"minimal","count":1001}"#,
             r#"{"template":"minimal","count":null}"#,
             r#"{"template":"minimal","count":1,"size":1}"#,

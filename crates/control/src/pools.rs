@@ -20,7 +20,9 @@ pub struct Pool {
     pub wanted: u32,
     /// How many do.
     pub ready: u32,
-    /// VMM processes that wait for what to run.
+    /// How many VMM processes are to wait for what to run.
+    pub wanted_started: u32,
+    /// How many do.
     pub started: u32,
     /// Bytes of its boot image; `None` while there is none.
     pub image_bytes: Option<u64>,
@@ -71,8 +73,8 @@ impl Pools {
         })
     }
 
-    /// Has so many sandboxes of a shape stand ready, in the place of as many as did. What is `None` has a default in
-    /// [`Limits`].
+    /// Has so many sandboxes of a shape stand ready, and so many VMMs stand by behind them, in the place of as many as did. What
+    /// is `None` has a default in [`Limits`].
     ///
     /// # Errors
     /// `not_found` without the template; `invalid_request` beyond the host's size; or what the agent says.
@@ -82,11 +84,15 @@ impl Pools {
         vcpus: Option<u32>,
         memory: Option<MiB>,
         count: u32,
+        started: u32,
     ) -> Result<Pool, Fault> {
         let shape = shape::of(&self.agent, &self.limits, template, None, vcpus, memory);
         let (vcpus, memory) = shape.await?;
-        let warmed = self.agent.warm_pool(template, vcpus, memory, count).await?;
-        tracing::info!(%template, vcpus, memory_mb = memory.0, count, "a pool stands ready");
+        let warmed = self
+            .agent
+            .warm_pool(template, vcpus, memory, count, started);
+        let warmed = warmed.await?;
+        tracing::info!(%template, vcpus, memory_mb = memory.0, count, started, "a pool stands ready");
         Ok(read(warmed))
     }
 
@@ -112,6 +118,7 @@ fn read(told: rpc::Pool) -> Pool {
         memory: MiB(told.memory_mb),
         wanted: told.wanted,
         ready: told.ready,
+        wanted_started: told.wanted_started,
         started: told.started,
         image_bytes: told.image.then_some(told.image_bytes),
         hits: told.hits,

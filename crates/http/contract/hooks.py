@@ -92,7 +92,10 @@ def names_what_there_is(case):
         body["template"] = "minimal"
         if REAL:
             # Each other shape is a boot, and each other number as much of the host's memory.
-            body.update(vcpus=1, memory_mb=512, count=1)
+            body.update(vcpus=1, memory_mb=512, count=1, started=0)
+        # That one of the two is more than 0 no schema says.
+        if not body.get("count") and not body.get("started"):
+            body["count"] = 1
 
 
 def names_well(case):

@@ -18,7 +18,7 @@ async fn a_pool_is_warmed_listed_and_drained() {
         .await;
     assert_eq!(warmed.status, StatusCode::OK, "{:?}", warmed.body);
     let pool = json!({
-        "template": "minimal", "vcpus": 1, "memory_mb": 512, "wanted": 3, "ready": 3, "started": 0, "image": true,
+        "template": "minimal", "vcpus": 1, "memory_mb": 512, "wanted": 3, "ready": 3, "wanted_started": 0, "started": 0, "image": true,
         "image_bytes": 5 << 20, "hits": 0, "misses": 0, "configured": false
     });
     assert_eq!(warmed.json(), pool);
@@ -38,6 +38,26 @@ async fn a_pool_is_warmed_listed_and_drained() {
         assert_eq!(told.json(), json!({ "drained": drained }), "{query}");
     }
     assert_eq!(bench.get(POOLS).await.json()["pools"], json!([]));
+}
+
+#[tokio::test]
+async fn what_only_stands_by_is_asked_for_beside_what_stands_ready_or_alone() {
+    let bench = Bench::new().await;
+    for (count, started) in [(2, 1), (0, 3)] {
+        let body = json!({ "template": "minimal", "count": count, "started": started });
+        let told = bench.post(POOLS, &body.to_string()).await;
+        assert_eq!(told.status, StatusCode::OK, "{:?}", told.body);
+        let pool = told.json();
+        assert_eq!(
+            (&pool["wanted"], &pool["ready"]),
+            (&json!(count), &json!(count))
+        );
+        let standing_by = (&pool["wanted_started"], &pool["started"]);
+        assert_eq!(standing_by, (&json!(started), &json!(started)));
+        assert_eq!(bench.get(POOLS).await.json()["pools"], json!([pool]));
+    }
+    let drained = bench.delete(POOLS).await.json();
+    assert_eq!(drained, json!({ "drained": 3 }));
 }
 
 #[tokio::test]
@@ -61,6 +81,10 @@ async fn what_there_is_none_of_is_refused() {
         "",
         "{}",
         r#"{"template":"minimal","count":0}"#,
+        r#"{"template":"minimal","count":0,"started":0}"#,
+        r#"{"template":"minimal","count":1,"started":-1}"#,
+        r#"{"template":"minimal","count":1,"started":1001}"#,
+        r#"{"template":"minimal","started":1}"#,
         r#"{"template":"minimal","vcpus":99,"count":1}"#,
         r#"{"template":"minimal","memory_mb":1,"count":1}"#,
     ] {

@@ -83,6 +83,7 @@ fn to_pool(state: PoolState, image: Option<u64>) -> rpc::Pool {
         memory_mb: state.shape.memory.0,
         wanted: count(state.wanted),
         ready: count(state.ready),
+        wanted_started: count(state.wanted_started),
         started: count(state.started),
         image: image.is_some(),
         image_bytes: image.unwrap_or_default(),

@@ -21,13 +21,14 @@ impl AgentClient {
         Ok(answer)
     }
 
-    /// Has so many sandboxes of a shape stand ready.
+    /// Has so many sandboxes of a shape stand ready, and so many VMMs stand by behind them.
     pub(crate) async fn warm_pool(
         &self,
         template: &TemplateName,
         vcpus: u32,
         memory: MiB,
         count: u32,
+        started: u32,
     ) -> Result<rpc::Pool, Fault> {
         let lease = self.connections.lease();
         let request = rpc::WarmPoolRequest {
@@ -35,10 +36,12 @@ impl AgentClient {
             vcpus,
             memory_mb: memory.0,
             count,
+            started,
             ..Default::default()
         };
         // A boot for the image, and then as many restores.
-        let limit = CREATE + moving(memory).saturating_mul(count.saturating_add(1));
+        let starts = count.saturating_add(started).saturating_add(1);
+        let limit = CREATE + moving(memory).saturating_mul(starts);
         let answer = within(
             limit,
             lease.client().warm_pool_with_options(request, options()),

@@ -24215,6 +24215,10 @@ pub struct PoolView<'a> {
     ///
     /// Field 11: `configured`
     pub configured: bool,
+    /// How many VMM processes are to wait.
+    ///
+    /// Field 12: `wanted_started`
+    pub wanted_started: u32,
     pub __buffa_unknown_fields: ::buffa::UnknownFieldsView<'a>,
 }
 impl<'a> ::buffa::MessageView<'a> for PoolView<'a> {
@@ -24324,6 +24328,13 @@ impl<'a> ::buffa::MessageView<'a> for PoolView<'a> {
                 )?;
                 view.configured = ::buffa::types::decode_bool(&mut cur)?;
             }
+            12u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                view.wanted_started = ::buffa::types::decode_uint32(&mut cur)?;
+            }
             _ => {
                 ::buffa::encoding::skip_field_depth(tag, &mut cur, ctx.depth())?;
                 let span_len = before_tag.len() - cur.len();
@@ -24357,6 +24368,7 @@ impl<'a> ::buffa::MessageView<'a> for PoolView<'a> {
             hits: self.hits,
             misses: self.misses,
             configured: self.configured,
+            wanted_started: self.wanted_started,
             __buffa_unknown_fields: self.__buffa_unknown_fields.to_owned()?.into(),
             ..::core::default::Default::default()
         })
@@ -24401,6 +24413,10 @@ impl<'a> ::buffa::ViewEncode<'a> for PoolView<'a> {
         if self.configured {
             size += 1u64 + ::buffa::types::BOOL_ENCODED_LEN as u64;
         }
+        if self.wanted_started != 0u32 {
+            size
+                += 1u64 + ::buffa::types::uint32_encoded_len(self.wanted_started) as u64;
+        }
         size += self.__buffa_unknown_fields.encoded_len() as u64;
         ::buffa::saturate_size(size)
     }
@@ -24444,6 +24460,9 @@ impl<'a> ::buffa::ViewEncode<'a> for PoolView<'a> {
         }
         if self.configured {
             ::buffa::types::put_bool_field(11u32, self.configured, buf);
+        }
+        if self.wanted_started != 0u32 {
+            ::buffa::types::put_uint32_field(12u32, self.wanted_started, buf);
         }
         self.__buffa_unknown_fields.write_to(buf);
     }
@@ -24527,6 +24546,13 @@ impl<'__a> ::serde::Serialize for PoolView<'__a> {
         }
         if self.configured {
             __map.serialize_entry("configured", &self.configured)?;
+        }
+        if !::buffa::json_helpers::skip_if::is_zero_u32(&self.wanted_started) {
+            __map
+                .serialize_entry(
+                    "wantedStarted",
+                    &::buffa::json_helpers::ProtoJson(&self.wanted_started),
+                )?;
         }
         __map.end()
     }
@@ -24681,6 +24707,13 @@ impl PoolOwnedView {
     #[must_use]
     pub fn configured(&self) -> bool {
         self.0.reborrow().configured
+    }
+    /// How many VMM processes are to wait.
+    ///
+    /// Field 12: `wanted_started`
+    #[must_use]
+    pub fn wanted_started(&self) -> u32 {
+        self.0.reborrow().wanted_started
     }
 }
 impl ::core::convert::From<::buffa::OwnedView<PoolView<'static>>> for PoolOwnedView {

@@ -13749,6 +13749,16 @@ pub struct Pool {
         skip_serializing_if = "::buffa::json_helpers::skip_if::is_false"
     )]
     pub configured: bool,
+    /// How many VMM processes are to wait.
+    ///
+    /// Field 12: `wanted_started`
+    #[serde(
+        rename = "wantedStarted",
+        alias = "wanted_started",
+        with = "::buffa::json_helpers::uint32",
+        skip_serializing_if = "::buffa::json_helpers::skip_if::is_zero_u32"
+    )]
+    pub wanted_started: u32,
     #[serde(skip)]
     #[doc(hidden)]
     pub __buffa_unknown_fields: ::buffa::UnknownFields,
@@ -13767,6 +13777,7 @@ impl ::core::fmt::Debug for Pool {
             .field("hits", &self.hits)
             .field("misses", &self.misses)
             .field("configured", &self.configured)
+            .field("wanted_started", &self.wanted_started)
             .finish()
     }
 }
@@ -13830,6 +13841,10 @@ impl ::buffa::Message for Pool {
         if self.configured {
             size += 1u64 + ::buffa::types::BOOL_ENCODED_LEN as u64;
         }
+        if self.wanted_started != 0u32 {
+            size
+                += 1u64 + ::buffa::types::uint32_encoded_len(self.wanted_started) as u64;
+        }
         size += self.__buffa_unknown_fields.encoded_len() as u64;
         ::buffa::saturate_size(size)
     }
@@ -13872,6 +13887,9 @@ impl ::buffa::Message for Pool {
         }
         if self.configured {
             ::buffa::types::put_bool_field(11u32, self.configured, buf);
+        }
+        if self.wanted_started != 0u32 {
+            ::buffa::types::put_uint32_field(12u32, self.wanted_started, buf);
         }
         self.__buffa_unknown_fields.write_to(buf);
     }
@@ -13963,6 +13981,13 @@ impl ::buffa::Message for Pool {
                 )?;
                 self.configured = ::buffa::types::decode_bool(buf)?;
             }
+            12u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.wanted_started = ::buffa::types::decode_uint32(buf)?;
+            }
             _ => {
                 self.__buffa_unknown_fields
                     .push(::buffa::encoding::decode_unknown_field(tag, buf, ctx)?);
@@ -13982,6 +14007,7 @@ impl ::buffa::Message for Pool {
         self.hits = 0u64;
         self.misses = 0u64;
         self.configured = false;
+        self.wanted_started = 0u32;
         self.__buffa_unknown_fields.clear();
     }
 }

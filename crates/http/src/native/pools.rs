@@ -24,8 +24,9 @@ pub(super) async fn list(State(app): State<App>) -> Answer<Body<Pools>> {
     }))
 }
 
-/// Has so many sandboxes of a shape stand ready, restored and stopped, until the host's agent ends or the pool is drained:
-/// creations of that shape take one of them. Answers when they do. Said again of the same shape, the new number holds.
+/// Has so many sandboxes of a shape stand ready, restored and stopped, and behind them so many virtual machine monitors that have
+/// only to load a boot image, until the host's agent ends or the pool is drained: creations of that shape take one of them. Answers
+/// when they do. Said again of the same shape, the new numbers hold.
 #[utoipa::path(
     post, path = "/v1/pools", operation_id = "warm_pool", tag = "pools", request_body = WarmPool,
     responses((status = 200, description = "They stand ready.", body = Pool))
@@ -42,6 +43,7 @@ pub(super) async fn warm(
             asked.vcpus,
             asked.memory_mb.map(MiB),
             asked.count,
+            asked.started,
         )
         .await?;
     Ok(Body(view(warmed)))
@@ -115,6 +117,7 @@ fn view(pool: wrenn_control::Pool) -> Pool {
         memory_mb: pool.memory.0,
         wanted: pool.wanted,
         ready: pool.ready,
+        wanted_started: pool.wanted_started,
         started: pool.started,
         image: pool.image_bytes.is_some(),
         image_bytes: pool.image_bytes.unwrap_or_default(),

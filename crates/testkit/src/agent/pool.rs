@@ -40,6 +40,8 @@ pub(super) fn warm(
         memory_mb: request.memory_mb,
         wanted: request.count,
         ready: request.count,
+        wanted_started: request.started,
+        started: request.started,
         image: true,
         image_bytes: IMAGE_BYTES,
         ..Default::default()
@@ -63,7 +65,7 @@ pub(super) fn drain(state: &State, request: &rpc::DrainPoolRequest) -> rpc::Drai
     let mut drained = 0;
     lock(&state.pools).retain(|shape, pool| {
         let goes = wanted(shape);
-        drained += if goes { pool.ready } else { 0 };
+        drained += if goes { pool.ready + pool.started } else { 0 };
         !goes
     });
     rpc::DrainPoolResponse {

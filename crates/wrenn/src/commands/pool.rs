@@ -34,6 +34,7 @@ async fn warm(client: &Client, args: WarmArgs, json: bool) -> Result<()> {
         vcpus: args.vcpus.map(i64::from),
         memory_mb: args.memory_mb.map(i64::from),
         count: args.count.into(),
+        started: None,
     };
     let pool = client.warm_pool(&request).await?;
     if json {
@@ -111,6 +112,7 @@ mod tests {
             memory_mb: 512,
             wanted: 2,
             ready: 1,
+            wanted_started: 0,
             started: 0,
             image: false,
             image_bytes: 0,

@@ -94,6 +94,7 @@ impl<'a> Shape<'a> {
             vcpus: Some(by_hand::VCPUS.into()),
             memory_mb: Some(MEMORY_MB.into()),
             count: count.into(),
+            started: None,
         }
     }
 }
