@@ -1,8 +1,8 @@
 //! What stands ready for creations: clones of boot images that were restored, used once by us and stopped. Of a snapshot, in
 //! which processes of a user ran, there are none.
 //!
-//! How many there are of a shape follows from the configuration, from who asks for more, and from how many were wanted in the last
-//! minute. They have places like all others, and are the first to give them back. None is older than an hour, and none outlives
+//! How many there are of a shape follows from the configuration and from how many were wanted in the last minute, until somebody
+//! says how many are to be: then that holds. They have places like all others, and are the first to give them back. None is older than an hour, and none outlives
 //! the agent: the next one makes others.
 
 use std::cmp::Reverse;
@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
-use wrenn_model::{MiB, VmId};
+use wrenn_model::{Fault, MiB, VmId};
 use wrenn_vmm::{Machine, RunState};
 
 use crate::lately::Lately;
@@ -22,6 +22,8 @@ const OLDEST: Duration = Duration::from_secs(60 * 60);
 /// How long nothing is made of a shape of which nothing could be made; twice as long after each failure more, up to a limit.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 const LONGEST_REST: Duration = Duration::from_secs(60);
+/// How often in a row nothing could be made of a shape until whoever waits for it is told.
+const IN_VAIN: u32 = 3;
 /// How long one that stands ready has to say so.
 const LOOK_LIMIT: Duration = Duration::from_millis(500);
 
@@ -54,8 +56,8 @@ struct Inner {
 struct Pool {
     /// By the configuration, where it names the shape.
     configured: Option<Counts>,
-    /// By somebody who asked for it.
-    warmed: Counts,
+    /// By somebody who asked for it: no more and no less.
+    warmed: Option<Counts>,
     /// Nothing is made of it until it is warmed.
     drained: bool,
     /// The oldest first.
@@ -66,6 +68,16 @@ struct Pool {
     /// When nothing could be made of it last, and how often that was so in a row.
     failed: Option<Instant>,
     failures: u32,
+    /// How often that was so since it was warmed or one was made, not counting what was given back, and why it was last.
+    in_vain: u32,
+    why: Option<Fault>,
+}
+
+/// What was to be of a pool before somebody warmed it.
+#[derive(Debug)]
+pub(crate) struct Former {
+    warmed: Option<Counts>,
+    drained: bool,
 }
 
 /// How many of each level.
@@ -131,17 +143,20 @@ impl Pool {
         })
     }
 
-    /// How many are to stand ready. What was used lately has some, too.
+    /// How many are to stand ready. Where nobody has said it, what was used lately has some, too.
     fn wanted(&self, level: Level) -> usize {
         if self.drained {
             return 0;
+        }
+        if let Some(warmed) = self.warmed {
+            return warmed.at(level);
         }
         let lately = match level {
             Level::Ready => self.asked.count(),
             Level::Started => 0,
         };
         let configured = self.configured.unwrap_or_default().at(level);
-        configured.max(self.warmed.at(level)).max(lately)
+        configured.max(lately)
     }
 
     fn how_many(&self, level: Level) -> usize {
@@ -187,17 +202,40 @@ impl Pools {
         self.changed.notify_one();
     }
 
-    /// Has so many stand ready of a shape, if the configuration does not say more.
-    pub(crate) fn warm(&self, size: PoolSize) {
+    /// Has so many stand ready of a shape, whatever the configuration says.
+    pub(crate) fn warm(&self, size: PoolSize) -> Former {
         let counts = Counts::of(&size);
         let mut inner = self.lock();
         let pool = inner.pools.entry(size.shape).or_default();
-        pool.warmed = counts;
+        let former = Former {
+            warmed: pool.warmed.replace(counts),
+            drained: pool.drained,
+        };
         pool.drained = false;
         pool.failed = None;
         pool.failures = 0;
+        pool.in_vain = 0;
         drop(inner);
         self.changed.notify_one();
+        former
+    }
+
+    /// Takes that back, unless somebody has said something else meanwhile. What was made beyond it goes when pools are looked at.
+    pub(crate) fn unwarm(&self, size: &PoolSize, former: Former) {
+        let counts = Counts::of(size);
+        let mut inner = self.lock();
+        let pool = inner.pools.get_mut(&size.shape);
+        if let Some(pool) = pool.filter(|pool| pool.warmed == Some(counts) && !pool.drained) {
+            pool.warmed = former.warmed;
+            pool.drained = former.drained;
+        }
+    }
+
+    /// Why nothing can be made of a shape, if that was tried often enough.
+    pub(crate) fn in_vain(&self, shape: &Shape) -> Option<Fault> {
+        let inner = self.lock();
+        let pool = inner.pools.get(shape)?;
+        pool.why.clone().filter(|_| pool.in_vain >= IN_VAIN)
     }
 
     /// Takes one that is a clone of this image, and stands.
@@ -252,6 +290,7 @@ impl Pools {
         match inner.pools.get_mut(shape) {
             Some(pool) if !closed && pool.lacks(level) > 0 => {
                 pool.failures = 0;
+                pool.in_vain = 0;
                 pool.standing.push(Ready {
                     level,
                     spare,
@@ -306,9 +345,11 @@ impl Pools {
     }
 
     /// Nothing could be made of a shape, for now.
-    pub(crate) fn failed(&self, shape: &Shape) {
+    pub(crate) fn failed(&self, shape: &Shape, why: Fault) {
         if let Some(pool) = self.lock().pools.get_mut(shape) {
             pool.fail();
+            pool.in_vain += 1;
+            pool.why = Some(why);
         }
     }
 

@@ -59,8 +59,8 @@ impl Agent {
                 .spares
                 .spawn(async move { agent.fill(&what, level).await });
             if let Err(fault) = filling.await.unwrap_or_else(|error| Err(internal(error))) {
-                self.host.pools.failed(&shape);
                 tracing::info!(?shape, %fault, "nothing can stand ready for now");
+                self.host.pools.failed(&shape, fault);
             }
         }
     }
@@ -111,7 +111,7 @@ impl Agent {
         Ok(())
     }
 
-    /// Has so many of a shape stand ready, and returns when they do.
+    /// Has so many of a shape stand ready, and returns when they do. What can not be is told, and has changed nothing.
     pub(crate) async fn warm(&self, size: PoolSize) -> Result<PoolState, Fault> {
         self.check_ready()?;
         let shape = &size.shape;
@@ -120,26 +120,32 @@ impl Agent {
         if self.boot_image(shape, &template).await.is_none() {
             return Err(no_image(shape));
         }
-        self.host.pools.warm(size.clone());
-        let full = async {
-            loop {
-                let states = self.host.pools.states();
-                let state = states.into_iter().find(|state| state.shape == *shape);
-                match state {
-                    Some(state) if state.ready >= size.ready && state.started >= size.started => {
-                        return state;
-                    }
-                    _ => tokio::time::sleep(GIVE_WAY).await,
+        let former = self.host.pools.warm(size.clone());
+        let full = tokio::time::timeout(WARM_LIMIT, self.full(&size)).await;
+        let full = full.unwrap_or_else(|_| Err(too_many(None)));
+        if full.is_err() {
+            self.host.pools.unwarm(&size, former);
+        }
+        full
+    }
+
+    /// Waits until so many of a shape stand ready, or no more can.
+    async fn full(&self, size: &PoolSize) -> Result<PoolState, Fault> {
+        let pools = &self.host.pools;
+        loop {
+            let states = pools.states();
+            let state = states.into_iter().find(|state| state.shape == size.shape);
+            match state {
+                Some(state) if state.ready >= size.ready && state.started >= size.started => {
+                    return Ok(state);
                 }
+                _ => {}
             }
-        };
-        tokio::time::timeout(WARM_LIMIT, full).await.map_err(|_| {
-            Fault::new(
-                ErrorKind::HostBusy,
-                "not so many can stand ready now",
-                "see `wrenn pool ls`; ask for fewer, or destroy sandboxes",
-            )
-        })
+            if let Some(why) = pools.in_vain(&size.shape) {
+                return Err(too_many(Some(why)));
+            }
+            tokio::time::sleep(GIVE_WAY).await;
+        }
     }
 
     /// Gives back what stands ready of some shapes, of which no more are made.
@@ -165,4 +171,20 @@ impl Agent {
 pub(crate) async fn unmake_all(spares: Vec<Spare>) {
     let unmade = spares.into_iter().map(Spare::unmake);
     futures::future::join_all(unmade).await;
+}
+
+/// What to tell who asked for more than can stand ready, and why no more can.
+fn too_many(why: Option<Fault>) -> Fault {
+    let message = "not so many can stand ready now";
+    match why {
+        Some(why) => Fault {
+            message: format!("{message}: {}", why.message),
+            ..why
+        },
+        None => Fault::new(
+            ErrorKind::HostBusy,
+            message,
+            "see `wrenn pool ls`; ask for fewer, or destroy sandboxes",
+        ),
+    }
 }

@@ -1,5 +1,7 @@
 //! Who gets what stands ready, over machines that say what a test has them say.
 
+mod how_many;
+
 use std::collections::BTreeSet;
 
 use async_trait::async_trait;
@@ -7,7 +9,7 @@ use futures::future::join_all;
 use tokio::sync::broadcast;
 use wrenn_model::{InstanceId, Isolation};
 use wrenn_sys::process::{Birth, FileId};
-use wrenn_vmm::{Capture, Error, Identity, VmEvent};
+use wrenn_vmm::{Capture, CpuShare, Error, Identity, VmEvent};
 
 use super::*;
 use crate::admission::{Admission, Limits};
@@ -54,6 +56,10 @@ impl Machine for Asked {
     }
 
     async fn thaw(&self) -> Result<(), Error> {
+        Err(Error::Gone)
+    }
+
+    async fn set_share(&self, _: CpuShare) -> Result<(), Error> {
         Err(Error::Gone)
     }
 

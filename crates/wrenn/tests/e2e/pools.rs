@@ -2,10 +2,10 @@
 
 use std::collections::HashSet;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::future::join_all;
-use wrenn_client::api::{CreateSandbox, Network, Pool};
+use wrenn_client::api::{CreateSandbox, Network, Pool, WarmPool};
 
 use wrenn_testkit::world::{INTERNET, Service};
 
@@ -14,6 +14,8 @@ use crate::network_policy::reached;
 
 /// How long it may take until enough stand ready; each is made of a boot image, which is made of a boot.
 pub(crate) const FILL_LIMIT: Duration = Duration::from_secs(90);
+/// How soon somebody is told who asked for too many: what there is room for is made before.
+const REFUSED_LIMIT: Duration = Duration::from_secs(60);
 
 /// A server that has so many stand ready.
 pub(crate) async fn with_pool(counts: &str) -> Server {
@@ -34,11 +36,11 @@ pub(crate) async fn pool(server: &Server) -> Pool {
 
 /// Waits until as many stand ready as are to.
 pub(crate) async fn full(server: &Server) -> Pool {
-    let started = u32::from(server.env("WRENN_POOL").contains('+'));
     until("a full pool", FILL_LIMIT, || async {
         let pools = server.client().pools().await.ok()?.pools;
         let pool = pools.into_iter().find(|pool| pool.configured)?;
-        (pool.ready == pool.wanted && pool.started >= started).then_some(pool)
+        let whole = pool.ready == pool.wanted && pool.started == pool.wanted_started;
+        whole.then_some(pool)
     })
     .await
 }
@@ -315,4 +317,60 @@ async fn what_stands_ready_gives_its_place_to_who_needs_it() {
     }
     // They have all that there is.
     assert_eq!(spares(&server), HashSet::new());
+}
+
+/// Nothing stands ready in front of it, also when it was used lately.
+#[tokio::test]
+async fn what_was_asked_for_alone_stands_by_and_is_taken() {
+    let server = with_pool("1").await;
+    let client = server.client();
+    let only_started = WarmPool {
+        template: "minimal".to_owned(),
+        vcpus: Some(1),
+        memory_mb: Some(MEMORY),
+        count: 0,
+        started: Some(1),
+    };
+    let warmed = client.warm_pool(&only_started).await.unwrap();
+    assert_eq!((warmed.wanted, warmed.wanted_started), (0, 1));
+    for hits in 1..=2 {
+        let before = until("a VMM that stands by alone", FILL_LIMIT, || async {
+            let pool = pool(&server).await;
+            (pool.ready == 0 && pool.started == 1).then_some(pool)
+        })
+        .await;
+        assert_eq!(before.hits, hits - 1);
+        let sandbox = TestSandbox::create(&client).await;
+        assert_eq!(sandbox.sh("echo here").await, "here\n");
+        assert_eq!(pool(&server).await.hits, hits);
+        sandbox.delete().await;
+    }
+}
+
+#[tokio::test]
+async fn more_than_there_is_room_for_is_refused_soon_and_changes_nothing() {
+    let size = format!("minimal:1:{MEMORY}=1");
+    let room = (MEMORY + 400) * 2;
+    let server = Server::start_with_env(&[
+        ("WRENN_BOOT_IMAGES_MB", PathBuf::from("2048")),
+        ("WRENN_POOL", PathBuf::from(size)),
+        ("WRENN_MEMORY_MB", PathBuf::from(room.to_string())),
+    ]);
+    full(&server).await;
+    let many = WarmPool {
+        template: "minimal".to_owned(),
+        vcpus: Some(1),
+        memory_mb: Some(MEMORY),
+        count: 50,
+        started: None,
+    };
+    let begun = Instant::now();
+    let refused = server.client().warm_pool(&many).await.unwrap_err();
+    assert!(begun.elapsed() < REFUSED_LIMIT, "{:?}", begun.elapsed());
+    let refused = refused.api().unwrap();
+    assert_eq!(refused.code, "resource_exhausted");
+    assert!(refused.message.contains("no memory left"), "{refused:?}");
+    assert_eq!(pool(&server).await.wanted, 1);
+    // What was made beyond that goes again.
+    full(&server).await;
 }
