@@ -6,7 +6,8 @@ use clap::{Args, Subcommand};
 pub(crate) enum PoolCommand {
     /// List what stands ready, by shape.
     Ls,
-    /// Have so many sandboxes of a shape stand ready, until the host's agent ends or the pool is drained; waits until they do.
+    /// Have so many sandboxes of a shape stand ready, whatever the configuration says, until the host's agent ends or the pool is
+    /// drained; waits until they do.
     Warm(WarmArgs),
     /// Give back what stands ready, and have nothing more of it made until it is warmed again; prints how many went.
     Drain(DrainArgs),
@@ -18,8 +19,11 @@ pub(crate) struct WarmArgs {
     #[arg(default_value = "minimal")]
     pub(crate) template: String,
     /// How many are to stand ready.
-    #[arg(long, short, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, short, default_value_t = 4)]
     pub(crate) count: u32,
+    /// How many VMMs are to stand by behind them, which have only to load a boot image.
+    #[arg(long, value_name = "COUNT", default_value_t = 0)]
+    pub(crate) started: u32,
     /// Virtual CPUs of each.
     #[arg(long, value_name = "COUNT")]
     pub(crate) vcpus: Option<u32>,

@@ -34,7 +34,7 @@ async fn warm(client: &Client, args: WarmArgs, json: bool) -> Result<()> {
         vcpus: args.vcpus.map(i64::from),
         memory_mb: args.memory_mb.map(i64::from),
         count: args.count.into(),
-        started: None,
+        started: Some(args.started.into()),
     };
     let pool = client.warm_pool(&request).await?;
     if json {
@@ -77,7 +77,7 @@ fn table(pools: &[Pool]) -> Table {
             &format!("{} MiB", pool.memory_mb),
             &pool.wanted.to_string(),
             &pool.ready.to_string(),
-            &pool.started.to_string(),
+            &format!("{} of {}", pool.started, pool.wanted_started),
             &image,
             &pool.hits.to_string(),
             &pool.misses.to_string(),
@@ -105,15 +105,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_shape_without_an_image_has_a_dash() {
+    fn a_shape_is_a_row_and_has_a_dash_without_an_image() {
         let pool = Pool {
             template: "minimal".to_owned(),
             vcpus: 1,
             memory_mb: 512,
             wanted: 2,
             ready: 1,
-            wanted_started: 0,
-            started: 0,
+            wanted_started: 3,
+            started: 1,
             image: false,
             image_bytes: 0,
             hits: 7,
@@ -122,11 +122,6 @@ mod tests {
         };
         let shown = table(&[pool]).to_string();
         let row: Vec<_> = shown.lines().nth(1).unwrap().split_whitespace().collect();
-        assert_eq!(
-            row,
-            [
-                "minimal", "1", "512", "MiB", "2", "1", "0", "-", "7", "3", "yes"
-            ]
-        );
+        assert_eq!(row.join(" "), "minimal 1 512 MiB 2 1 1 of 3 - 7 3 yes");
     }
 }

@@ -128,18 +128,31 @@ fn a_pool_is_filled_and_given_back() {
         ("WRENN_BOOT_IMAGES_MB", "1024".into()),
         ("WRENN_POOL", "minimal:1:192=0".into()),
     ]);
-    let ready = || {
+    let counts = || {
         let pools = document(&server, &["pool", "ls"])["pools"].clone();
         let is_mine = |one: &&Value| one["template"] == "minimal" && one["memory_mb"] == 192;
         let mine = pools.as_array().unwrap().iter().find(is_mine).cloned();
-        mine.map_or(0, |pool| pool["ready"].as_u64().unwrap())
+        ["wanted", "ready", "wanted_started", "started"].map(|name| {
+            let pool = mine.as_ref();
+            pool.map_or(0, |pool| pool[name].as_u64().unwrap())
+        })
     };
     let shape = ["minimal", "--memory", "192"];
     let warm = [&["pool", "warm"], &shape[..], &["--count", "1"]].concat();
     assert!(said(&server, &warm).contains("192 MiB"));
-    assert_eq!(ready(), 1);
+    assert_eq!(counts(), [1, 1, 0, 0]);
+    let started = [
+        &["pool", "warm"],
+        &shape[..],
+        &["--count", "0", "--started", "1"],
+    ];
+    assert!(said(&server, &started.concat()).contains("1 of 1"));
+    let now = counts();
+    assert_eq!((now[0], &now[2..]), (0, &[1, 1][..]));
+    let none = [&["pool", "warm"], &shape[..], &["--count", "0"]].concat();
+    assert!(!wrenn(&server, &none).status.success());
     assert!(said(&server, &["pool", "ls"]).contains("boot images take"));
     let drained = said(&server, &[&["pool", "drain"], &shape[..]].concat());
     assert!(drained.trim().parse::<u32>().unwrap() >= 1);
-    assert_eq!(ready(), 0);
+    assert_eq!(counts()[1..], [0, 0, 0]);
 }
