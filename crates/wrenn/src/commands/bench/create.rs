@@ -1,14 +1,15 @@
-//! How long until the first exit code comes out of a sandbox that is restored: of one that stands ready, and of one that has to
-//! be started. Beside the first stands a clone by hand that was used once and stopped, and gets the same two calls; beside the
-//! second a bare QEMU that loads the same state.
+//! How long until the first exit code comes out of a sandbox that is restored: of one that stands ready, of one whose VMM stands by,
+//! and of one that has to be started. Beside the first stands a clone by hand that was used once and stopped, and gets the same two
+//! calls; beside the others a bare QEMU that is started and loads the same state, and beside the second also one that was started
+//! before.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use wrenn_client::api::CreateSandbox;
 
 use super::Bench;
-use super::by_hand::{self, Image, Waiting};
+use super::by_hand::{self, Image, Started, Waiting};
 use super::figures::{Figure, Samples};
 use super::goal::Goal;
 use super::overhead;
@@ -17,14 +18,14 @@ use super::pool::Shape;
 /// A create's durable writes: two in the store, two in the journal.
 const WRITES: usize = 4;
 
-/// The figures with a full pool and with an empty one.
+/// The figures with a full pool, with VMMs that stand by alone, and with an empty pool.
 pub(super) async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
     let image = match &bench.hand {
         Some(hand) => Some(hand.image(by_hand::MEMORY).await?),
         None => None,
     };
     let pool = Shape::of(bench).await?;
-    let measured = both(bench, &pool, image.as_ref()).await;
+    let measured = all(bench, &pool, image.as_ref()).await;
     pool.restore().await?;
     if let Some(image) = image {
         image.remove().await?;
@@ -32,8 +33,9 @@ pub(super) async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
     measured
 }
 
-async fn both(bench: &Bench, pool: &Shape<'_>, image: Option<&Image<'_>>) -> Result<Vec<Figure>> {
+async fn all(bench: &Bench, pool: &Shape<'_>, image: Option<&Image<'_>>) -> Result<Vec<Figure>> {
     let mut figures = from_the_pool(bench, pool, image).await?;
+    figures.extend(from_a_started_vmm(bench, pool, image).await?);
     pool.drain().await?;
     figures.push(from_nothing(bench, image).await?);
     Ok(figures)
@@ -53,14 +55,7 @@ async fn from_the_pool(
             Some(image) => Some(image.waiting().await?),
             None => None,
         };
-        let hits = pool.full().await?;
-        let tried = bench.first_exit_code(&request(bench)).await;
-        let found = pool.full().await? > hits;
-        let ready = tried.and_then(|took| {
-            ensure!(found, "nothing stood ready");
-            Ok(took)
-        });
-        wrenn.push_tried("a create from the pool", ready);
+        wrenn.push_tried("a create from the pool", taken(bench, pool).await?);
         if let Some(waiting) = waiting {
             by_hand_out(waiting, &mut by_hand).await?;
             durable.push_ms(overhead::durable_writes(&bench.data, WRITES)?);
@@ -77,9 +72,71 @@ async fn from_the_pool(
     ])
 }
 
+/// A VMM has only to load the boot image, one at a time, with time in between for another to stand by.
+async fn from_a_started_vmm(
+    bench: &Bench,
+    pool: &Shape<'_>,
+    image: Option<&Image<'_>>,
+) -> Result<Vec<Figure>> {
+    let [mut wrenn, mut by_hand, mut by_hand_started] = <[Samples; 3]>::default();
+    pool.start().await?;
+    for round in 0..bench.rounds {
+        bench.round("create from a started VMM", round);
+        wrenn.push_tried("a create from a started VMM", taken(bench, pool).await?);
+        if let Some(image) = image {
+            bare_restore(image, &mut by_hand).await?;
+            by_hand_loaded(image.started().await?, &mut by_hand_started).await?;
+        }
+    }
+    let figure = |name, goal, by_hand| Figure::new(name, "ms", goal, &wrenn, by_hand);
+    Ok(vec![
+        figure(
+            "create from a started VMM",
+            Goal::RatioAtMost(1.3),
+            &by_hand,
+        ),
+        figure(
+            "  beside a QEMU that was started",
+            Goal::None,
+            &by_hand_started,
+        ),
+    ])
+}
+
+/// One create, which takes what the pool has. It fails where that was nothing.
+async fn taken(bench: &Bench, pool: &Shape<'_>) -> Result<Result<Duration>> {
+    let hits = pool.full().await?;
+    let tried = bench.first_exit_code(&request(bench)).await;
+    let found = pool.full().await? > hits;
+    Ok(tried.and_then(|took| {
+        ensure!(found, "nothing stood ready");
+        Ok(took)
+    }))
+}
+
 async fn by_hand_out(waiting: Waiting<'_>, samples: &mut Samples) -> Result<()> {
     let begun = Instant::now();
     let guest = waiting.hand_out().await?;
+    let worked = guest.exec_true().await;
+    samples.push_ms(begun.elapsed());
+    guest.end().await?;
+    worked
+}
+
+async fn by_hand_loaded(started: Started<'_>, samples: &mut Samples) -> Result<()> {
+    let begun = Instant::now();
+    let guest = started.restore().await?;
+    let worked = guest.exec_true().await;
+    samples.push_ms(begun.elapsed());
+    guest.end().await?;
+    worked
+}
+
+/// A QEMU is started, and loads the image.
+async fn bare_restore(image: &Image<'_>, samples: &mut Samples) -> Result<()> {
+    let prepared = image.prepare().await?;
+    let begun = Instant::now();
+    let guest = image.restore(prepared).await?;
     let worked = guest.exec_true().await;
     samples.push_ms(begun.elapsed());
     guest.end().await?;
@@ -96,13 +153,7 @@ async fn from_nothing(bench: &Bench, image: Option<&Image<'_>>) -> Result<Figure
         let tried = bench.first_exit_code(&request(bench)).await;
         wrenn.push_tried("a create", tried);
         if let Some(image) = image {
-            let prepared = image.prepare().await?;
-            let begun = Instant::now();
-            let guest = image.restore(prepared).await?;
-            let worked = guest.exec_true().await;
-            by_hand.push_ms(begun.elapsed());
-            guest.end().await?;
-            worked?;
+            bare_restore(image, &mut by_hand).await?;
         }
     }
     Ok(Figure::new(

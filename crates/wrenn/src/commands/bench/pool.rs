@@ -21,8 +21,21 @@ const REST: Duration = Duration::from_millis(300);
 /// The pool of what is measured; it goes back to what it was by [`Self::restore`].
 pub(super) struct Shape<'a> {
     bench: &'a Bench,
-    wanted: u32,
+    wanted: Counts,
 }
+
+/// How many stand ready, and how many VMMs stand by behind them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Counts {
+    ready: u32,
+    started: u32,
+}
+
+/// A VMM alone.
+const STARTED: Counts = Counts {
+    ready: 0,
+    started: 1,
+};
 
 impl<'a> Shape<'a> {
     /// The pool as it stands.
@@ -30,15 +43,24 @@ impl<'a> Shape<'a> {
         let pool = find(bench).await?;
         Ok(Self {
             bench,
-            wanted: pool.map_or(0, |pool| pool.wanted),
+            wanted: pool.map_or(Counts::default(), |pool| wanted(&pool)),
         })
     }
 
     /// Has some stand ready.
     pub(super) async fn warm(&self) -> Result<()> {
-        let wanted = self.wanted.max(READY);
-        self.bench.client.warm_pool(&self.asked(wanted)).await?;
-        Ok(())
+        let ready = self.wanted.ready.max(READY);
+        self.ask(Counts {
+            ready,
+            ..self.wanted
+        })
+        .await
+    }
+
+    /// Has one VMM stand by, and nothing stand ready.
+    pub(super) async fn start(&self) -> Result<()> {
+        self.drain().await?;
+        self.ask(STARTED).await
     }
 
     /// Gives back all, and has no more made.
@@ -58,6 +80,7 @@ impl<'a> Shape<'a> {
         loop {
             if let Some(pool) = find(self.bench).await?
                 && pool.ready >= pool.wanted
+                && pool.started >= pool.wanted_started
             {
                 tokio::time::sleep(REST).await;
                 return Ok(pool.hits);
@@ -71,7 +94,10 @@ impl<'a> Shape<'a> {
 
     /// Waits until it is full, if anything is to stand ready.
     pub(super) async fn settled(&self) -> Result<()> {
-        if find(self.bench).await?.is_some_and(|pool| pool.wanted > 0) {
+        if find(self.bench)
+            .await?
+            .is_some_and(|pool| wanted(&pool) != Counts::default())
+        {
             self.full().await?;
         }
         Ok(())
@@ -80,22 +106,31 @@ impl<'a> Shape<'a> {
     /// Has as many stand ready as before.
     pub(super) async fn restore(&self) -> Result<()> {
         match self.wanted {
-            0 => self.drain().await,
-            wanted => {
-                self.bench.client.warm_pool(&self.asked(wanted)).await?;
-                Ok(())
-            }
+            Counts {
+                ready: 0,
+                started: 0,
+            } => self.drain().await,
+            wanted => self.ask(wanted).await,
         }
     }
 
-    fn asked(&self, count: u32) -> WarmPool {
-        WarmPool {
+    async fn ask(&self, counts: Counts) -> Result<()> {
+        let request = WarmPool {
             template: self.bench.template.clone(),
             vcpus: Some(by_hand::VCPUS.into()),
             memory_mb: Some(MEMORY_MB.into()),
-            count: count.into(),
-            started: None,
-        }
+            count: counts.ready.into(),
+            started: Some(counts.started.into()),
+        };
+        self.bench.client.warm_pool(&request).await?;
+        Ok(())
+    }
+}
+
+fn wanted(pool: &Pool) -> Counts {
+    Counts {
+        ready: pool.wanted,
+        started: pool.wanted_started,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Clones by hand: one guest is saved, and others go on from there beside each other.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use rustix::rand::{GetRandomFlags, getrandom};
@@ -22,6 +22,15 @@ pub(in super::super) struct Image<'a> {
     saved: Prepared<'a>,
     files: Files,
     /// The key of the next `/init`.
+    key: String,
+}
+
+/// A QEMU that has only to load the image's state.
+pub(in super::super) struct Started<'a> {
+    prepared: Prepared<'a>,
+    process: Child,
+    qmp: Qmp,
+    state: PathBuf,
     key: String,
 }
 
@@ -62,6 +71,20 @@ impl<'a> Image<'a> {
         Ok(guest)
     }
 
+    /// One that was started before it is needed.
+    pub(in super::super) async fn started(&self) -> Result<Started<'a>> {
+        let prepared = self.prepare().await?;
+        let process = qemu::start(&prepared, Begin::State)?;
+        let qmp = block_in_place(|| Qmp::connect(&prepared.file("qmp")))?;
+        Ok(Started {
+            prepared,
+            process,
+            qmp,
+            state: self.files.state.clone(),
+            key: self.key.clone(),
+        })
+    }
+
     /// One that stands still after it has run a command.
     pub(in super::super) async fn waiting(&self) -> Result<Waiting<'a>> {
         let guest = self.restore(self.prepare().await?).await?;
@@ -76,6 +99,18 @@ impl<'a> Image<'a> {
     /// Takes its slot and files away.
     pub(in super::super) async fn remove(self) -> Result<()> {
         self.saved.remove().await
+    }
+}
+
+impl<'a> Started<'a> {
+    /// Has it load the state, and makes it another guest than its image was.
+    pub(in super::super) async fn restore(mut self) -> Result<Guest<'a>> {
+        block_in_place(|| go_on(&mut self.qmp, &self.state))?;
+        comes_back(&self.prepared).await?;
+        let client = client(&self.prepared, &self.key);
+        let mut guest = Guest::of(self.prepared, self.process, self.key, client);
+        guest.renew().await?;
+        Ok(guest)
     }
 }
 
@@ -118,15 +153,18 @@ impl Guest<'_> {
 pub(super) async fn load(prepared: &Prepared<'_>, state: &Path) -> Result<Child> {
     let process = qemu::start(prepared, Begin::State)?;
     let (socket, state) = (prepared.file("qmp"), state.to_owned());
-    spawn_blocking(move || go_on(&socket, &state)).await??;
-    tokio::time::timeout(BOOT, listens(&prepared.slot.dialer()))
-        .await
-        .context("the guest by hand does not come back")?;
+    spawn_blocking(move || go_on(&mut Qmp::connect(&socket)?, &state)).await??;
+    comes_back(prepared).await?;
     Ok(process)
 }
 
-fn go_on(socket: &Path, state: &Path) -> Result<()> {
-    let mut qmp = Qmp::connect(socket)?;
+async fn comes_back(prepared: &Prepared<'_>) -> Result<()> {
+    tokio::time::timeout(BOOT, listens(&prepared.slot.dialer()))
+        .await
+        .context("the guest by hand does not come back")
+}
+
+fn go_on(qmp: &mut Qmp, state: &Path) -> Result<()> {
     let from = format!("file:{}", state.display());
     qmp.run("migrate-incoming", json!({ "uri": from }))?;
     loop {

@@ -24,7 +24,7 @@ use crate::{guest_agent, install};
 
 use qemu::Begin;
 
-pub(super) use clones::{Image, Waiting};
+pub(super) use clones::{Image, Started, Waiting};
 pub(super) use guest::Guest;
 
 /// What a sandbox has by default.
