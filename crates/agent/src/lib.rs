@@ -56,6 +56,7 @@ mod snapshots;
 mod socket;
 mod source;
 mod spare;
+mod starts;
 mod steps;
 mod sweep;
 mod table;

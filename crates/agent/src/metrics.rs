@@ -15,6 +15,7 @@ use crate::Agent;
 use crate::admission::Load;
 use crate::handle::Handle;
 use crate::pools::PoolState;
+use crate::starts::Starts;
 use wrenn_model::chain;
 
 /// The result of what went well.
@@ -119,6 +120,9 @@ pub(crate) struct Metrics {
     memory: Gauge,
     /// Sandboxes that stand ready, and VMMs that stand by behind them.
     pools: [Gauge; 2],
+    pub(crate) starts: Starts,
+    /// How many are under way, and how many were at a time lately.
+    in_flight: [Gauge; 2],
     load: [Gauge; LOAD.len()],
 }
 
@@ -156,11 +160,18 @@ impl Default for Metrics {
             ("ready", "Sandboxes that stand ready to be taken"),
             ("standing_by", "VMMs that have only to load a boot image"),
         ];
-        let pools = pools.map(|(name, says)| {
-            let gauge = Gauge::default();
-            registry.register(name, says, gauge.clone());
-            gauge
-        });
+        let pools = pools.map(|(name, says)| gauge(&mut registry, name, says));
+        let in_flight = [
+            (
+                "starts_in_flight",
+                "Virtual machines that boot, are restored or load their state",
+            ),
+            (
+                "starts_in_flight_most",
+                "The most of them at a time in the last minute or two",
+            ),
+        ];
+        let in_flight = in_flight.map(|(name, says)| gauge(&mut registry, name, says));
         let load = LOAD.map(|(name, says, unit, _)| {
             let gauge = Gauge::default();
             match unit {
@@ -176,6 +187,8 @@ impl Default for Metrics {
             sandboxes,
             memory,
             pools,
+            starts: Starts::default(),
+            in_flight,
             load,
         }
     }
@@ -223,9 +236,7 @@ impl Metrics {
             pools.iter().map(|pool| pool.ready).sum(),
             pools.iter().map(|pool| pool.started).sum(),
         ];
-        for (gauge, sum) in self.pools.iter().zip(sums) {
-            gauge.set(i64::try_from(sum).unwrap_or(i64::MAX));
-        }
+        set(&self.pools, sums);
     }
 
     /// All of it as OpenMetrics text, without the line that ends it. Of a load that could not be seen the last is told.
@@ -235,6 +246,8 @@ impl Metrics {
                 gauge.set(i64::try_from(of(load)).unwrap_or(i64::MAX));
             }
         }
+        let (now, most) = self.starts.now_and_most();
+        set(&self.in_flight, [now, most]);
         for status in Status::ALL {
             let status = status.as_str();
             self.sandboxes.get_or_create(&InStatus { status }).set(0);
@@ -274,6 +287,18 @@ impl Agent {
     }
 }
 
+fn gauge(registry: &mut Registry, name: &str, says: &str) -> Gauge {
+    let gauge = Gauge::default();
+    registry.register(name, says, gauge.clone());
+    gauge
+}
+
+fn set<const N: usize>(gauges: &[Gauge; N], counts: [usize; N]) {
+    for (gauge, count) in gauges.iter().zip(counts) {
+        gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+}
+
 fn result(error: Option<ErrorKind>) -> &'static str {
     error.map_or(OK, |kind| kind.name())
 }
@@ -294,6 +319,7 @@ mod tests {
         metrics.step("slot", Duration::from_millis(5), Some(ErrorKind::HostFull));
         metrics.step("pause.disk", Duration::from_millis(1), None);
         metrics.operation("create", Duration::from_secs(200), None);
+        drop(metrics.starts.begin());
         let text = metrics.text(std::iter::empty(), None);
         for line in [
             "# TYPE wrenn_agent_step_duration_seconds histogram".to_owned(),
@@ -305,6 +331,8 @@ mod tests {
             "wrenn_agent_step_duration_seconds_count{operation=\"pause\",step=\"disk\",result=\"ok\"} 1".into(),
             "wrenn_agent_operation_duration_seconds_sum{operation=\"create\",result=\"ok\"} 200.0".into(),
             "wrenn_agent_sandboxes{status=\"running\"} 0".into(),
+            "wrenn_agent_starts_in_flight 0".into(),
+            "wrenn_agent_starts_in_flight_most 1".into(),
         ] {
             assert!(text.lines().any(|there| there == line), "{line}\n{text}");
         }

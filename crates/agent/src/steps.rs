@@ -362,6 +362,7 @@ pub(crate) fn in_ms(timings: &Timings) -> String {
 /// Runs all stages. It looks for a cancellation between them, and in the long wait for the guest.
 pub(crate) async fn make(plan: Plan, making: &Making<'_>) -> Result<Timings, StepError> {
     let (metrics, work) = (&making.host.metrics, run(plan, making));
+    let _start = making.starts(plan).then(|| metrics.starts.begin());
     metrics
         .timed(plan.operation(), |error| error.kind, work)
         .await
@@ -414,6 +415,16 @@ pub(crate) async fn unmake(host: &Host, record: &Record, leave: Leave) -> Result
 }
 
 impl Making<'_> {
+    /// Whether a virtual machine boots, is restored or loads its state: one that is taken has mostly done so.
+    fn starts(&self, plan: Plan) -> bool {
+        let mut steps = plan.stages.iter().flat_map(|stage| stage.iter());
+        let stood_by = || {
+            let ready = self.parts.lock_ready();
+            ready.as_ref().is_some_and(|ready| !ready.loaded)
+        };
+        steps.any(|step| *step == Step::Machine) || stood_by()
+    }
+
     async fn make(&self, plan: Plan, step: Step) -> Result<(&'static str, Duration), StepError> {
         let made = Box::pin(async {
             match step {

@@ -168,7 +168,9 @@ async fn load(lane: &mut Lane) {
     assert_eq!(promised(lane).await, idle.map(|used| 3.0 * used));
     lane.client.drain().await.unwrap();
     assert_eq!(promised(lane).await, idle);
-    for nobody in ["starts_waiting", "start_turns_used"] {
+    let most = told(lane, "wrenn_agent_starts_in_flight_most ").await;
+    assert!(most >= Some(1.0), "{most:?}");
+    for nobody in ["starts_waiting", "start_turns_used", "starts_in_flight"] {
         let line = format!("wrenn_agent_{nobody} ");
         assert_eq!(told(lane, &line).await, Some(0.0), "{nobody}");
     }

@@ -77,6 +77,16 @@ impl AgentRpc {
         }
     }
 
+    /// What it counts and measures, as OpenMetrics text.
+    pub(crate) async fn metrics(&self) -> Result<String, ConnectError> {
+        let options = CallOptions::default().with_timeout(SHORT);
+        let answer = self
+            .0
+            .host_metrics_with_options(rpc::HostMetricsRequest::default(), options)
+            .await?;
+        Ok(answer.into_owned().text)
+    }
+
     /// How many sandboxes run.
     pub(crate) async fn running(&self) -> Result<usize, ConnectError> {
         let all = self.sandboxes().await?;

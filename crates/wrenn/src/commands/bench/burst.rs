@@ -1,6 +1,8 @@
-//! Many creates at once: whether all succeed, in their order, and how long all take together. By hand as many restores are done,
-//! as many of them side by side as the agent lets start.
+//! Many creates at once: whether all succeed, in their order, how many start at a time, and how long all take together. By hand as
+//! many restores are done, as many of them side by side as the agent lets start.
 
+use std::cell::Cell;
+use std::convert::Infallible;
 use std::num::NonZero;
 use std::time::{Duration, Instant};
 
@@ -13,10 +15,16 @@ use super::Bench;
 use super::by_hand::{self, Hand};
 use super::figures::{Figure, Samples};
 use super::goal::Goal;
+use super::metrics;
 use super::pool::Shape;
 
-/// Starts that the agent has side by side, for each processor.
-const STARTS_PER_CPU: usize = 2;
+/// Starts that the agent has side by side, for each processor, where it is not asked.
+const STARTS_PER_CPU: u32 = 2;
+/// How many it has.
+const TURNS: &str = "wrenn_agent_start_turns_limit";
+/// The agent's count of those that start, and how often it is asked for: it tells the most of a longer time.
+const MOST_STARTS: &str = "wrenn_agent_starts_in_flight_most";
+const ASK: Duration = Duration::from_secs(5);
 /// Between two requests, so that they arrive in an order.
 const APART: Duration = Duration::from_millis(1);
 /// How many are ended side by side.
@@ -29,53 +37,103 @@ struct Created {
     took: Result<Duration>,
 }
 
+/// What came of all creates.
+#[derive(Default)]
+struct Burst {
+    /// How long each took, how long all took, and how far one was answered from its turn at the most.
+    each: Samples,
+    total: Samples,
+    turns: Samples,
+    /// How many started at a time at the most; none where only the API is asked.
+    starts: Samples,
+}
+
 /// The figures of so many at once.
 pub(super) async fn measure(bench: &Bench, count: u32) -> Result<Vec<Figure>> {
-    let side_by_side =
-        STARTS_PER_CPU * std::thread::available_parallelism().map_or(1, NonZero::get);
+    let side_by_side = side_by_side(bench).await?;
     let pool = Shape::of(bench).await?;
     // Of a boot image there is one from here on, and a pool to be drained.
     bench.with_sandbox(async |_| Ok(())).await?;
     pool.drain().await?;
-    let wrenn = creates(bench, count).await;
+    let wrenn = watched(bench, count).await;
     let by_hand = match &bench.hand {
         Some(hand) => restores(hand, count, side_by_side).await,
         None => Ok(Samples::default()),
     };
     pool.restore().await?;
-    let (each, total, turns) = wrenn?;
-    let (none, by_hand) = (Samples::default(), by_hand?);
-    #[expect(clippy::cast_precision_loss, reason = "a few for each processor")]
-    let most = side_by_side as f64;
+    let (wrenn, none, by_hand) = (wrenn?, Samples::default(), by_hand?);
+    let failures = wrenn.each.failures();
+    let most = f64::from(side_by_side);
     Ok(vec![
-        Figure::new("create, all at once", "ms", Goal::None, &each, &none),
+        Figure::new("create, all at once", "ms", Goal::None, &wrenn.each, &none),
         Figure::new(
             "  that failed",
             "creates",
             Goal::AtMost(0.0),
-            &each.failures(),
+            &failures,
+            &none,
+        ),
+        Figure::new(
+            "  that start at a time",
+            "creates",
+            Goal::AtMost(most),
+            &wrenn.starts,
             &none,
         ),
         Figure::new(
             "  all of them",
             "ms",
             Goal::RatioAtMost(1.3),
-            &total,
+            &wrenn.total,
             &by_hand,
         ),
         Figure::new(
             "  places out of turn",
             "places",
             Goal::AtMost(most),
-            &turns,
+            &wrenn.turns,
             &none,
         ),
     ])
 }
 
-/// How long each took, how long all took, and how far one was answered from its turn at the most.
-async fn creates(bench: &Bench, count: u32) -> Result<(Samples, Samples, Samples)> {
-    let [mut each, mut total, mut turns] = <[Samples; 3]>::default();
+/// How many the agent lets start at a time.
+async fn side_by_side(bench: &Bench) -> Result<u32> {
+    if bench.hand.is_some() {
+        return metrics::of_agent(&bench.data, TURNS).await;
+    }
+    let cpus = std::thread::available_parallelism().map_or(1, NonZero::get);
+    Ok(STARTS_PER_CPU * u32::try_from(cpus)?)
+}
+
+/// All of them, while the agent is asked how many start.
+async fn watched(bench: &Bench, count: u32) -> Result<Burst> {
+    let creates = creates(bench, count);
+    if bench.hand.is_none() {
+        return creates.await;
+    }
+    let most = Cell::new(0);
+    let mut burst = tokio::select! {
+        burst = creates => burst?,
+        never = watch(bench, &most) => match never {},
+    };
+    let last = metrics::of_agent(&bench.data, MOST_STARTS).await?;
+    burst.starts.push(f64::from(most.get().max(last)));
+    Ok(burst)
+}
+
+async fn watch(bench: &Bench, most: &Cell<u32>) -> Infallible {
+    loop {
+        match metrics::of_agent(&bench.data, MOST_STARTS).await {
+            Ok(told) => most.set(most.get().max(told)),
+            Err(error) => tracing::debug!("the agent does not tell how many start: {error:#}"),
+        }
+        tokio::time::sleep(ASK).await;
+    }
+}
+
+async fn creates(bench: &Bench, count: u32) -> Result<Burst> {
+    let mut burst = Burst::default();
     tracing::info!("burst: {count} creates");
     let begun = Instant::now();
     let mut under_way: FuturesUnordered<_> = (0..count).map(|turn| create(bench, turn)).collect();
@@ -87,16 +145,16 @@ async fn creates(bench: &Bench, count: u32) -> Result<(Samples, Samples, Samples
             made.push(created.sandbox);
             created.took
         });
-        each.push_tried("a create of a burst", tried);
+        burst.each.push_tried("a create of a burst", tried);
     }
-    total.push_ms(begun.elapsed());
-    turns.push(out_of_turn(answered));
+    burst.total.push_ms(begun.elapsed());
+    burst.turns.push(out_of_turn(answered));
     let ends = stream::iter(made).map(|sandbox| async move {
         let ended = bench.client.delete_sandbox(&sandbox.id).await;
         ended.map(drop)
     });
     ends.buffer_unordered(ENDS).try_collect::<()>().await?;
-    Ok((each, total, turns))
+    Ok(burst)
 }
 
 async fn create(bench: &Bench, turn: u32) -> (u32, Result<Created>) {
@@ -134,7 +192,7 @@ fn out_of_turn<T: Ord>(mut answered: Vec<(T, u32)>) -> f64 {
 }
 
 /// As many restores by hand, each with its first exit code.
-async fn restores(hand: &Hand, count: u32, side_by_side: usize) -> Result<Samples> {
+async fn restores(hand: &Hand, count: u32, side_by_side: u32) -> Result<Samples> {
     let image = hand.image(by_hand::MEMORY).await?;
     let mut prepared = Vec::new();
     for _ in 0..count {
@@ -147,7 +205,7 @@ async fn restores(hand: &Hand, count: u32, side_by_side: usize) -> Result<Sample
         guest.exec_true().await?;
         anyhow::Ok(guest)
     });
-    let guests = restores.buffer_unordered(side_by_side);
+    let guests = restores.buffer_unordered(usize::try_from(side_by_side)?);
     let guests: Vec<_> = guests.try_collect().await?;
     let mut total = Samples::default();
     total.push_ms(begun.elapsed());

@@ -13,6 +13,7 @@ mod fork;
 mod goal;
 mod lifecycle;
 mod machines;
+mod metrics;
 mod overhead;
 mod pause;
 mod pool;
