@@ -47,6 +47,7 @@ mod pause_rounds;
 mod pause_timeout;
 mod pool_faults;
 mod pools;
+mod ready_slots;
 mod restart;
 mod snapshots;
 mod soak;

@@ -11,6 +11,7 @@ use wrenn_testkit::world::{INTERNET, Service};
 
 use crate::harness::{MEMORY, Server, TestSandbox, kill_machine, stop_machine, until};
 use crate::network_policy::reached;
+use crate::ready_slots::machine_of;
 
 /// How long it may take until enough stand ready; each is made of a boot image, which is made of a boot.
 pub(crate) const FILL_LIMIT: Duration = Duration::from_secs(90);
@@ -373,4 +374,73 @@ async fn more_than_there_is_room_for_is_refused_soon_and_changes_nothing() {
     assert_eq!(pool(&server).await.wanted, 1);
     // What was made beyond that goes again.
     full(&server).await;
+}
+
+/// However it fails: the creation goes on from the boot image, and nothing is left of what stood ready.
+#[tokio::test]
+async fn what_fails_while_it_is_handed_out_is_no_reason_to_refuse() {
+    let mut server = with_pool("1").await;
+    for failpoint in [
+        "take.policy=error*1",
+        "take.take=error*1",
+        "take.guest=killvm*1",
+    ] {
+        server.terminate();
+        server.resume_with(failpoint);
+        full(&server).await;
+        let before = spares(&server);
+        let sandbox = TestSandbox::create(&server.client()).await;
+        assert_eq!(sandbox.sh("echo here").await, "here\n", "{failpoint}");
+        let log = server.log();
+        assert!(
+            log.contains("what stood ready was no use"),
+            "{failpoint}: {log}"
+        );
+        full(&server).await;
+        assert!(spares(&server).is_disjoint(&before), "{failpoint}");
+        sandbox.pause().await;
+        sandbox.resume().await;
+        assert_eq!(sandbox.sh("echo here").await, "here\n", "{failpoint}");
+        sandbox.delete().await;
+    }
+}
+
+/// What is made to stand ready is in nobody's way.
+#[tokio::test]
+async fn it_is_made_behind_everybody_else_and_is_like_them_once_it_is_taken() {
+    let server = with_pool("1+1").await;
+    let before = spares(&server);
+    let shares: Vec<_> = before.iter().map(|vm| cpu_share(vm)).collect();
+    let booted = CreateSandbox {
+        cold: true,
+        ..CreateSandbox::default()
+    };
+    let client = server.client();
+    let booted = TestSandbox::create_with(&client, booted).await;
+    let usual = cpu_share(&machine_of(&server, &booted));
+    assert!(
+        shares.iter().all(|share| share * 10 < usual),
+        "{shares:?} beside {usual}"
+    );
+    let taken = TestSandbox::create(&client).await;
+    let vm = machine_of(&server, &taken);
+    assert!(before.contains(&vm));
+    assert_eq!(cpu_share(&vm), usual);
+}
+
+/// What a virtual machine's cgroup gets of the processors beside others.
+fn cpu_share(vm: &str) -> u32 {
+    let files = [
+        "/sys/fs/cgroup/cpu/*/VM/cpu.shares",
+        "/sys/fs/cgroup/*/VM/cpu.weight",
+    ];
+    let found = files.iter().find_map(|file| {
+        let (above, below) = file.split_once("/*/").unwrap();
+        let mut groups = std::fs::read_dir(above).ok()?;
+        groups.find_map(|group| {
+            let file = group.ok()?.path().join(below.replace("VM", vm));
+            std::fs::read_to_string(file).ok()?.trim().parse().ok()
+        })
+    });
+    found.expect("it has a cgroup")
 }

@@ -106,12 +106,6 @@ impl Server {
         self.running.is_some()
     }
 
-    /// What its `wrenn up` finds in its environment under this name; empty where that is nothing of ours.
-    pub(crate) fn env(&self, name: &str) -> String {
-        let named = self.env.iter().find(|(ours, _)| *ours == name);
-        named.map_or_else(String::new, |(_, value)| value.display().to_string())
-    }
-
     /// Has the next `wrenn up` find this there instead.
     pub(crate) fn set_env(&mut self, name: &'static str, value: &str) {
         self.env.retain(|(ours, _)| *ours != name);
@@ -224,6 +218,7 @@ impl Running {
             .env("WRENN_FAILPOINTS", failpoints)
             // What stands ready takes time and memory that most tests have no use for.
             .env("WRENN_BOOT_IMAGES_MB", "0")
+            .env("WRENN_READY_SLOTS", "0")
             .envs(env.iter().cloned())
             .stdout(Stdio::piped())
             .stderr(log)
