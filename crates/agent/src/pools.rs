@@ -49,6 +49,8 @@ pub(crate) struct Pools {
 #[derive(Debug, Default)]
 struct Inner {
     pools: BTreeMap<Shape, Pool>,
+    /// When anything was asked for last.
+    asked: Option<Instant>,
     closed: bool,
 }
 
@@ -260,7 +262,14 @@ impl Pools {
 
     fn asked(&self, shape: &Shape) {
         let mut inner = self.lock();
+        inner.asked = Some(Instant::now());
         inner.pools.entry(shape.clone()).or_default().asked.note();
+    }
+
+    /// Whether anything was asked for so lately.
+    pub(crate) fn was_asked_within(&self, lately: Duration) -> bool {
+        let asked = self.lock().asked;
+        asked.is_some_and(|at| at.elapsed() < lately)
     }
 
     fn counted(&self, shape: &Shape, hit: bool) {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::time::MissedTickBehavior;
 use wrenn_model::{ErrorKind, Fault};
@@ -18,6 +18,10 @@ use crate::steps::{FILL, STAND_BY};
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// How long it rests while somebody waits for their turn to start.
 const GIVE_WAY: Duration = Duration::from_millis(50);
+/// How long after a creation it rests: what that has taken has a first command to run.
+const QUIET: Duration = Duration::from_millis(400);
+/// How long one creation after the other can hold it up.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// How long somebody waits for a pool that they have warmed.
 const WARM_LIMIT: Duration = Duration::from_secs(300);
 
@@ -45,11 +49,13 @@ impl Agent {
 
     /// Has as many stand ready as are to.
     async fn fill_pools(&self) {
+        let mut lacking = Instant::now();
         while let Some((shape, level)) = self.host.pools.lacking() {
             if self.closing.is_cancelled() {
                 return;
             }
-            if self.host.admission.has_waiting() {
+            let used = self.host.pools.was_asked_within(QUIET) && lacking.elapsed() < PATIENCE;
+            if used || self.host.admission.has_waiting() {
                 tokio::time::sleep(GIVE_WAY).await;
                 continue;
             }
@@ -62,6 +68,7 @@ impl Agent {
                 tracing::info!(?shape, %fault, "nothing can stand ready for now");
                 self.host.pools.failed(&shape, fault);
             }
+            lacking = Instant::now();
         }
     }
 

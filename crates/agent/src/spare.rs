@@ -288,7 +288,8 @@ impl Spare {
             loaded: whole.touched,
         };
         let platform = whole.parts.platform.get()?.clone();
-        let parts = Parts::taken(doomed, slot, ready, platform);
+        let unused = whole.parts.take_unused();
+        let parts = Parts::taken(doomed, slot, ready, unused, platform);
         let whole = self.whole.take()?;
         Some(Given {
             place: whole.place,

@@ -11,7 +11,7 @@ use futures::future::join_all;
 use rustix::fd::OwnedFd;
 use tokio_util::sync::CancellationToken;
 use wrenn_disk::{Disk, Qcow2};
-use wrenn_envd_client::{Connector, EnvdClient};
+use wrenn_envd_client::{Connector, EnvdClient, Stream};
 use wrenn_model::{ErrorKind, NetworkPolicy, Platform};
 use wrenn_snapshot::Generation;
 use wrenn_sys::durable;
@@ -216,6 +216,8 @@ pub(crate) struct Parts {
     generation: OnceLock<Generation>,
     /// The virtual machine that stood ready, where it is one that is taken.
     ready: Mutex<Option<Ready>>,
+    /// A connection to its guest that was made before that stood still.
+    unused: Mutex<Option<Unused>>,
     pub(crate) slot: OnceLock<Slot>,
     tap: Mutex<Option<OwnedFd>>,
     pub(crate) machine: OnceLock<Arc<dyn Machine>>,
@@ -229,6 +231,15 @@ pub(crate) struct Ready {
     pub(crate) machine: Arc<dyn Machine>,
     /// Its state is loaded; else it stands by for that.
     pub(crate) loaded: bool,
+}
+
+/// A connection to a guest's agent over which nothing was said yet.
+pub(crate) struct Unused(Box<dyn Stream>);
+
+impl std::fmt::Debug for Unused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Unused")
+    }
 }
 
 /// A guest that can be called.
@@ -282,12 +293,14 @@ impl Parts {
         doomed: &CancellationToken,
         slot: Slot,
         ready: Ready,
+        unused: Option<Unused>,
         platform: Platform,
     ) -> Self {
         Self {
             slot: OnceLock::from(slot),
             platform: OnceLock::from(platform),
             ready: Mutex::new(Some(ready)),
+            unused: Mutex::new(unused),
             ..Self::of(doomed)
         }
     }
@@ -325,6 +338,15 @@ impl Parts {
 
     fn lock_ready(&self) -> MutexGuard<'_, Option<Ready>> {
         self.ready.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Who takes it is the first to speak over it.
+    pub(crate) fn take_unused(&self) -> Option<Unused> {
+        self.lock_unused().take()
+    }
+
+    fn lock_unused(&self) -> MutexGuard<'_, Option<Unused>> {
+        self.unused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock_guest(&self) -> MutexGuard<'_, Option<Guest>> {
@@ -494,16 +516,21 @@ impl Making<'_> {
         let Some(Ready { machine, loaded }) = ready else {
             return Err(Failed::of(ErrorKind::Internal, "nothing stands ready"));
         };
-        let identity = Identity {
-            dir: self.vm.folder.clone(),
-            ..machine.identity().clone()
-        };
-        // Its control socket has room for one.
-        drop(machine);
         let from = self.host.spares().join(self.vm.id.as_str());
         let to = self.record.home.folder.clone();
         blocking(move || std::fs::rename(from, to)).await?;
-        let machine = self.host.vmm.adopt(&identity).await?;
+        let machine = match machine.moved(&self.vm.folder) {
+            Some(moved) => moved,
+            None => {
+                let identity = Identity {
+                    dir: self.vm.folder.clone(),
+                    ..machine.identity().clone()
+                };
+                // Its control socket has room for one.
+                drop(machine);
+                self.host.vmm.adopt(&identity).await?
+            }
+        };
         machine.set_share(CpuShare::Usual).await?;
         if !loaded {
             machine.load().await?;
@@ -540,7 +567,10 @@ impl Making<'_> {
             guest::introduce(&guest.client, self.record, self.vm, known).await?;
         }
         self.parts.leave_guest();
-        let (_, machine) = self.reached()?;
+        let (dialer, machine) = self.reached()?;
+        // Whoever takes it need not wait for the two ends to agree on one.
+        let unused = dialer.connect(wrenn_envd_api::guest::PORT).await?;
+        *self.parts.lock_unused() = Some(Unused(unused));
         machine.freeze().await?;
         self.open_network().await
     }
@@ -706,7 +736,10 @@ impl Making<'_> {
     async fn guest(&self) -> Result<(), Failed> {
         let (dialer, machine) = self.reached()?;
         let limit = self.host.boot_limit(self.record.spec.memory);
-        let ready = guest::wait_for_boot(dialer.as_ref(), machine.as_ref(), limit).await?;
+        let ready = match self.parts.take_unused() {
+            Some(Unused(ready)) => ready,
+            None => guest::wait_for_boot(dialer.as_ref(), machine.as_ref(), limit).await?,
+        };
         let client = guest::client_over(dialer, ready, &self.vm.keys.token);
         let known = self.record.known_init_key(&self.vm.origin);
         guest::introduce(&client, self.record, self.vm, known).await?;

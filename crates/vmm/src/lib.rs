@@ -197,6 +197,12 @@ pub trait Machine: Send + Sync + Debug {
     /// By what it is recognised after the agent was started anew.
     fn identity(&self) -> &Identity;
 
+    /// The same machine, whose folder has this name by now: nothing is connected anew, and the former value is of no use any more.
+    /// `None` where it has to be adopted, by [`Vmm::adopt`], once nobody has the former value.
+    fn moved(&self, _dir: &Path) -> Option<Arc<dyn Machine>> {
+        None
+    }
+
     /// Stops its virtual CPUs; what they wrote to the disk is complete then.
     async fn freeze(&self) -> Result<(), Error>;
 

@@ -44,6 +44,15 @@ impl Console {
         Self { file, kept }
     }
 
+    /// The same in the VM's folder by the name that it has now; `None` while it is read.
+    pub(super) fn moved(&self, dir: &Path) -> Option<Self> {
+        let kept = self.kept.try_lock().ok()?.clone();
+        Some(Self {
+            file: dir.join(NAME),
+            kept: Mutex::new(kept),
+        })
+    }
+
     /// Fetches what is new.
     pub(super) async fn refresh(&self, link: &Link) -> Result<(), Error> {
         // Held over the question: what is read first is kept first.

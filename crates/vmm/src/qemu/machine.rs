@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -59,8 +60,7 @@ impl QemuMachine {
         log: Option<Log>,
     ) -> Self {
         let console = Console::open(&identity.dir).await;
-        let qmp_events = link.events();
-        let vm = Arc::new(Watched {
+        let vm = Watched {
             identity,
             process,
             cgroup,
@@ -68,7 +68,13 @@ impl QemuMachine {
             console,
             events: broadcast::channel(EVENTS).0,
             ended: OnceLock::new(),
-        });
+        };
+        Self::watch(vm, log)
+    }
+
+    fn watch(vm: Watched, log: Option<Log>) -> Self {
+        let vm = Arc::new(vm);
+        let qmp_events = vm.link.events();
         let watcher = tokio::spawn(watch(Arc::clone(&vm), qmp_events, log));
         Self { vm, watcher }
     }
@@ -84,6 +90,28 @@ impl Drop for QemuMachine {
 impl Machine for QemuMachine {
     fn identity(&self) -> &Identity {
         &self.vm.identity
+    }
+
+    fn moved(&self, dir: &Path) -> Option<Arc<dyn Machine>> {
+        let former = &self.vm;
+        let console = former.console.moved(dir)?;
+        let link = former.link.moved(dir)?;
+        self.watcher.abort();
+        let identity = Identity {
+            dir: dir.to_owned(),
+            ..former.identity.clone()
+        };
+        let log = Log::open(&identity.vm, dir).ok();
+        let vm = Watched {
+            identity,
+            process: former.process.clone(),
+            cgroup: former.cgroup.clone(),
+            link,
+            console,
+            events: broadcast::channel(EVENTS).0,
+            ended: OnceLock::new(),
+        };
+        Some(Arc::new(Self::watch(vm, log)))
     }
 
     async fn load(&self) -> Result<(), Error> {

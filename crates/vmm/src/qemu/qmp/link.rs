@@ -41,6 +41,17 @@ impl Link {
         }
     }
 
+    /// The same with its connection, to the VMM's folder by the name that it has now; `None` while a command connects.
+    pub(in crate::qemu) fn moved(&self, dir: &Path) -> Option<Self> {
+        let client = self.client.try_lock().ok()?.take();
+        Some(Self {
+            dir: dir.to_owned(),
+            events: self.events.clone(),
+            client: Mutex::new(client),
+            connections: AtomicU64::new(self.connections()),
+        })
+    }
+
     /// Where the socket is, whatever the length of the folder's name. Valid as long as the descriptor is open.
     pub(in crate::qemu) fn socket(dir: &Path) -> std::io::Result<(File, PathBuf)> {
         let opened = File::open(dir)?;

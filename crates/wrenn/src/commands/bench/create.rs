@@ -3,17 +3,17 @@
 //! calls; beside the others a bare QEMU that is started and loads the same state, and beside the second also one that was started
 //! before.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Result, ensure};
 use wrenn_client::api::CreateSandbox;
 
-use super::Bench;
 use super::by_hand::{self, Image, Started, Waiting};
 use super::figures::{Figure, Samples};
 use super::goal::Goal;
 use super::overhead;
 use super::pool::Shape;
+use super::{Bench, FirstSteps};
 
 /// A create's durable writes: two in the store, two in the journal.
 const WRITES: usize = 4;
@@ -47,7 +47,8 @@ async fn from_the_pool(
     pool: &Shape<'_>,
     image: Option<&Image<'_>>,
 ) -> Result<Vec<Figure>> {
-    let [mut wrenn, mut by_hand, mut durable] = <[Samples; 3]>::default();
+    let [mut wrenn, mut by_hand] = <[Split; 2]>::default();
+    let mut durable = Samples::default();
     pool.warm().await?;
     for round in 0..bench.rounds {
         bench.round("create from the pool", round);
@@ -55,9 +56,9 @@ async fn from_the_pool(
             Some(image) => Some(image.waiting().await?),
             None => None,
         };
-        wrenn.push_tried("a create from the pool", taken(bench, pool).await?);
+        wrenn.push_tried(taken(bench, pool).await?);
         if let Some(waiting) = waiting {
-            by_hand_out(waiting, &mut by_hand).await?;
+            by_hand.push(by_hand_out(waiting).await?);
             durable.push_ms(overhead::durable_writes(&bench.data, WRITES)?);
         }
     }
@@ -65,11 +66,56 @@ async fn from_the_pool(
     let goal = Goal::RatioAndMore(1.5, durable.median());
     let figure = |name, goal, wrenn, by_hand| Figure::new(name, "ms", goal, wrenn, by_hand);
     Ok(vec![
-        figure("create from the pool", goal, &wrenn, &by_hand),
-        figure("  its median alone", Goal::AtMost(25.0), &wrenn, &none),
-        figure("  the slowest of them", Goal::Below(60.0), &wrenn, &none),
+        figure("create from the pool", goal, &wrenn.in_all, &by_hand.in_all),
+        figure(
+            "  the creation",
+            Goal::None,
+            &wrenn.creation,
+            &by_hand.creation,
+        ),
+        figure(
+            "  the first command",
+            Goal::None,
+            &wrenn.command,
+            &by_hand.command,
+        ),
+        figure(
+            "  its median alone",
+            Goal::AtMost(25.0),
+            &wrenn.in_all,
+            &none,
+        ),
+        figure(
+            "  the slowest of them",
+            Goal::Below(60.0),
+            &wrenn.in_all,
+            &none,
+        ),
         figure("  four durable writes", Goal::None, &none, &durable),
     ])
+}
+
+/// What was measured whole, and in its two parts.
+#[derive(Debug, Default)]
+struct Split {
+    in_all: Samples,
+    creation: Samples,
+    command: Samples,
+}
+
+impl Split {
+    fn push_tried(&mut self, tried: Result<FirstSteps>) {
+        match tried {
+            Ok(steps) => self.push(steps),
+            Err(error) => self.in_all.push_tried("a create from the pool", Err(error)),
+        }
+    }
+
+    fn push(&mut self, steps: FirstSteps) {
+        self.in_all.push_ms(steps.in_all());
+        self.creation.push_ms(steps.creation);
+        self.command.push_ms(steps.command);
+    }
 }
 
 /// A VMM has only to load the boot image, one at a time, with time in between for another to stand by.
@@ -82,7 +128,8 @@ async fn from_a_started_vmm(
     pool.start().await?;
     for round in 0..bench.rounds {
         bench.round("create from a started VMM", round);
-        wrenn.push_tried("a create from a started VMM", taken(bench, pool).await?);
+        let tried = taken(bench, pool).await?.map(FirstSteps::in_all);
+        wrenn.push_tried("a create from a started VMM", tried);
         if let Some(image) = image {
             bare_restore(image, &mut by_hand).await?;
             by_hand_loaded(image.started().await?, &mut by_hand_started).await?;
@@ -104,9 +151,9 @@ async fn from_a_started_vmm(
 }
 
 /// One create, which takes what the pool has. It fails where that was nothing.
-async fn taken(bench: &Bench, pool: &Shape<'_>) -> Result<Result<Duration>> {
+async fn taken(bench: &Bench, pool: &Shape<'_>) -> Result<Result<FirstSteps>> {
     let hits = pool.full().await?;
-    let tried = bench.first_exit_code(&request(bench)).await;
+    let tried = bench.first_steps(&request(bench)).await;
     let found = pool.full().await? > hits;
     Ok(tried.and_then(|took| {
         ensure!(found, "nothing stood ready");
@@ -114,13 +161,15 @@ async fn taken(bench: &Bench, pool: &Shape<'_>) -> Result<Result<Duration>> {
     }))
 }
 
-async fn by_hand_out(waiting: Waiting<'_>, samples: &mut Samples) -> Result<()> {
+async fn by_hand_out(waiting: Waiting<'_>) -> Result<FirstSteps> {
     let begun = Instant::now();
     let guest = waiting.hand_out().await?;
+    let creation = begun.elapsed();
     let worked = guest.exec_true().await;
-    samples.push_ms(begun.elapsed());
+    let command = begun.elapsed().saturating_sub(creation);
     guest.end().await?;
-    worked
+    worked?;
+    Ok(FirstSteps { creation, command })
 }
 
 async fn by_hand_loaded(started: Started<'_>, samples: &mut Samples) -> Result<()> {

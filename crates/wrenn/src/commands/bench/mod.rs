@@ -123,6 +123,19 @@ async fn measure(bench: &Bench, args: &BenchArgs) -> Result<Vec<figures::Figure>
     Ok(figures)
 }
 
+/// How long a sandbox took to be there, and then to run its first command.
+#[derive(Debug, Clone, Copy)]
+struct FirstSteps {
+    creation: Duration,
+    command: Duration,
+}
+
+impl FirstSteps {
+    fn in_all(self) -> Duration {
+        self.creation + self.command
+    }
+}
+
 impl Bench {
     async fn create(&self) -> Result<Sandbox> {
         self.create_with(None).await
@@ -156,11 +169,18 @@ impl Bench {
 
     /// From the request for a sandbox to the first exit code out of it, which then ends.
     async fn first_exit_code(&self, request: &CreateSandbox) -> Result<Duration> {
+        Ok(self.first_steps(request).await?.in_all())
+    }
+
+    /// The same in its two parts.
+    async fn first_steps(&self, request: &CreateSandbox) -> Result<FirstSteps> {
         let begun = Instant::now();
         let sandbox = self.client.create_sandbox(request).await?;
+        let creation = begun.elapsed();
         let work = async |sandbox: &Sandbox| {
             self.exec_true(sandbox).await?;
-            Ok(begun.elapsed())
+            let command = begun.elapsed().saturating_sub(creation);
+            Ok(FirstSteps { creation, command })
         };
         self.with(sandbox, work).await
     }
