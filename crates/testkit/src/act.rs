@@ -127,7 +127,7 @@ impl Act {
     pub fn has_another_way(self) -> bool {
         matches!(
             self,
-            Self::Settle | Self::Image | Self::Fill | Self::StandBy
+            Self::Take | Self::Settle | Self::Image | Self::Fill | Self::StandBy
         )
     }
 }
