@@ -3,25 +3,25 @@
 //! Steps of one stage run side by side; stages run one after the other. Unmaking runs the stages in reverse. To unmake a
 //! step it takes nothing but the record, it may be done twice, and it may be done to a step that was never made.
 
+mod parts;
+
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
-use rustix::fd::OwnedFd;
-use tokio_util::sync::CancellationToken;
 use wrenn_disk::{Disk, Qcow2};
-use wrenn_envd_client::{Connector, EnvdClient, Stream};
-use wrenn_model::{ErrorKind, NetworkPolicy, Platform};
-use wrenn_snapshot::Generation;
+use wrenn_envd_client::Connector;
+use wrenn_model::{ErrorKind, NetworkPolicy};
 use wrenn_sys::durable;
 use wrenn_vmm::{CpuShare, Identity, Machine, MemorySource, SavedState, VmDisk, VmSpec};
 
-use crate::exec::Outputs;
 use crate::failure::{Failed, StepError, stepping};
 use crate::record::{Keys, Origin, Record, Vm};
-use crate::slots::Slot;
 use crate::{Host, guest, metrics};
+
+use parts::Unused;
+pub(crate) use parts::{Guest, Parts, Ready};
 
 /// One step on the way to a running guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -203,154 +203,6 @@ impl Leave {
             Self::Home => "retire",
             Self::Disk => "release",
         }
-    }
-}
-
-/// What the steps made for one virtual machine that lives in this process only.
-#[derive(Debug, Default)]
-pub(crate) struct Parts {
-    /// Gives a creation or a resume up, between two steps or in the wait for the guest.
-    pub(crate) cancel: CancellationToken,
-    /// The sandbox's own: somebody wants it gone.
-    pub(crate) doomed: CancellationToken,
-    generation: OnceLock<Generation>,
-    /// The virtual machine that stood ready, where it is one that is taken.
-    ready: Mutex<Option<Ready>>,
-    /// A connection to its guest that was made before that stood still.
-    unused: Mutex<Option<Unused>>,
-    pub(crate) slot: OnceLock<Slot>,
-    tap: Mutex<Option<OwnedFd>>,
-    pub(crate) machine: OnceLock<Arc<dyn Machine>>,
-    pub(crate) platform: OnceLock<Platform>,
-    guest: Mutex<Option<Guest>>,
-}
-
-/// A virtual machine that stands ready.
-#[derive(Debug)]
-pub(crate) struct Ready {
-    pub(crate) machine: Arc<dyn Machine>,
-    /// Its state is loaded; else it stands by for that.
-    pub(crate) loaded: bool,
-}
-
-/// A connection to a guest's agent over which nothing was said yet.
-pub(crate) struct Unused(Box<dyn Stream>);
-
-impl std::fmt::Debug for Unused {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Unused")
-    }
-}
-
-/// A guest that can be called.
-#[derive(Debug, Clone)]
-pub(crate) struct Guest {
-    pub(crate) client: EnvdClient,
-    /// The agent has let go of it: whoever holds a connection closes it, and commands go on without us.
-    pub(crate) left: CancellationToken,
-    /// What its commands keep on the host.
-    pub(crate) outputs: Outputs,
-}
-
-impl Parts {
-    /// What another VM of a sandbox is to be made of: one that is doomed already gets none.
-    pub(crate) fn of(doomed: &CancellationToken) -> Self {
-        let parts = Self {
-            doomed: doomed.clone(),
-            ..Self::default()
-        };
-        if doomed.is_cancelled() {
-            parts.cancel.cancel();
-        }
-        parts
-    }
-
-    /// Takes up what a former agent made.
-    pub(crate) fn adopt(&self, slot: Slot, machine: Arc<dyn Machine>, token: &str) {
-        self.connect(guest::client(slot.dialer.clone(), token));
-        self.machine.get_or_init(|| machine);
-        self.slot.get_or_init(|| slot);
-    }
-
-    /// What a virtual machine that no sandbox has is to be made of, unless the agent ends before.
-    pub(crate) fn for_nobody(closing: &CancellationToken) -> Self {
-        Self {
-            cancel: closing.child_token(),
-            doomed: closing.child_token(),
-            ..Self::default()
-        }
-    }
-
-    /// Takes a slot that stood ready.
-    pub(crate) fn receive_slot(&self, mut slot: Slot) {
-        *self.lock_tap() = slot.tap.take();
-        let taken = self.slot.set(slot).is_ok();
-        debug_assert!(taken, "a slot is taken once");
-    }
-
-    /// What is to be made of a virtual machine that stands ready.
-    pub(crate) fn taken(
-        doomed: &CancellationToken,
-        slot: Slot,
-        ready: Ready,
-        unused: Option<Unused>,
-        platform: Platform,
-    ) -> Self {
-        Self {
-            slot: OnceLock::from(slot),
-            platform: OnceLock::from(platform),
-            ready: Mutex::new(Some(ready)),
-            unused: Mutex::new(unused),
-            ..Self::of(doomed)
-        }
-    }
-
-    /// The guest, unless it was let go.
-    pub(crate) fn guest(&self) -> Option<Guest> {
-        self.lock_guest().clone()
-    }
-
-    fn connect(&self, client: EnvdClient) {
-        *self.lock_guest() = Some(Guest {
-            client,
-            left: CancellationToken::new(),
-            outputs: Outputs::default(),
-        });
-    }
-
-    /// Lets the guest go: connections to it close. Nothing in the guest ends by that.
-    pub(crate) fn leave_guest(&self) {
-        if let Some(guest) = self.lock_guest().take() {
-            guest.left.cancel();
-        }
-    }
-
-    /// The opposite.
-    pub(crate) fn return_to_guest(&self, token: &str) {
-        if let Some(slot) = self.slot.get() {
-            self.connect(guest::client(slot.dialer.clone(), token));
-        }
-    }
-
-    fn lock_tap(&self) -> MutexGuard<'_, Option<OwnedFd>> {
-        self.tap.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn lock_ready(&self) -> MutexGuard<'_, Option<Ready>> {
-        self.ready.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Who takes it is the first to speak over it.
-    pub(crate) fn take_unused(&self) -> Option<Unused> {
-        self.lock_unused().take()
-    }
-
-    fn lock_unused(&self) -> MutexGuard<'_, Option<Unused>> {
-        self.unused.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn lock_guest(&self) -> MutexGuard<'_, Option<Guest>> {
-        self.guest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
