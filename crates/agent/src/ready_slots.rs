@@ -16,6 +16,7 @@ use wrenn_model::{Fault, NetworkPolicy, VmId};
 use crate::admission::SlotIndex;
 use crate::failure::{Failed, internal};
 use crate::lately::Lately;
+use crate::refill::{GIVE_WAY, LOOK_EVERY};
 use crate::slots::Slot;
 use crate::spare::Workshop;
 use crate::steps::RETRY;
@@ -24,10 +25,6 @@ use crate::{Agent, Host};
 
 /// How long none is made after one could not be made.
 const REST: Duration = Duration::from_secs(5);
-/// How often it is looked at how many there are, if nothing happens.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
-/// How long it rests while somebody waits for their turn to start.
-const GIVE_WAY: Duration = Duration::from_millis(50);
 
 /// Those of a host.
 #[derive(Debug)]

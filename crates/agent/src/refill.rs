@@ -14,10 +14,10 @@ use crate::pools::{Level, PoolState};
 use crate::spare::{From, PoolSize, Shape, Spare, Workshop};
 use crate::steps::{FILL, STAND_BY};
 
-/// How often pools are looked at, if nothing happens to them.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How often it is looked at what stands ready, if nothing happens to it.
+pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// How long it rests while somebody waits for their turn to start.
-const GIVE_WAY: Duration = Duration::from_millis(50);
+pub(crate) const GIVE_WAY: Duration = Duration::from_millis(50);
 /// How long after a creation it rests: what that has taken has a first command to run.
 const QUIET: Duration = Duration::from_millis(400);
 /// How long one creation after the other can hold it up.
