@@ -17,6 +17,7 @@ use wrenn_vmm::{Machine, VmEvent};
 use crate::exec::{self, Command};
 use crate::failure::Failed;
 use crate::machine::reason;
+use crate::pools::OLDEST;
 use crate::record::{Record, Vm, entropy};
 use crate::steps::Guest;
 use wrenn_model::chain;
@@ -41,6 +42,8 @@ const SETTLE_LOOK: Duration = Duration::from_millis(100);
 const QUIET_LOOKS: u32 = 3;
 /// How long a guest has to come to rest.
 const SETTLE_LIMIT: Duration = Duration::from_secs(10);
+/// How long a guest that stands ready keeps the connection that it was used over: longer than it may stand.
+const STANDING: Duration = OLDEST.saturating_add(Duration::from_secs(60));
 /// How long a guest has for the first command that it is tried with.
 const TOUCH_LIMIT: Duration = Duration::from_secs(30);
 
@@ -70,7 +73,12 @@ pub(crate) fn client(dialer: Arc<dyn Connector>, token: &str) -> EnvdClient {
     EnvdClient::new(dialer).with_token(token.to_owned())
 }
 
-/// The same, with a connection that stands already.
+/// The same for a guest that is about to stand still: its connection is kept as long as one may.
+pub(crate) fn patient_client(dialer: Arc<dyn Connector>, token: &str) -> EnvdClient {
+    EnvdClient::patient(dialer, STANDING).with_token(token.to_owned())
+}
+
+/// One with a connection that stands already.
 pub(crate) fn client_over(
     dialer: Arc<dyn Connector>,
     ready: Box<dyn Stream>,
@@ -199,13 +207,10 @@ fn cpu_time(pid: i32) -> Duration {
 /// Nothing of it stays but a process number.
 pub(crate) async fn touch(guest: &Guest) -> Result<(), Failed> {
     let command = Command {
-        cmd: "/bin/true".into(),
-        args: Vec::new(),
-        envs: Default::default(),
-        cwd: "/".into(),
-        user: String::new(),
+        // Looked for as any command is, in the directory that all begin in.
+        cmd: "true".into(),
         limit: Some(TOUCH_LIMIT),
-        terminal: None,
+        ..Command::default()
     };
     let done = exec::collect(guest.clone(), command, None).await;
     // A template need not have it: what was tried is as good.

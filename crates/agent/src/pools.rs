@@ -18,7 +18,7 @@ use crate::lately::Lately;
 use crate::spare::{PoolSize, Shape, Spare};
 
 /// How old one gets. Its guest's clock and entropy are made new when it is taken; its memory is what its image was.
-const OLDEST: Duration = Duration::from_secs(60 * 60);
+pub(crate) const OLDEST: Duration = Duration::from_secs(60 * 60);
 /// How long nothing is made of a shape of which nothing could be made; twice as long after each failure more, up to a limit.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 const LONGEST_REST: Duration = Duration::from_secs(60);

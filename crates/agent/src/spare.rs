@@ -288,8 +288,8 @@ impl Spare {
             loaded: whole.touched,
         };
         let platform = whole.parts.platform.get()?.clone();
-        let unused = whole.parts.take_unused();
-        let parts = Parts::taken(doomed, slot, ready, unused, platform);
+        let kept = whole.parts.take_kept();
+        let parts = Parts::taken(doomed, slot, ready, kept, platform);
         let whole = self.whole.take()?;
         Some(Given {
             place: whole.place,

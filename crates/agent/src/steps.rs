@@ -20,7 +20,6 @@ use crate::failure::{Failed, StepError, stepping};
 use crate::record::{Keys, Origin, Record, Vm};
 use crate::{Host, guest, metrics};
 
-use parts::Unused;
 pub(crate) use parts::{Guest, Parts, Ready};
 
 /// One step on the way to a running guest.
@@ -413,16 +412,15 @@ impl Making<'_> {
     /// passes through that of one that stands still.
     async fn touch(&self) -> Result<(), Failed> {
         self.guest().await?;
-        if let Some(guest) = self.parts.guest() {
-            guest::touch(&guest).await?;
-            let known = Some(self.vm.keys.init_key.as_str());
-            guest::introduce(&guest.client, self.record, self.vm, known).await?;
-        }
         self.parts.leave_guest();
         let (dialer, machine) = self.reached()?;
-        // Whoever takes it need not wait for the two ends to agree on one.
-        let unused = dialer.connect(wrenn_envd_api::guest::PORT).await?;
-        *self.parts.lock_unused() = Some(Unused(unused));
+        let client = guest::patient_client(dialer, &self.vm.keys.token);
+        guest::touch(&self.parts.connect(client.clone())).await?;
+        let known = Some(self.vm.keys.init_key.as_str());
+        guest::introduce(&client, self.record, self.vm, known).await?;
+        self.parts.leave_guest();
+        // Whoever takes it goes on over a connection that both ends have used.
+        self.parts.keep(client);
         machine.freeze().await?;
         self.open_network().await
     }
@@ -586,13 +584,16 @@ impl Making<'_> {
     }
 
     async fn guest(&self) -> Result<(), Failed> {
-        let (dialer, machine) = self.reached()?;
-        let limit = self.host.boot_limit(self.record.spec.memory);
-        let ready = match self.parts.take_unused() {
-            Some(Unused(ready)) => ready,
-            None => guest::wait_for_boot(dialer.as_ref(), machine.as_ref(), limit).await?,
+        let token = &self.vm.keys.token;
+        let client = match self.parts.take_kept() {
+            Some(client) => client.with_token(token.clone()),
+            None => {
+                let (dialer, machine) = self.reached()?;
+                let limit = self.host.boot_limit(self.record.spec.memory);
+                let ready = guest::wait_for_boot(dialer.as_ref(), machine.as_ref(), limit).await?;
+                guest::client_over(dialer, ready, token)
+            }
         };
-        let client = guest::client_over(dialer, ready, &self.vm.keys.token);
         let known = self.record.known_init_key(&self.vm.origin);
         guest::introduce(&client, self.record, self.vm, known).await?;
         self.parts.connect(client);

@@ -29,7 +29,7 @@ use crate::files::{FileStream, Upload, file_url};
 use crate::introduced::Introduced;
 use crate::process::{ProcessInfo, ProcessStream, Start};
 use crate::rpc::{as_user, authorized, call, invalid, limited, stream, unary};
-use crate::transport::{Body, Transport, collect, url, whole, within};
+use crate::transport::{Body, IDLE, Transport, collect, url, whole, within};
 
 /// How long a call may take that only needs the agent. An emulated guest on a busy host is slow.
 const CALL: Duration = Duration::from_secs(60);
@@ -58,7 +58,16 @@ impl EnvdClient {
     #[must_use]
     pub fn new(connector: Arc<dyn Connector>) -> Self {
         Self {
-            transport: Transport::new(connector),
+            transport: Transport::new(connector, IDLE),
+            token: None,
+        }
+    }
+
+    /// The same, which keeps a connection for so long that nobody uses.
+    #[must_use]
+    pub fn patient(connector: Arc<dyn Connector>, idle: Duration) -> Self {
+        Self {
+            transport: Transport::new(connector, idle),
             token: None,
         }
     }

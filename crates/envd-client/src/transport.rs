@@ -34,21 +34,22 @@ const MAX_HEADERS: usize = 64;
 /// The longest error body that is read.
 const MAX_ERROR: usize = 64 << 10;
 
-/// How many idle connections are kept, and for how long.
+/// How many idle connections are kept.
 const MAX_IDLE: usize = 16;
-const IDLE: Duration = Duration::from_secs(90);
+/// How long they are, where nobody says.
+pub(crate) const IDLE: Duration = Duration::from_secs(90);
 
 /// The connections to one guest. Clones share them.
 #[derive(Debug, Clone)]
 pub(crate) struct Transport(Client<Dial, Body>);
 
 impl Transport {
-    pub(crate) fn new(connector: Arc<dyn Connector>) -> Self {
+    pub(crate) fn new(connector: Arc<dyn Connector>, idle: Duration) -> Self {
         let client = Client::builder(TokioExecutor::new())
             .http1_max_buf_size(BUFFER)
             .http1_max_headers(MAX_HEADERS)
             .pool_max_idle_per_host(MAX_IDLE)
-            .pool_idle_timeout(IDLE)
+            .pool_idle_timeout(idle)
             .pool_timer(TokioTimer::new())
             // A kept connection that turns out dead is replaced, once, if the request was not sent on it.
             .retry_canceled_requests(true)

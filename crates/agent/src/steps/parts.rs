@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use rustix::fd::OwnedFd;
 use tokio_util::sync::CancellationToken;
-use wrenn_envd_client::{EnvdClient, Stream};
+use wrenn_envd_client::EnvdClient;
 use wrenn_model::Platform;
 use wrenn_snapshot::Generation;
 use wrenn_vmm::Machine;
@@ -23,8 +23,8 @@ pub(crate) struct Parts {
     pub(super) generation: OnceLock<Generation>,
     /// The virtual machine that stood ready, where it is one that is taken.
     ready: Mutex<Option<Ready>>,
-    /// A connection to its guest that was made before that stood still.
-    unused: Mutex<Option<Unused>>,
+    /// What its guest was used with before it stood still, with the connection to it.
+    kept: Mutex<Option<EnvdClient>>,
     pub(crate) slot: OnceLock<Slot>,
     tap: Mutex<Option<OwnedFd>>,
     pub(crate) machine: OnceLock<Arc<dyn Machine>>,
@@ -38,15 +38,6 @@ pub(crate) struct Ready {
     pub(crate) machine: Arc<dyn Machine>,
     /// Its state is loaded; else it stands by for that.
     pub(crate) loaded: bool,
-}
-
-/// A connection to a guest's agent over which nothing was said yet.
-pub(crate) struct Unused(pub(super) Box<dyn Stream>);
-
-impl std::fmt::Debug for Unused {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Unused")
-    }
 }
 
 /// A guest that can be called.
@@ -100,14 +91,14 @@ impl Parts {
         doomed: &CancellationToken,
         slot: Slot,
         ready: Ready,
-        unused: Option<Unused>,
+        kept: Option<EnvdClient>,
         platform: Platform,
     ) -> Self {
         Self {
             slot: OnceLock::from(slot),
             platform: OnceLock::from(platform),
             ready: Mutex::new(Some(ready)),
-            unused: Mutex::new(unused),
+            kept: Mutex::new(kept),
             ..Self::of(doomed)
         }
     }
@@ -117,12 +108,14 @@ impl Parts {
         self.lock_guest().clone()
     }
 
-    pub(super) fn connect(&self, client: EnvdClient) {
-        *self.lock_guest() = Some(Guest {
+    pub(super) fn connect(&self, client: EnvdClient) -> Guest {
+        let guest = Guest {
             client,
             left: CancellationToken::new(),
             outputs: Outputs::default(),
-        });
+        };
+        *self.lock_guest() = Some(guest.clone());
+        guest
     }
 
     /// Lets the guest go: connections to it close. Nothing in the guest ends by that.
@@ -147,13 +140,17 @@ impl Parts {
         self.ready.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Who takes it is the first to speak over it.
-    pub(crate) fn take_unused(&self) -> Option<Unused> {
-        self.lock_unused().take()
+    /// Whoever takes it goes on over the connection that it has.
+    pub(crate) fn take_kept(&self) -> Option<EnvdClient> {
+        self.lock_kept().take()
     }
 
-    pub(super) fn lock_unused(&self) -> MutexGuard<'_, Option<Unused>> {
-        self.unused.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn keep(&self, client: EnvdClient) {
+        *self.lock_kept() = Some(client);
+    }
+
+    fn lock_kept(&self) -> MutexGuard<'_, Option<EnvdClient>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock_guest(&self) -> MutexGuard<'_, Option<Guest>> {
