@@ -27,7 +27,7 @@ use wrenn_sys::cgroup::Hierarchies;
 
 pub(crate) use load::{Load, Share};
 pub use overcommit::{InvalidOvercommit, MemoryOvercommit};
-pub(crate) use queue::Purpose;
+pub(crate) use queue::{Asked, Purpose};
 pub use resources::Limits;
 pub(crate) use turns::{Turn, Waiting};
 
@@ -216,7 +216,17 @@ impl Admission {
     /// # Errors
     /// `host_busy` when the queue is full.
     pub(crate) fn queue(&self, spec: &SandboxSpec, purpose: Purpose) -> Result<Waiting, Fault> {
-        self.turns.enter(&spec.owner_id, purpose)
+        self.queue_since(spec, purpose, Asked::now())
+    }
+
+    /// The same for who asked before: those of their owner who asked later come after them.
+    pub(crate) fn queue_since(
+        &self,
+        spec: &SandboxSpec,
+        purpose: Purpose,
+        asked: Asked,
+    ) -> Result<Waiting, Fault> {
+        self.turns.enter(&spec.owner_id, purpose, asked)
     }
 
     /// Whether one more would have a place if virtual machines of these sizes gave theirs back.

@@ -94,6 +94,7 @@ pub use sweep::{Outcome, SweepError, Swept, sweep_dead};
 pub use tls::{ENDS_SOON, IdentityFile, TlsConnection, TlsError, TlsListener};
 pub use wrenn_backup::Error as StreamError;
 
+use admission::Asked;
 use failure::internal;
 use handle::{Handle, View};
 use journal::{Journal, Replay};
@@ -327,6 +328,7 @@ impl Agent {
         spec: SandboxSpec,
         cold: bool,
         detached: bool,
+        asked: Asked,
     ) -> Result<Arc<Handle>, Fault> {
         self.check_ready()?;
         wrenn_traces::name_sandbox(&spec.id);
@@ -337,7 +339,7 @@ impl Agent {
         self.host.network.check(&spec.network).map_err(refused)?;
         let _coming = self.expect(&spec);
         let source = self.source(&spec, cold).await?;
-        let start = self.plan(spec, source).await?;
+        let start = self.plan(spec, source, asked).await?;
         self.begin(start, detached).await
     }
 
@@ -359,7 +361,11 @@ impl Agent {
             return same(there, &spec).await;
         }
         let start = self
-            .plan(spec, Source::Lent(Box::new(lent), Origin::Seed))
+            .plan(
+                spec,
+                Source::Lent(Box::new(lent), Origin::Seed),
+                Asked::now(),
+            )
             .await?;
         self.begin(start, true).await
     }

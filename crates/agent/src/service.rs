@@ -24,6 +24,7 @@ use wrenn_hostagent_api::{HostAgentService, HostAgentServiceExt, protocol};
 use wrenn_model::RequestId;
 use wrenn_traces::carried;
 
+use crate::admission::Asked;
 use crate::exec::{self, Command};
 use crate::failure::internal;
 use crate::messages::{
@@ -92,17 +93,19 @@ impl HostAgentService for Agent {
     ) -> ServiceResult<impl Encodable<rpc::CreateSandboxResponse> + Send + use<>> {
         let request = request.to_owned_message();
         let (cold, detached) = (request.cold, request.detached);
+        let asked = Asked::at_unix_ms(request.asked_unix_ms);
         let spec = to_spec(request)?;
         let handle = if detached {
             // A caller that hangs up does not stop it.
             let agent = self.clone();
-            copies::apart(
-                self,
-                async move { agent.create(spec, cold, detached).await },
-            )
+            copies::apart(self, async move {
+                agent.create(spec, cold, detached, asked).await
+            })
             .await?
         } else {
-            self.create(spec, cold, detached).await.map_err(refuse)?
+            self.create(spec, cold, detached, asked)
+                .await
+                .map_err(refuse)?
         };
         let sandbox = to_message(self, &handle);
         let steps = handle.shared.created.get().map(to_times);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use wrenn_guest_image::Template;
 use wrenn_model::{ErrorKind, Fault, SandboxId, SandboxSpec, TemplateName};
 
-use crate::admission::{Place, Purpose, Waiting};
+use crate::admission::{Asked, Place, Purpose, Waiting};
 use crate::failure::internal;
 use crate::library::Lent;
 use crate::record::{Home, Origin, Record};
@@ -74,10 +74,15 @@ impl Agent {
     }
 
     /// Takes what it needs of the host, and names all that the sandbox will own, before any of it exists.
-    pub(crate) async fn plan(&self, spec: SandboxSpec, source: Source) -> Result<Start, Fault> {
+    pub(crate) async fn plan(
+        &self,
+        spec: SandboxSpec,
+        source: Source,
+        asked: Asked,
+    ) -> Result<Start, Fault> {
         match source {
             Source::Template(template) => {
-                let (place, waiting) = self.place(&spec).await?;
+                let (place, waiting) = self.place(&spec, asked).await?;
                 let home = self.home(&spec.id, template.image, template.virtual_size);
                 let vm = self
                     .host
@@ -86,7 +91,7 @@ impl Agent {
                 Ok(start(record, CREATE, place, waiting, None))
             }
             Source::Lent(lent, origin) => {
-                let (place, waiting) = self.place(&spec).await?;
+                let (place, waiting) = self.place(&spec, asked).await?;
                 let size = lent.generation.manifest().layer.virtual_size;
                 let home = self.home(&spec.id, lent.generation.base(), size);
                 let vm = self.host.plan_vm(&home, place.slot_index(), origin);
@@ -113,9 +118,10 @@ impl Agent {
         })
     }
 
-    async fn place(&self, spec: &SandboxSpec) -> Result<(Place, Waiting), Fault> {
+    async fn place(&self, spec: &SandboxSpec, asked: Asked) -> Result<(Place, Waiting), Fault> {
         let place = self.host.admit(spec).await?;
-        let waiting = self.host.admission.queue(spec, Purpose::Create)?;
+        let admission = &self.host.admission;
+        let waiting = admission.queue_since(spec, Purpose::Create, asked)?;
         Ok((place, waiting))
     }
 

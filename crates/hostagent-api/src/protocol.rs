@@ -22,7 +22,7 @@ pub const HEADER: &str = "wrenn-protocol";
 pub const REQUEST_ID: &str = "wrenn-request-id";
 
 /// What this program speaks.
-pub const CURRENT: Protocol = Protocol { major: 1, minor: 4 };
+pub const CURRENT: Protocol = Protocol { major: 1, minor: 5 };
 
 /// What spoke before there was the header.
 const BEFORE_THE_HEADER: Protocol = Protocol { major: 1, minor: 0 };

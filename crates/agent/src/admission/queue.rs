@@ -1,11 +1,16 @@
 //! Who waits for a turn: a bounded queue that is fair between owners.
 //!
-//! Owners take turns, one each, however many wait for one of them. An owner's own come in their order, but what wakes and
-//! what is created alternate, so that neither can starve the other. When the queue is full, a newcomer takes the place of
+//! Owners take turns, one each, however many wait for one of them. An owner's own come in their order, of creations that in which
+//! they were asked for, but what wakes and what is created alternate, so that neither can starve the other. When the queue is full, a newcomer takes the place of
 //! the last in the longest line, if its own line is shorter by more than itself; so an owner who fills the queue shuts
 //! nobody else out.
 
 use std::collections::{HashMap, VecDeque};
+use std::time::{Duration, SystemTime};
+
+use wrenn_sys::wall;
+
+use super::turns::LONGEST_WAIT;
 
 /// What somebody waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +19,26 @@ pub(crate) enum Purpose {
     Create,
     /// One that was paused.
     Wake,
+}
+
+/// When somebody asked for what they wait for: on its way here one request may overtake another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Asked(SystemTime);
+
+impl Asked {
+    pub(crate) fn now() -> Self {
+        Self(wall::now())
+    }
+
+    /// So many milliseconds after the epoch. What is none, or is yet to come, is now; what is longer ago than anybody waits is
+    /// no more than that: whoever says it may have another clock.
+    pub(crate) fn at_unix_ms(ms: i64) -> Self {
+        let since = u64::try_from(ms).ok().filter(|ms| *ms > 0);
+        let at = since.and_then(|ms| SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(ms)));
+        let now = wall::now();
+        let first = now.checked_sub(LONGEST_WAIT).unwrap_or(now);
+        Self(at.map_or(now, |at| at.clamp(first, now)))
+    }
 }
 
 /// A place in the queue.
@@ -35,12 +60,20 @@ pub(super) struct FairQueue<T> {
     next: u64,
 }
 
+/// An owner's own: of each kind who asked first stands first.
 #[derive(Debug)]
 struct Line<T> {
-    creates: VecDeque<(u64, T)>,
-    wakes: VecDeque<(u64, T)>,
+    creates: VecDeque<Place<T>>,
+    wakes: VecDeque<Place<T>>,
     /// Who came last of the two kinds.
     before: Purpose,
+}
+
+#[derive(Debug)]
+struct Place<T> {
+    number: u64,
+    asked: Asked,
+    item: T,
 }
 
 impl<T> FairQueue<T> {
@@ -73,6 +106,7 @@ impl<T> FairQueue<T> {
         &mut self,
         owner: &str,
         purpose: Purpose,
+        asked: Asked,
         item: T,
     ) -> Result<(Ticket, Option<T>), T> {
         let evicted = if self.len >= self.most {
@@ -89,7 +123,16 @@ impl<T> FairQueue<T> {
             self.round.push_back(owner.to_owned());
             Line::new()
         });
-        line.of(purpose).push_back((number, item));
+        let waiting = line.of(purpose);
+        let behind = waiting.partition_point(|one| one.asked <= asked);
+        waiting.insert(
+            behind,
+            Place {
+                number,
+                asked,
+                item,
+            },
+        );
         self.len += 1;
         let ticket = Ticket {
             owner: owner.to_owned(),
@@ -117,12 +160,10 @@ impl<T> FairQueue<T> {
     pub(super) fn remove(&mut self, ticket: &Ticket) -> Option<T> {
         let line = self.lines.get_mut(&ticket.owner)?;
         let waiting = line.of(ticket.purpose);
-        let at = waiting
-            .iter()
-            .position(|(number, _)| *number == ticket.number)?;
-        let (_, item) = waiting.remove(at)?;
+        let at = waiting.iter().position(|one| one.number == ticket.number)?;
+        let gone = waiting.remove(at)?;
         self.left(&ticket.owner);
-        Some(item)
+        Some(gone.item)
     }
 
     /// The last in the longest line goes, if that line is longer than this owner's will be.
@@ -138,9 +179,9 @@ impl<T> FairQueue<T> {
         } else {
             Purpose::Create
         };
-        let (_, item) = line.of(longer).pop_back()?;
+        let last = line.of(longer).pop_back()?;
         self.left(&owner);
-        Some(item)
+        Some(last.item)
     }
 
     /// One of this owner's has left.
@@ -166,7 +207,7 @@ impl<T> Line<T> {
         self.creates.len() + self.wakes.len()
     }
 
-    fn of(&mut self, purpose: Purpose) -> &mut VecDeque<(u64, T)> {
+    fn of(&mut self, purpose: Purpose) -> &mut VecDeque<Place<T>> {
         match purpose {
             Purpose::Create => &mut self.creates,
             Purpose::Wake => &mut self.wakes,
@@ -184,7 +225,7 @@ impl<T> Line<T> {
             first
         };
         self.before = purpose;
-        self.of(purpose).pop_front().map(|(_, item)| item)
+        self.of(purpose).pop_front().map(|one| one.item)
     }
 }
 
@@ -207,7 +248,9 @@ mod tests {
             ("b", "b1"),
             ("c", "c1"),
         ] {
-            queue.push(owner, Purpose::Create, item).unwrap();
+            queue
+                .push(owner, Purpose::Create, Asked::now(), item)
+                .unwrap();
         }
         assert_eq!(drain(&mut queue), ["a1", "b1", "c1", "a2", "a3"]);
         assert_eq!(queue.len(), 0);
@@ -217,10 +260,10 @@ mod tests {
     fn waking_and_creating_alternate() {
         let mut queue = FairQueue::new(16);
         for item in ["c1", "c2", "c3"] {
-            queue.push("", Purpose::Create, item).unwrap();
+            queue.push("", Purpose::Create, Asked::now(), item).unwrap();
         }
         for item in ["w1", "w2"] {
-            queue.push("", Purpose::Wake, item).unwrap();
+            queue.push("", Purpose::Wake, Asked::now(), item).unwrap();
         }
         assert_eq!(drain(&mut queue), ["w1", "c1", "w2", "c2", "c3"]);
     }
@@ -229,27 +272,83 @@ mod tests {
     fn who_fills_the_queue_makes_room_for_others_but_not_for_itself() {
         let mut queue = FairQueue::new(3);
         for item in ["a1", "a2", "a3"] {
-            queue.push("a", Purpose::Create, item).unwrap();
+            queue
+                .push("a", Purpose::Create, Asked::now(), item)
+                .unwrap();
         }
-        assert_eq!(queue.push("a", Purpose::Create, "a4").unwrap_err(), "a4");
         assert_eq!(
-            queue.push("b", Purpose::Create, "b1").unwrap().1,
+            queue
+                .push("a", Purpose::Create, Asked::now(), "a4")
+                .unwrap_err(),
+            "a4"
+        );
+        assert_eq!(
+            queue
+                .push("b", Purpose::Create, Asked::now(), "b1")
+                .unwrap()
+                .1,
             Some("a3")
         );
         // Two beside one: a third owner's takes from the two, and then all are even.
-        assert_eq!(queue.push("c", Purpose::Wake, "c1").unwrap().1, Some("a2"));
-        assert_eq!(queue.push("d", Purpose::Create, "d1").unwrap_err(), "d1");
+        assert_eq!(
+            queue
+                .push("c", Purpose::Wake, Asked::now(), "c1")
+                .unwrap()
+                .1,
+            Some("a2")
+        );
+        assert_eq!(
+            queue
+                .push("d", Purpose::Create, Asked::now(), "d1")
+                .unwrap_err(),
+            "d1"
+        );
         assert_eq!(drain(&mut queue), ["a1", "b1", "c1"]);
     }
 
     #[test]
     fn a_place_that_is_given_up_is_nobody_s() {
         let mut queue = FairQueue::new(4);
-        let (first, _) = queue.push("a", Purpose::Create, "a1").unwrap();
-        queue.push("b", Purpose::Create, "b1").unwrap();
+        let (first, _) = queue
+            .push("a", Purpose::Create, Asked::now(), "a1")
+            .unwrap();
+        queue
+            .push("b", Purpose::Create, Asked::now(), "b1")
+            .unwrap();
         assert_eq!(queue.remove(&first), Some("a1"));
         assert_eq!(queue.remove(&first), None);
         assert_eq!(drain(&mut queue), ["b1"]);
+    }
+
+    #[test]
+    fn an_owner_s_own_come_in_the_order_in_which_they_were_asked_for() {
+        let mut queue = FairQueue::new(8);
+        let now = wall::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        let now = i64::try_from(now.as_millis()).unwrap();
+        let mut push = |owner, asked, item| {
+            let asked = Asked::at_unix_ms(asked);
+            queue.push(owner, Purpose::Create, asked, item).unwrap().0
+        };
+        push("a", now - 30, "a3");
+        push("a", now - 50, "a1");
+        // What somebody else asked for before is no matter of a's.
+        push("b", now - 60, "b1");
+        let gone = push("a", now - 45, "gone");
+        push("a", now - 40, "a2");
+        push("a", now - 40, "a2 again");
+        // Nobody has asked for anything yet to come, nor before there was time.
+        push("a", i64::MAX, "a4");
+        push("a", -1, "a5");
+        assert_eq!(queue.remove(&gone), Some("gone"));
+        let called = ["a1", "b1", "a2", "a2 again", "a3", "a4", "a5"];
+        assert_eq!(drain(&mut queue), called);
+    }
+
+    #[test]
+    fn another_clock_puts_nobody_before_those_who_have_waited_for_longest() {
+        let long = wall::now() - LONGEST_WAIT;
+        assert!(Asked::at_unix_ms(1) >= Asked(long));
+        assert!(Asked::at_unix_ms(1) < Asked::now());
     }
 
     #[derive(Debug, Clone)]
@@ -281,7 +380,7 @@ mod tests {
                     Act::Push(owner, wake) => {
                         let purpose = if wake { Purpose::Wake } else { Purpose::Create };
                         let full = queue.len() == MOST;
-                        match queue.push(&owner.to_string(), purpose, number) {
+                        match queue.push(&owner.to_string(), purpose, Asked::now(), number) {
                             Ok((ticket, evicted)) => {
                                 prop_assert_eq!(evicted.is_some(), full);
                                 waiting.retain(|(number, ..)| Some(*number) != evicted);
@@ -328,9 +427,9 @@ mod tests {
         fn a_newcomer_is_next_but_one(many in 2..40_usize) {
             let mut queue = FairQueue::new(40);
             for number in 0..many {
-                queue.push("greedy", Purpose::Create, number).unwrap();
+                queue.push("greedy", Purpose::Create, Asked::now(), number).unwrap();
             }
-            queue.push("new", Purpose::Create, 1000).unwrap();
+            queue.push("new", Purpose::Create, Asked::now(), 1000).unwrap();
             let first_two = [queue.pop(), queue.pop()];
             prop_assert_eq!(first_two, [Some(0), Some(1000)]);
         }

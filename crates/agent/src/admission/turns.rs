@@ -12,12 +12,12 @@ use wrenn_model::{ErrorKind, Fault};
 
 use super::load::Share;
 use super::pace::{Pace, seconds};
-use super::queue::{FairQueue, Purpose, Ticket};
+use super::queue::{Asked, FairQueue, Purpose, Ticket};
 
 /// How many may wait.
 const MOST_WAITING: usize = 256;
 /// How long anybody waits: whoever is not called by then is better told than kept.
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
+pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// How long a start takes before one was measured.
 const UNKNOWN_START: Duration = Duration::from_secs(2);
 /// The most seconds that anybody is sent away for.
@@ -78,7 +78,12 @@ impl Turns {
     ///
     /// # Errors
     /// `host_busy` when the queue is full.
-    pub(super) fn enter(self: &Arc<Self>, owner: &str, purpose: Purpose) -> Result<Waiting, Fault> {
+    pub(super) fn enter(
+        self: &Arc<Self>,
+        owner: &str,
+        purpose: Purpose,
+        asked: Asked,
+    ) -> Result<Waiting, Fault> {
         let (sender, call) = oneshot::channel();
         let mut waiting = Waiting {
             turns: self.clone(),
@@ -94,7 +99,7 @@ impl Turns {
                 self.call(sender);
                 return Ok(waiting);
             }
-            match inner.queue.push(owner, purpose, sender) {
+            match inner.queue.push(owner, purpose, asked, sender) {
                 Ok((ticket, evicted)) => {
                     waiting.ticket = Some(ticket);
                     evicted
@@ -211,7 +216,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn so_many_at_a_time_and_the_rest_in_turn() {
         let turns = turns(2, 8);
-        let enter = |owner| turns.enter(owner, Purpose::Create).unwrap();
+        let enter = |owner| turns.enter(owner, Purpose::Create, Asked::now()).unwrap();
         let (one, _) = enter("a").turn().await.unwrap();
         let (_two, waited) = enter("a").turn().await.unwrap();
         assert_eq!(waited, Duration::ZERO);
@@ -232,7 +237,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_goes_away_leaves_the_queue_and_takes_no_turn_along() {
         let turns = turns(1, 8);
-        let enter = || turns.enter("a", Purpose::Wake).unwrap();
+        let enter = || turns.enter("a", Purpose::Wake, Asked::now()).unwrap();
         let (turn, _) = enter().turn().await.unwrap();
         let (gone, called, next) = (enter(), enter(), enter());
         assert_eq!(turns.lock().queue.len(), 3);
@@ -249,7 +254,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn waiting_has_an_end_and_a_full_queue_says_when() {
         let turns = turns(1, 2);
-        let enter = |owner| turns.enter(owner, Purpose::Create);
+        let enter = |owner| turns.enter(owner, Purpose::Create, Asked::now());
         let (turn, _) = enter("a").unwrap().turn().await.unwrap();
         let (first, second) = (enter("a").unwrap(), enter("a").unwrap());
         let full = enter("a").unwrap_err();
@@ -280,7 +285,7 @@ mod tests {
             let (turns, now, most) = (turns.clone(), now.clone(), most.clone());
             crowd.spawn(async move {
                 let owner = (number % 7).to_string();
-                let waiting = turns.enter(&owner, Purpose::Create).unwrap();
+                let waiting = turns.enter(&owner, Purpose::Create, Asked::now()).unwrap();
                 if number % 3 == 0 {
                     // It loses patience.
                     let patience = Duration::from_micros(number * 13 % 500);

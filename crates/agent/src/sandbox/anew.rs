@@ -5,7 +5,7 @@ use wrenn_model::Fault;
 use wrenn_model::lifecycle::State;
 
 use super::{Held, Sandbox, view};
-use crate::admission::{Place, Purpose, Turn};
+use crate::admission::{Asked, Place, Purpose, Turn};
 use crate::failure::{StepError, internal};
 use crate::record::{Home, Origin, Record};
 use crate::steps::{CLONE, Leave, TAKE, Timings};
@@ -38,7 +38,9 @@ impl Sandbox {
     async fn plan_anew(&mut self) -> Result<Turn, Fault> {
         let host = self.host.clone();
         let spec = self.record.spec.clone();
-        let waiting = host.admission.queue(&spec, Purpose::Create)?;
+        let asked = Asked::at_unix_ms(self.record.created_ms);
+        let admission = &host.admission;
+        let waiting = admission.queue_since(&spec, Purpose::Create, asked)?;
         let lent = host.lend_image_of(&spec).await?;
         let index = self.place.as_ref().map(Place::slot_index);
         let index = index.ok_or_else(|| internal("it has no place"))?;

@@ -11,7 +11,7 @@ use wrenn_hostagent_api as rpc;
 use wrenn_model::{
     ErrorKind, Fault, MiB, NetworkPolicy, OnTimeout, SandboxId, Status, TemplateName, Transition,
 };
-use wrenn_store::{Admitted, Sandbox};
+use wrenn_store::{Admitted, Sandbox, millis};
 
 use super::pause::{StepTime, steps};
 use super::quota::beyond;
@@ -20,7 +20,7 @@ use crate::agent::policy_message;
 use crate::fault::store_fault;
 use crate::flight::Flight;
 use crate::reconcile::rules;
-use crate::request::carried;
+use crate::request::{self, carried};
 use crate::shape::{self, within};
 
 /// What a caller asks for. What is `None` has a default in [`crate::Limits`].
@@ -142,6 +142,7 @@ impl Sandboxes {
         let timeout_sec = new.timeout_sec.unwrap_or(limits.timeout_sec);
         within("timeout_sec", timeout_sec, 1, limits.max_timeout_sec)?;
         let now = self.core.store.now_ms();
+        let asked = now.saturating_sub(request::age().map_or(0, millis));
         Ok(Sandbox {
             id: new.id.unwrap_or_else(SandboxId::random),
             // It waits for its turn to start beside those of other teams.
@@ -163,7 +164,7 @@ impl Sandboxes {
             host_ip: String::new(),
             isolation: String::new(),
             vmm: String::new(),
-            created_at_ms: now,
+            created_at_ms: asked,
             started_at_ms: None,
             last_active_at_ms: None,
             paused_at_ms: None,
@@ -294,6 +295,7 @@ fn request(row: &Sandbox, asked: Asked) -> rpc::CreateSandboxRequest {
         auto_resume: row.auto_resume,
         network: policy_message(&row.network).into(),
         cold: asked.cold,
+        asked_unix_ms: row.created_at_ms,
         ..Default::default()
     }
 }

@@ -381,6 +381,10 @@ pub struct CreateSandboxRequestView<'a> {
     ///
     /// Field 14: `cold`
     pub cold: bool,
+    /// When its caller asked for it: an owner's own wait for their turns in that order. Without it, now.
+    ///
+    /// Field 15: `asked_unix_ms`
+    pub asked_unix_ms: i64,
     pub __buffa_unknown_fields: ::buffa::UnknownFieldsView<'a>,
 }
 impl<'a> ::buffa::MessageView<'a> for CreateSandboxRequestView<'a> {
@@ -510,6 +514,13 @@ impl<'a> ::buffa::MessageView<'a> for CreateSandboxRequestView<'a> {
                     ::buffa::encoding::WireType::Varint,
                 )?;
                 view.cold = ::buffa::types::decode_bool(&mut cur)?;
+            }
+            15u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                view.asked_unix_ms = ::buffa::types::decode_int64(&mut cur)?;
             }
             6u32 => {
                 ::buffa::encoding::check_wire_type(
@@ -651,6 +662,7 @@ impl<'a> ::buffa::MessageView<'a> for CreateSandboxRequestView<'a> {
                 None => ::buffa::MessageField::none(),
             },
             cold: self.cold,
+            asked_unix_ms: self.asked_unix_ms,
             __buffa_unknown_fields: self.__buffa_unknown_fields.to_owned()?.into(),
             ..::core::default::Default::default()
         })
@@ -714,6 +726,9 @@ impl<'a> ::buffa::ViewEncode<'a> for CreateSandboxRequestView<'a> {
         }
         if self.cold {
             size += 1u64 + ::buffa::types::BOOL_ENCODED_LEN as u64;
+        }
+        if self.asked_unix_ms != 0i64 {
+            size += 1u64 + ::buffa::types::int64_encoded_len(self.asked_unix_ms) as u64;
         }
         size += self.__buffa_unknown_fields.encoded_len() as u64;
         ::buffa::saturate_size(size)
@@ -810,6 +825,9 @@ impl<'a> ::buffa::ViewEncode<'a> for CreateSandboxRequestView<'a> {
         }
         if self.cold {
             ::buffa::types::put_bool_field(14u32, self.cold, buf);
+        }
+        if self.asked_unix_ms != 0i64 {
+            ::buffa::types::put_int64_field(15u32, self.asked_unix_ms, buf);
         }
         self.__buffa_unknown_fields.write_to(buf);
     }
@@ -917,6 +935,13 @@ impl<'__a> ::serde::Serialize for CreateSandboxRequestView<'__a> {
         }
         if self.cold {
             __map.serialize_entry("cold", &self.cold)?;
+        }
+        if !::buffa::json_helpers::skip_if::is_zero_i64(&self.asked_unix_ms) {
+            __map
+                .serialize_entry(
+                    "askedUnixMs",
+                    &::buffa::json_helpers::ProtoJson(&self.asked_unix_ms),
+                )?;
         }
         __map.end()
     }
@@ -1098,6 +1123,13 @@ impl CreateSandboxRequestOwnedView {
     #[must_use]
     pub fn cold(&self) -> bool {
         self.0.reborrow().cold
+    }
+    /// When its caller asked for it: an owner's own wait for their turns in that order. Without it, now.
+    ///
+    /// Field 15: `asked_unix_ms`
+    #[must_use]
+    pub fn asked_unix_ms(&self) -> i64 {
+        self.0.reborrow().asked_unix_ms
     }
 }
 impl ::core::convert::From<::buffa::OwnedView<CreateSandboxRequestView<'static>>>

@@ -339,6 +339,16 @@ pub struct CreateSandboxRequest {
         skip_serializing_if = "::buffa::json_helpers::skip_if::is_false"
     )]
     pub cold: bool,
+    /// When its caller asked for it: an owner's own wait for their turns in that order. Without it, now.
+    ///
+    /// Field 15: `asked_unix_ms`
+    #[serde(
+        rename = "askedUnixMs",
+        alias = "asked_unix_ms",
+        with = "::buffa::json_helpers::int64",
+        skip_serializing_if = "::buffa::json_helpers::skip_if::is_zero_i64"
+    )]
+    pub asked_unix_ms: i64,
     #[serde(skip)]
     #[doc(hidden)]
     pub __buffa_unknown_fields: ::buffa::UnknownFields,
@@ -360,6 +370,7 @@ impl ::core::fmt::Debug for CreateSandboxRequest {
             .field("auto_resume", &self.auto_resume)
             .field("network", &self.network)
             .field("cold", &self.cold)
+            .field("asked_unix_ms", &self.asked_unix_ms)
             .finish()
     }
 }
@@ -443,6 +454,9 @@ impl ::buffa::Message for CreateSandboxRequest {
         if self.cold {
             size += 1u64 + ::buffa::types::BOOL_ENCODED_LEN as u64;
         }
+        if self.asked_unix_ms != 0i64 {
+            size += 1u64 + ::buffa::types::int64_encoded_len(self.asked_unix_ms) as u64;
+        }
         size += self.__buffa_unknown_fields.encoded_len() as u64;
         ::buffa::saturate_size(size)
     }
@@ -503,6 +517,9 @@ impl ::buffa::Message for CreateSandboxRequest {
         }
         if self.cold {
             ::buffa::types::put_bool_field(14u32, self.cold, buf);
+        }
+        if self.asked_unix_ms != 0i64 {
+            ::buffa::types::put_int64_field(15u32, self.asked_unix_ms, buf);
         }
         self.__buffa_unknown_fields.write_to(buf);
     }
@@ -627,6 +644,13 @@ impl ::buffa::Message for CreateSandboxRequest {
                 )?;
                 self.cold = ::buffa::types::decode_bool(buf)?;
             }
+            15u32 => {
+                ::buffa::encoding::check_wire_type(
+                    tag,
+                    ::buffa::encoding::WireType::Varint,
+                )?;
+                self.asked_unix_ms = ::buffa::types::decode_int64(buf)?;
+            }
             _ => {
                 self.__buffa_unknown_fields
                     .push(::buffa::encoding::decode_unknown_field(tag, buf, ctx)?);
@@ -649,6 +673,7 @@ impl ::buffa::Message for CreateSandboxRequest {
         self.auto_resume = false;
         self.network = ::buffa::MessageField::none();
         self.cold = false;
+        self.asked_unix_ms = 0i64;
         self.__buffa_unknown_fields.clear();
     }
 }
