@@ -7,12 +7,13 @@ use std::num::NonZero;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use futures::future::try_join_all;
 use futures::stream::{self, FuturesUnordered};
 use futures::{StreamExt, TryStreamExt};
 use wrenn_client::api::{CreateSandbox, Sandbox};
 
 use super::Bench;
-use super::by_hand::{self, Hand};
+use super::by_hand::{self, Image};
 use super::figures::{Figure, Samples};
 use super::goal::Goal;
 use super::metrics;
@@ -30,9 +31,10 @@ const APART: Duration = Duration::from_millis(1);
 /// How many are ended side by side.
 const ENDS: usize = 4;
 
-/// One create: when it was answered, and when its first exit code came.
+/// One create: when it was sent among all, when it was answered, and when its first exit code came.
 struct Created {
     sandbox: Sandbox,
+    turn: u32,
     answered: Instant,
     took: Result<Duration>,
 }
@@ -44,6 +46,8 @@ struct Burst {
     each: Samples,
     total: Samples,
     turns: Samples,
+    /// How far one came from where it was sent.
+    arrivals: Samples,
     /// How many started at a time at the most; none where only the API is asked.
     starts: Samples,
 }
@@ -54,12 +58,11 @@ pub(super) async fn measure(bench: &Bench, count: u32) -> Result<Vec<Figure>> {
     let pool = Shape::of(bench).await?;
     // Of a boot image there is one from here on, and a pool to be drained.
     bench.with_sandbox(async |_| Ok(())).await?;
+    // What would still be made for the pool would start beside them.
+    pool.settled().await?;
     pool.drain().await?;
     let wrenn = watched(bench, count).await;
-    let by_hand = match &bench.hand {
-        Some(hand) => restores(hand, count, side_by_side).await,
-        None => Ok(Samples::default()),
-    };
+    let by_hand = restores_by_hand(bench, count, side_by_side).await;
     pool.restore().await?;
     let (wrenn, none, by_hand) = (wrenn?, Samples::default(), by_hand?);
     let failures = wrenn.each.failures();
@@ -94,11 +97,18 @@ pub(super) async fn measure(bench: &Bench, count: u32) -> Result<Vec<Figure>> {
             &wrenn.turns,
             &none,
         ),
+        Figure::new(
+            "  that they came out of where they were sent",
+            "places",
+            Goal::None,
+            &wrenn.arrivals,
+            &none,
+        ),
     ])
 }
 
 /// How many the agent lets start at a time.
-async fn side_by_side(bench: &Bench) -> Result<u32> {
+pub(super) async fn side_by_side(bench: &Bench) -> Result<u32> {
     if bench.hand.is_some() {
         return metrics::of_agent(&bench.data, TURNS).await;
     }
@@ -134,14 +144,17 @@ async fn watch(bench: &Bench, most: &Cell<u32>) -> Infallible {
 
 async fn creates(bench: &Bench, count: u32) -> Result<Burst> {
     let mut burst = Burst::default();
+    // A connection for each: else they would arrive in the order in which those come to stand.
+    try_join_all((0..count).map(|_| bench.client.health())).await?;
     tracing::info!("burst: {count} creates");
     let begun = Instant::now();
     let mut under_way: FuturesUnordered<_> = (0..count).map(|turn| create(bench, turn)).collect();
-    let mut answered = Vec::new();
+    let (mut answered, mut sent) = (Vec::new(), Vec::new());
     let mut made = Vec::new();
-    while let Some((turn, created)) = under_way.next().await {
+    while let Some(created) = under_way.next().await {
         let tried = created.and_then(|created| {
-            answered.push((created.answered, turn));
+            answered.push((created.answered, created.sandbox.created_at));
+            sent.push((created.sandbox.created_at, created.turn));
             made.push(created.sandbox);
             created.took
         });
@@ -149,6 +162,7 @@ async fn creates(bench: &Bench, count: u32) -> Result<Burst> {
     }
     burst.total.push_ms(begun.elapsed());
     burst.turns.push(out_of_turn(answered));
+    burst.arrivals.push(out_of_turn(sent));
     let ends = stream::iter(made).map(|sandbox| async move {
         let ended = bench.client.delete_sandbox(&sandbox.id).await;
         ended.map(drop)
@@ -157,48 +171,53 @@ async fn creates(bench: &Bench, count: u32) -> Result<Burst> {
     Ok(burst)
 }
 
-async fn create(bench: &Bench, turn: u32) -> (u32, Result<Created>) {
+async fn create(bench: &Bench, turn: u32) -> Result<Created> {
     tokio::time::sleep(APART * turn).await;
     let begun = Instant::now();
     let request = CreateSandbox {
         template: Some(bench.template.clone()),
         ..Default::default()
     };
-    let created = async {
-        let sandbox = bench.client.create_sandbox(&request).await?;
-        let answered = Instant::now();
-        let worked = bench.exec_true(&sandbox).await;
-        Ok(Created {
-            sandbox,
-            answered,
-            took: worked.map(|()| begun.elapsed()),
-        })
-    };
-    (turn, created.await)
+    let sandbox = bench.client.create_sandbox(&request).await?;
+    let answered = Instant::now();
+    let worked = bench.exec_true(&sandbox).await;
+    Ok(Created {
+        sandbox,
+        turn,
+        answered,
+        took: worked.map(|()| begun.elapsed()),
+    })
 }
 
-/// How many places the one that is furthest from its turn stands from it. Those that failed have none.
-fn out_of_turn<T: Ord>(mut answered: Vec<(T, u32)>) -> f64 {
+/// How many places the one that is furthest from its turn stands from it, by when each was answered and when it had come. Those that
+/// failed have none; of those that came at once any may be first.
+fn out_of_turn<T: Ord, U: Ord + Copy>(mut answered: Vec<(T, U)>) -> f64 {
     answered.sort();
-    let mut turns: Vec<u32> = answered.iter().map(|(_, turn)| *turn).collect();
-    let came = turns.clone();
-    turns.sort_unstable();
-    let place = |turn: u32| turns.binary_search(&turn).unwrap_or_default();
-    let off = came
-        .iter()
-        .enumerate()
-        .map(|(at, turn)| at.abs_diff(place(*turn)));
+    let mut by_turn: Vec<_> = answered.iter().map(|(_, came)| *came).enumerate().collect();
+    by_turn.sort_by_key(|(_, came)| *came);
+    let places = by_turn.iter().enumerate();
+    let off = places.map(|(turn, (place, _))| turn.abs_diff(*place));
     f64::from(u32::try_from(off.max().unwrap_or(0)).unwrap_or(u32::MAX))
 }
 
-/// As many restores by hand, each with its first exit code.
-async fn restores(hand: &Hand, count: u32, side_by_side: u32) -> Result<Samples> {
-    let image = hand.image(by_hand::MEMORY).await?;
+async fn restores_by_hand(bench: &Bench, count: u32, side_by_side: u32) -> Result<Samples> {
+    let mut total = Samples::default();
+    if let Some(hand) = &bench.hand {
+        let image = hand.image(by_hand::MEMORY).await?;
+        let took = restores(&image, count, side_by_side).await;
+        image.remove().await?;
+        total.push_ms(took?);
+    }
+    Ok(total)
+}
+
+/// How long so many restores by hand take, each with its first exit code.
+pub(super) async fn restores(image: &Image<'_>, count: u32, side_by_side: u32) -> Result<Duration> {
     let mut prepared = Vec::new();
     for _ in 0..count {
         prepared.push(image.prepare().await?);
     }
-    tracing::info!("burst: {count} restores by hand");
+    tracing::info!("{count} restores by hand");
     let begun = Instant::now();
     let restores = stream::iter(prepared).map(|prepared| async {
         let guest = image.restore(prepared).await?;
@@ -207,13 +226,11 @@ async fn restores(hand: &Hand, count: u32, side_by_side: u32) -> Result<Samples>
     });
     let guests = restores.buffer_unordered(usize::try_from(side_by_side)?);
     let guests: Vec<_> = guests.try_collect().await?;
-    let mut total = Samples::default();
-    total.push_ms(begun.elapsed());
+    let took = begun.elapsed();
     for guest in guests {
         guest.end().await?;
     }
-    image.remove().await?;
-    Ok(total)
+    Ok(took)
 }
 
 #[cfg(test)]
@@ -226,6 +243,7 @@ mod tests {
         assert_eq!(out_of_turn(vec![(9, 0), (1, 1), (2, 2), (3, 3)]), 3.0);
         // The second of them failed: who came after it was in turn.
         assert_eq!(out_of_turn(vec![(1, 0), (2, 2), (3, 3)]), 0.0);
+        assert_eq!(out_of_turn(vec![(1, 7), (2, 7), (3, 5)]), 2.0);
         assert_eq!(out_of_turn(Vec::<(u32, u32)>::new()), 0.0);
     }
 }

@@ -1,5 +1,5 @@
 //! A guest that has written some memory and is forked: how long it stands still, and when all children have run a command. By
-//! hand the same guest is saved, which is what its source stands still for, and one is restored.
+//! hand the same guest is saved, which is what its source stands still for, and one is restored; then as many, side by side.
 
 use std::time::Instant;
 
@@ -9,6 +9,7 @@ use futures::stream::FuturesUnordered;
 use wrenn_client::api::{ForkResult, ForkSandbox, Sandbox};
 
 use super::Bench;
+use super::burst::{restores, side_by_side};
 use super::by_hand::{self, Image};
 use super::figures::{Figure, Samples};
 use super::goal::Goal;
@@ -23,6 +24,8 @@ pub(super) const CHILDREN: u32 = 10;
 struct Side {
     frozen: Samples,
     ready: Samples,
+    /// By hand: as many as there are children.
+    as_many: Samples,
 }
 
 /// The figures of forks into so many children.
@@ -36,9 +39,9 @@ pub(super) async fn measure(bench: &Bench, count: u32) -> Result<Vec<Figure>> {
         image.remove().await?;
     }
     let (wrenn, by_hand) = measured?;
-    let ready = match count {
-        CHILDREN => Goal::RatioAtMost(6.0),
-        _ => Goal::None,
+    let (ready, as_many) = match count {
+        CHILDREN => (Goal::RatioAtMost(6.0), Goal::RatioAtMost(1.3)),
+        _ => (Goal::None, Goal::None),
     };
     Ok(vec![
         Figure::new(
@@ -55,11 +58,19 @@ pub(super) async fn measure(bench: &Bench, count: u32) -> Result<Vec<Figure>> {
             &wrenn.ready,
             &by_hand.ready,
         ),
+        Figure::new(
+            "  beside as many restores",
+            "ms",
+            as_many,
+            &wrenn.ready,
+            &by_hand.as_many,
+        ),
     ])
 }
 
 async fn rounds(bench: &Bench, count: u32, image: Option<&Image<'_>>) -> Result<(Side, Side)> {
     let (mut wrenn, mut by_hand) = (Side::default(), Side::default());
+    let side_by_side = side_by_side(bench).await?;
     for round in 0..bench.rounds {
         bench.round("fork", round);
         bench
@@ -67,6 +78,8 @@ async fn rounds(bench: &Bench, count: u32, image: Option<&Image<'_>>) -> Result<
             .await?;
         if let Some(image) = image {
             by_hand.round_by_hand(image).await?;
+            let took = restores(image, count, side_by_side).await?;
+            by_hand.as_many.push_ms(took);
         }
     }
     Ok((wrenn, by_hand))

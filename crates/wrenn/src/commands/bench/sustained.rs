@@ -34,6 +34,8 @@ struct Looks {
 /// The figures of so long a time.
 pub(super) async fn measure(bench: &Bench, time: Duration) -> Result<Vec<Figure>> {
     let pool = Shape::of(bench).await?;
+    // It stays as large as it is: by itself it grows with its use.
+    pool.restore().await?;
     let before = things(bench, &pool).await?;
     let (took, looks) = come_and_go(bench, time).await?;
     let after = things(bench, &pool).await?;
