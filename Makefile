@@ -13,6 +13,7 @@ help:
 	@echo 'make deb        a Debian package of the same'
 	@echo 'make test       every test, real microVMs included; no packet leaves the machine'
 	@echo 'make test-long  the tests that take too long for every day: failures, panics and hangs at every step of real microVMs, and more'
+	@echo 'make test-kvm-host  the part of it that needs device-mapper and KVM, on a machine that has both: an emulated one'
 	@echo 'make check      formatting, lints, generated code'
 	@echo 'make uninstall  end what runs, give the machine back, take away what make install put there; PURGE=1 deletes WRENN_DIR and the cache too'
 	@echo 'make clean      delete what was built'
@@ -35,6 +36,9 @@ test:
 test-long:
 	@scripts/test --long
 
+test-kvm-host:
+	@tests/kvm-host/run
+
 check:
 	@scripts/check
 
@@ -44,4 +48,4 @@ uninstall:
 clean:
 	cargo clean
 
-.PHONY: help run build install deb test test-long check uninstall clean
+.PHONY: help run build install deb test test-long test-kvm-host check uninstall clean

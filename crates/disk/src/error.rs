@@ -53,6 +53,30 @@ pub enum Error {
         /// The size that the disk was to have, in bytes.
         virtual_size: u64,
     },
+    /// The base image has not the disk's size, or its size is no whole number of chunks.
+    #[error(
+        "the base image has {base} bytes, and the disk {virtual_size}: they have to be the same whole number of 4 KiB"
+    )]
+    BaseSize {
+        /// The size of the base image, in bytes.
+        base: u64,
+        /// The size that the disk was to have, in bytes.
+        virtual_size: u64,
+    },
+    /// What was written to the layer has nowhere to be, and its device gives errors only.
+    #[error("the layer in {} had no room left and is invalid", overlay.display())]
+    Invalidated {
+        /// Its file.
+        overlay: PathBuf,
+    },
+    /// What stands in the file is no snapshot's store of ours.
+    #[error("{} is no snapshot's store: {what}", path.display())]
+    NoStore {
+        /// The file.
+        path: PathBuf,
+        /// What of it is not as it would be.
+        what: &'static str,
+    },
     /// The layer cannot be described by a qcow2 header.
     #[error("the layer does not fit the format")]
     Format(#[from] qcow2::Invalid),

@@ -132,7 +132,7 @@ pub fn create_overlay(
 }
 
 /// Opens a file for reading. A VMM may have put anything in the place of one that is its own.
-fn open(path: &Path) -> Result<File, Error> {
+pub(crate) fn open(path: &Path) -> Result<File, Error> {
     OpenOptions::new()
         .read(true)
         .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed())
@@ -141,7 +141,7 @@ fn open(path: &Path) -> Result<File, Error> {
 }
 
 /// Makes the new file `to` share all its blocks with `from`: mode 0600, owned by `uid` or else by the caller.
-fn clone(from: &Path, to: &Path, uid: Option<u32>) -> Result<File, Error> {
+pub(crate) fn clone(from: &Path, to: &Path, uid: Option<u32>) -> Result<File, Error> {
     let source = open(from)?;
     let target = create_new(to)?;
     let cloned = reflink::clone(&source, &target).and_then(|()| fchown(&target, uid, None));
@@ -160,7 +160,7 @@ pub fn usage(path: &Path) -> io::Result<u64> {
     Ok(std::fs::symlink_metadata(path)?.blocks() * 512)
 }
 
-fn create_new(path: &Path) -> Result<File, Error> {
+pub(crate) fn create_new(path: &Path) -> Result<File, Error> {
     OpenOptions::new()
         .read(true)
         .write(true)

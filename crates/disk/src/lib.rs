@@ -4,8 +4,12 @@
 //! writes. Making one copies nothing and runs no program; a pause keeps a clone of it, and [`changed`] tells what of a
 //! clone is new. All of them stand on the [`Volume`], a file system on which
 //! files can share blocks.
+//!
+//! There are two kinds of layers: [`Qcow2`] files, which the VMM itself understands, and [`dm::DmSnapshot`]s of the device
+//! mapper, which are block devices to it.
 
 mod changes;
+pub mod dm;
 mod error;
 mod image;
 mod layer;

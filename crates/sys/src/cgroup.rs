@@ -318,7 +318,11 @@ impl Cgroup {
 
 fn processes(door: &Path) -> Result<Vec<i32>, Error> {
     match fs::read_to_string(door) {
-        Ok(text) => Ok(text.lines().filter_map(|line| line.parse().ok()).collect()),
+        // One of a process namespace above is 0 here: under KVM a thread of the kernel's own, which ends with its VM.
+        Ok(text) => {
+            let pids = text.lines().filter_map(|line| line.parse().ok());
+            Ok(pids.filter(|pid| *pid != 0).collect())
+        }
         // ENODEV: the directory went away while the file was open.
         Err(error)
             if error.kind() == io::ErrorKind::NotFound

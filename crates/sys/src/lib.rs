@@ -3,6 +3,7 @@
 
 pub mod cgroup;
 pub mod clock;
+pub mod dm;
 pub mod durable;
 pub mod extents;
 pub mod fiemap;

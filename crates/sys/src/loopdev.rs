@@ -34,12 +34,24 @@ impl LoopDevice {
     /// # Errors
     /// What the kernel said; `EBUSY` when others took each free device first.
     pub fn attach(backing: &File) -> io::Result<Self> {
+        Self::configured(&raw::Config::new(backing.as_raw_fd(), raw::DIRECT))
+    }
+
+    /// Attaches `backing`, which is open for reading, to a free device that nobody can write: autoclear, blocks of
+    /// [`BLOCK_SIZE`], and through the host's page cache, so that what all read of it comes from the disk once.
+    ///
+    /// # Errors
+    /// As [`Self::attach`].
+    pub fn attach_read_only(backing: &File) -> io::Result<Self> {
+        Self::configured(&raw::Config::new(backing.as_raw_fd(), raw::READ_ONLY))
+    }
+
+    fn configured(config: &raw::Config) -> io::Result<Self> {
         let control = open("/dev/loop-control".as_ref())?;
-        let config = raw::Config::new(backing.as_raw_fd());
         for _ in 0..ATTEMPTS {
             let number = raw::get_free(&control)?;
             let attached = open(&path(number))
-                .and_then(|device| raw::configure(&device, &config).map(|()| device));
+                .and_then(|device| raw::configure(&device, config).map(|()| device));
             match attached {
                 Ok(device) => return Ok(Self { number, device }),
                 Err(error) if is_taken(&error) || is_gone(&error) => {}
@@ -102,6 +114,15 @@ impl LoopDevice {
             }
         }
         Ok(found)
+    }
+
+    /// The device of this number, which somebody holds.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn of_number(number: u32) -> io::Result<Self> {
+        let device = open(&path(number))?;
+        Ok(Self { number, device })
     }
 
     /// Its number: that of `/dev/loop7` is 7.
@@ -205,8 +226,13 @@ mod raw {
     const LOOP_CONFIGURE: c_ulong = 0x4C0A;
     const LOOP_CTL_GET_FREE: c_ulong = 0x4C82;
 
+    const LO_FLAGS_READ_ONLY: u32 = 1;
     const LO_FLAGS_AUTOCLEAR: u32 = 4;
     const LO_FLAGS_DIRECT_IO: u32 = 16;
+
+    /// How a device is attached.
+    pub(super) const DIRECT: u32 = LO_FLAGS_AUTOCLEAR | LO_FLAGS_DIRECT_IO;
+    pub(super) const READ_ONLY: u32 = LO_FLAGS_AUTOCLEAR | LO_FLAGS_READ_ONLY;
 
     /// `struct loop_info64`; the fields that stay zero (offset, size limit, encryption) are not named.
     #[repr(C)]
@@ -249,14 +275,11 @@ mod raw {
     const _: () = assert!(size_of::<Info>() == 232 && size_of::<Config>() == 304);
 
     impl Config {
-        pub(super) fn new(backing: RawFd) -> Self {
+        pub(super) fn new(backing: RawFd, flags: u32) -> Self {
             Self {
                 backing: backing.unsigned_abs(),
                 block_size: BLOCK_SIZE,
-                info: Info {
-                    flags: LO_FLAGS_AUTOCLEAR | LO_FLAGS_DIRECT_IO,
-                    ..EMPTY
-                },
+                info: Info { flags, ..EMPTY },
                 _reserved: [0; 8],
             }
         }
@@ -326,6 +349,21 @@ mod tests {
         let mut read = [0; 4096];
         file.read_exact_at(&mut read, 8192).unwrap();
         assert_eq!(read, [7; 4096]);
+    }
+
+    #[test]
+    fn nobody_writes_to_a_device_that_is_attached_for_reading() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("image");
+        std::fs::write(&path, vec![7; 1 << 20]).unwrap();
+        let device = LoopDevice::attach_read_only(&File::open(&path).unwrap()).unwrap();
+        assert!(!device.direct_io().unwrap());
+        let mut read = [0; 4096];
+        let node = File::open(device.path()).unwrap();
+        node.read_exact_at(&mut read, 8192).unwrap();
+        assert_eq!(read, [7; 4096]);
+        let written = open(&device.path()).and_then(|node| node.write_all_at(&[1; 4096], 0));
+        written.unwrap_err();
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rustix::fs::CWD;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
-use wrenn_model::{Isolation, MiB, VmId};
+use wrenn_model::{Isolation, MiB, VmId, chain};
 use wrenn_sys::{durable, process};
 
 use super::launch::{Boot, Job};
@@ -51,7 +51,7 @@ pub(super) async fn probe(qemu: &Qemu, config: &QemuConfig) -> Result<Result<(),
     let fails = try_guest(qemu, &config.probe_kernel, &config.state_dir)
         .await
         .err()
-        .map(|error| error.to_string());
+        .map(|error| chain(&error));
     let verdict = Verdict {
         boot_id,
         build,

@@ -56,3 +56,4 @@ mod stream;
 mod sweep;
 mod terminal;
 mod traces;
+mod whole_life;
