@@ -18,4 +18,5 @@ pub mod reflink;
 pub mod seccomp;
 pub mod tap;
 pub mod tcp;
+pub mod uffd;
 pub mod wall;
