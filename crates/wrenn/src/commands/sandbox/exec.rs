@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use wrenn_client::api::{ExecRequest, StartCommand};
 use wrenn_client::{Client, ExecControl, ExecEvent, ExecEvents};
@@ -72,6 +73,8 @@ async fn collect(client: &Client, args: ExecArgs) -> Result<ExitCode> {
 }
 
 async fn stream(client: &Client, args: ExecArgs) -> Result<ExitCode> {
+    // From before the command is there: what is pressed while its output is shown is not lost.
+    let interrupts = signal(SignalKind::interrupt())?;
     // A command that is taken up has an input of its own, which must not end because ours is empty.
     let input = match args.attach {
         Some(_) => args.interactive,
@@ -90,7 +93,7 @@ async fn stream(client: &Client, args: ExecArgs) -> Result<ExitCode> {
     };
     let (signals, asked) = mpsc::channel(2);
     let feeding = tokio::spawn(feed(control, input, asked));
-    let ended = follow(events, signals).await;
+    let ended = follow(events, interrupts, signals).await;
     feeding.abort();
     ended
 }
@@ -111,15 +114,18 @@ pub(super) fn asked(args: ExecArgs) -> (String, StartCommand) {
 }
 
 /// Shows what comes until the command has ended. The first Ctrl-C goes to the command, the second ends it and us.
-async fn follow(mut events: ExecEvents, signals: mpsc::Sender<i32>) -> Result<ExitCode> {
+async fn follow(
+    mut events: ExecEvents,
+    mut pressed: Signal,
+    signals: mpsc::Sender<i32>,
+) -> Result<ExitCode> {
     let mut stdout = Shown::new(tokio::io::stdout(), std::io::stdout().is_terminal());
     let mut stderr = Shown::new(tokio::io::stderr(), std::io::stderr().is_terminal());
     let mut interrupts = 0;
     loop {
         let event = tokio::select! {
             event = events.next() => event?,
-            pressed = tokio::signal::ctrl_c() => {
-                pressed?;
+            _ = pressed.recv() => {
                 interrupts += 1;
                 let signal = if interrupts == 1 { SIGINT } else { SIGKILL };
                 if signals.try_send(signal).is_err() {
