@@ -189,13 +189,9 @@ impl<'a> PageServer<'a> {
                 continue;
             }
             // One that could not be brought whole is tried again: at the end nothing of the image may be missing.
-            let next = match (piece.take(), ahead.next()) {
-                (Some(again), _) => Some(again),
-                (None, Some(at)) => Some(Extent {
-                    start: at,
-                    len: PAGE,
-                }),
-                (None, None) => self.next_piece(&mut rest)?,
+            let next = match piece.take() {
+                Some(again) => Some(again),
+                None => self.next_piece(&mut ahead, &mut rest)?,
             };
             let Some(next) = next else {
                 return self.let_go();
@@ -240,26 +236,22 @@ impl<'a> PageServer<'a> {
             .find_map(|region| region.offset_of(address));
         let at = offset.ok_or(PageServerError::Stray { address })?;
         self.faults += 1;
-        let page = Extent {
-            start: at,
-            len: PAGE,
-        };
         if self.there.has(at) {
             // It came while they began to wait.
             self.memory
-                .wake(addressed(page, address))
+                .wake(page(address))
                 .map_err(memory("wake who waits for"))?;
             return Ok(Brought::Yes);
         }
         if self.first.len() < REMEMBERED {
             self.first.push(at);
         }
-        if self.removed.has(at) || self.is_hole(page)? {
+        if self.removed.has(at) || self.is_hole(page(at))? {
             return self.zero(address, at);
         }
         let mut bytes = std::mem::take(&mut self.buffer);
         let brought = self
-            .read(page, &mut bytes)
+            .read(page(at), &mut bytes)
             .and_then(|bytes| self.copy(address, at, bytes));
         self.buffer = bytes;
         brought
@@ -267,10 +259,6 @@ impl<'a> PageServer<'a> {
 
     /// Brings what of a piece is missing, with nobody waiting.
     fn bring(&mut self, piece: Extent) -> Result<Brought> {
-        // What was touched the last time may be a hole now.
-        if self.is_hole(piece)? {
-            return Ok(Brought::Yes);
-        }
         let mut bytes = std::mem::take(&mut self.buffer);
         let brought = self.bring_pages(piece, &mut bytes);
         self.buffer = bytes;
@@ -318,30 +306,22 @@ impl<'a> PageServer<'a> {
     }
 
     fn zero(&mut self, address: u64, at: u64) -> Result<Brought> {
-        let page = Extent {
-            start: address,
-            len: PAGE,
-        };
-        let filled = self.memory.zero(page);
+        let filled = self.memory.zero(page(address));
         self.filled(filled.map_err(memory("fill"))?, address, at)
     }
 
     fn filled(&mut self, filled: Filled, address: u64, at: u64) -> Result<Brought> {
-        let page = Extent {
-            start: at,
-            len: PAGE,
-        };
         match filled {
             Filled::Done => {}
             // Who waits for it is not woken by that.
             Filled::There => {
-                let woken = self.memory.wake(addressed(page, address));
+                let woken = self.memory.wake(page(address));
                 woken.map_err(memory("wake who waits for"))?;
             }
             Filled::Later => return Ok(Brought::Later),
             Filled::Gone => return Ok(Brought::Gone),
         }
-        self.there.insert(page);
+        self.there.insert(page(at));
         Ok(Brought::Yes)
     }
 
@@ -354,8 +334,19 @@ impl<'a> PageServer<'a> {
         Ok(data.map_err(failed)?.is_none())
     }
 
-    /// What of the image comes next that nobody has asked for, no longer than what is brought at once.
-    fn next_piece(&self, rest: &mut u64) -> Result<Option<Extent>> {
+    /// What comes next that nobody has asked for: a page that was touched first the last time, then what the image has, no more
+    /// of it than is brought at once.
+    fn next_piece(
+        &self,
+        ahead: &mut std::vec::IntoIter<u64>,
+        rest: &mut u64,
+    ) -> Result<Option<Extent>> {
+        for at in ahead {
+            // It may be a hole now.
+            if !self.is_hole(page(at))? {
+                return Ok(Some(page(at)));
+            }
+        }
         let end = self.there.len() * PAGE;
         let failed = |source| PageServerError::Image { at: *rest, source };
         let Some(data) = next_data(self.image, *rest, end).map_err(failed)? else {
@@ -403,12 +394,9 @@ impl<'a> PageServer<'a> {
     }
 }
 
-/// A page of the image where the guest has it.
-fn addressed(page: Extent, address: u64) -> Extent {
-    Extent {
-        start: address,
-        len: page.len,
-    }
+/// The page that begins here, at an address or in the image.
+fn page(start: u64) -> Extent {
+    Extent { start, len: PAGE }
 }
 
 fn memory(doing: &'static str) -> impl Fn(io::Error) -> PageServerError {

@@ -221,15 +221,21 @@ mod raw {
     }
 
     pub(super) fn unregister(file: &File, range: Extent) -> io::Result<()> {
-        let range = of(range);
-        // SAFETY: the request reads a `struct uffdio_range`, which `Range` is, during the call only.
-        check(unsafe { libc::ioctl(file.as_raw_fd(), UNREGISTER, &raw const range) })
+        about(file, UNREGISTER, range)
     }
 
     pub(super) fn wake(file: &File, range: Extent) -> io::Result<()> {
-        let range = of(range);
-        // SAFETY: as for `unregister`.
-        check(unsafe { libc::ioctl(file.as_raw_fd(), WAKE, &raw const range) })
+        about(file, WAKE, range)
+    }
+
+    /// One of the two requests that say of a range no more than where it is.
+    fn about(file: &File, request: c_ulong, range: Extent) -> io::Result<()> {
+        let range = Range {
+            start: range.start,
+            len: range.len,
+        };
+        // SAFETY: the request reads a `struct uffdio_range`, which `Range` is, during the call only.
+        check(unsafe { libc::ioctl(file.as_raw_fd(), request, &raw const range) })
     }
 
     pub(super) fn copy(file: &File, address: u64, pages: &[u8]) -> io::Result<()> {
@@ -255,13 +261,6 @@ mod raw {
         // SAFETY: the request reads and writes a `struct uffdio_zeropage`, which `Zero` is, during the call only; it, too, writes
         // to no page that is there.
         check(unsafe { libc::ioctl(file.as_raw_fd(), ZEROPAGE, &raw mut zero) })
-    }
-
-    fn of(range: Extent) -> Range {
-        Range {
-            start: range.start,
-            len: range.len,
-        }
     }
 
     pub(super) fn read(mut file: &File, events: &mut Vec<Event>) -> io::Result<()> {

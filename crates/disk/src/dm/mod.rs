@@ -150,26 +150,21 @@ impl DmSnapshot {
     /// # Errors
     /// Somebody has it open, and has not let go of it for ten seconds.
     pub fn detach(&self, layer: &Layer) -> Result<(), Error> {
-        let name = self.name(layer)?;
-        self.unmap(&name)?;
-        self.bases.give_back(&name);
-        Ok(())
+        self.unmap(&self.name(layer)?)
     }
 
-    /// A VMM that was killed lets go of its disk a moment later.
+    /// A VMM that was killed lets go of its disk a moment later. With the device goes what it has of its base.
     fn unmap(&self, name: &str) -> Result<(), Error> {
         let until = Instant::now() + REMOVE_LIMIT;
-        loop {
-            let error = match self.mapper.remove(name) {
-                Ok(()) => return Ok(()),
-                Err(error) => error,
-            };
+        while let Err(error) = self.mapper.remove(name) {
             match Errno::from_io_error(&error) {
-                Some(Errno::NXIO) => return Ok(()),
+                Some(Errno::NXIO) => break,
                 Some(Errno::BUSY) if Instant::now() < until => std::thread::sleep(POLL),
                 _ => return Err(mapped("remove", name)(error)),
             }
         }
+        self.bases.give_back(name);
+        Ok(())
     }
 
     /// How much of a layer's overlay is used.
@@ -232,9 +227,7 @@ impl DmSnapshot {
     /// # Errors
     /// As [`Self::detach`].
     pub fn remove_mapped(&self, mapped: &Mapped) -> Result<(), Error> {
-        self.unmap(&mapped.name)?;
-        self.bases.give_back(&mapped.name);
-        Ok(())
+        self.unmap(&mapped.name)
     }
 
     /// A virtual machine's overlay stands in its folder, which has its id for a name.
