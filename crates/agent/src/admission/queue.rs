@@ -10,7 +10,8 @@ use std::time::{Duration, SystemTime};
 
 use wrenn_sys::wall;
 
-use super::turns::LONGEST_WAIT;
+/// How long anybody waits: whoever is not called by then is better told than kept.
+pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// What somebody waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

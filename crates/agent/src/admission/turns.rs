@@ -12,12 +12,10 @@ use wrenn_model::{ErrorKind, Fault};
 
 use super::load::Share;
 use super::pace::{Pace, seconds};
-use super::queue::{Asked, FairQueue, Purpose, Ticket};
+use super::queue::{Asked, FairQueue, LONGEST_WAIT, Purpose, Ticket};
 
 /// How many may wait.
 const MOST_WAITING: usize = 256;
-/// How long anybody waits: whoever is not called by then is better told than kept.
-pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// How long a start takes before one was measured.
 const UNKNOWN_START: Duration = Duration::from_secs(2);
 /// The most seconds that anybody is sent away for.
