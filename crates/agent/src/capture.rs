@@ -20,7 +20,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::broadcast::error::RecvError;
-use wrenn_disk::Qcow2;
 use wrenn_model::{ErrorKind, Platform};
 use wrenn_snapshot::{Facts, Generation, Generations, Next, Root};
 use wrenn_sys::extents::Piece;
@@ -391,12 +390,12 @@ impl Capturing<'_> {
 
     async fn disk(&mut self) -> Result<(), Failed> {
         let (layer, parent) = (self.vm.layer.clone(), self.parent.clone());
-        let base = self.base.take();
+        let (base, disks) = (self.base.take(), Arc::clone(&self.host.disks));
         let (base, root) =
             base.ok_or_else(|| Failed::of(ErrorKind::Internal, "it has no base image"))?;
         let (next, written) = with(self.next.take(), move |next| {
             next.link_base(&base, root)?;
-            next.capture_disk(&Qcow2, &layer, parent.as_ref())
+            next.capture_disk(disks.as_ref(), &layer, parent.as_ref())
         })
         .await?;
         self.host

@@ -9,16 +9,17 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use wrenn_disk::{Layer, Volume, VolumeConfig};
+use wrenn_disk::{Disk, Layer, Volume, VolumeConfig};
 use wrenn_guest_image::{Cache, Images, Progress, Reuse};
 use wrenn_model::{ErrorKind, Fault, Isolation, MiB, SandboxSpec, Subnet, VmId};
 use wrenn_network::{Network, Ranges};
 use wrenn_snapshot::Root;
-use wrenn_vmm::{Qemu, QemuConfig, Vmm};
+use wrenn_vmm::{Machine, Vmm};
 
 use crate::admission::{Admission, Limits, Place};
 use crate::boot_images::BootImages;
 use crate::data_dir::DataDir;
+use crate::driver::{self, Choice as VmmChoice};
 use crate::failpoint::Failpoints;
 use crate::failure::internal;
 use crate::library::Library;
@@ -29,6 +30,7 @@ use crate::record::{Home, Keys, Origin, Vm};
 use crate::slots::Slots;
 use crate::spare::PoolSize;
 use crate::steps::blocking;
+use crate::watched_disk::WatchedDisk;
 use wrenn_model::chain;
 
 /// How much room the store keeps free, and how much it grows at a time, in bytes.
@@ -60,6 +62,10 @@ pub struct Config {
     pub limits: Limits,
     /// What stands ready for creations.
     pub warm: Warm,
+    /// What runs guests.
+    pub vmm: VmmChoice,
+    /// The Firecracker to use, with its jailer beside it. `None` looks for the host's.
+    pub firecracker: Option<PathBuf>,
 }
 
 /// What stands ready for creations. By default nothing does, and each of them boots.
@@ -132,10 +138,11 @@ fn file_name(path: &Path) -> String {
 #[derive(Debug)]
 pub struct Host {
     pub(crate) data: DataDir,
-    pub(crate) volume: Volume,
+    pub(crate) volume: Arc<Volume>,
     pub(crate) images: Images,
     pub(crate) network: Arc<dyn Slots>,
     pub(crate) vmm: Arc<dyn Vmm>,
+    pub(crate) disks: Arc<dyn Disk>,
     pub(crate) boot: Boot,
     pub(crate) failpoints: Failpoints,
     pub(crate) metrics: Metrics,
@@ -212,28 +219,29 @@ impl Host {
             kernel: kernel.vmlinux.clone(),
             initrd,
         };
-        progress.step("looking at the machine: QEMU, KVM, network");
+        progress.step("looking at the machine: VMM, KVM, network");
         let cache = config.cache.clone();
         blocking(move || std::fs::create_dir_all(cache))
             .await
             .map_err(cannot("the cache cannot be made"))?;
-        let vmm = Qemu::open(QemuConfig {
+        let setup = driver::Setup {
+            choice: config.vmm,
+            firecracker: config.firecracker.clone(),
             instance: data.instance().clone(),
             helper: config.helper.clone(),
             probe_kernel: boot.kernel.clone(),
-            // Generations will link the builds that they need: links do not leave a file system.
-            state_dir: volume.root().to_owned(),
+            store: volume.root().to_owned(),
             verdict_dir: config.cache.clone(),
-            ..QemuConfig::default()
-        })
-        .await
-        .map_err(cannot("no virtual machine can be run"))?;
+        };
+        let driver = driver::open(setup, data.path())
+            .await
+            .map_err(cannot("no virtual machine can be run"))?;
         let store = Store {
             data,
             volume,
             images,
         };
-        let host = Self::with_vmm(store, Arc::new(vmm), boot, config.network.clone()).await?;
+        let host = Self::with_vmm(store, driver, boot, config.network.clone()).await?;
         Ok(host
             .limited(config.limits.clone())?
             .warmed(config.warm.clone()))
@@ -242,7 +250,7 @@ impl Host {
     /// Prepares the network for the machines of this VMM.
     pub async fn with_vmm(
         store: Store,
-        vmm: Arc<dyn Vmm>,
+        driver: (Arc<dyn Vmm>, Arc<dyn Disk>),
         boot: Boot,
         guests: GuestNetwork,
     ) -> Result<Self, OpenError> {
@@ -260,13 +268,13 @@ impl Host {
         for warning in network.warnings() {
             tracing::warn!(%warning, "the network is not as it should be");
         }
-        Self::with(store, vmm, Arc::new(network), boot)
+        Self::with(store, driver, Arc::new(network), boot)
     }
 
     /// A host of these machines and these slots.
     pub fn with(
         store: Store,
-        vmm: Arc<dyn Vmm>,
+        (vmm, disks): (Arc<dyn Vmm>, Arc<dyn Disk>),
         network: Arc<dyn Slots>,
         boot: Boot,
     ) -> Result<Self, OpenError> {
@@ -277,7 +285,7 @@ impl Host {
         } = store;
         let failpoints = Failpoints::from_env().map_err(cannot("a test switch is wrong"))?;
         Ok(Self {
-            admission: admission(&data, &boot, Limits::default())?,
+            admission: admission(&data, vmm.as_ref(), &boot, Limits::default())?,
             base_uid: users(&network.ranges()).start,
             base_roots: BaseRoots::default(),
             snapshots: Library::of(volume.root().join("snapshots")),
@@ -286,10 +294,11 @@ impl Host {
             ready_slots: ReadySlots::at_least(0),
             warm: Warm::default(),
             data,
-            volume,
+            volume: Arc::new(volume),
             images,
             network,
             vmm,
+            disks,
             boot,
             failpoints,
             metrics: Metrics::default(),
@@ -299,7 +308,7 @@ impl Host {
 
     /// The same host, of which guests may have no more than this.
     pub fn limited(self, limits: Limits) -> Result<Self, OpenError> {
-        let admission = admission(&self.data, &self.boot, limits)?;
+        let admission = admission(&self.data, self.vmm.as_ref(), &self.boot, limits)?;
         Ok(Self { admission, ..self })
     }
 
@@ -313,6 +322,16 @@ impl Host {
             warm,
             ..self
         }
+    }
+
+    /// A machine that has this layer for its disk, so that it stands still before that has no room.
+    pub(crate) fn watched(&self, machine: Arc<dyn Machine>, layer: &Layer) -> Arc<dyn Machine> {
+        if self.vmm.capabilities().freezes_on_full_disk {
+            return machine;
+        }
+        let volume = Arc::clone(&self.volume);
+        let room = Arc::new(move || Ok(volume.free()?.free));
+        WatchedDisk::of(machine, Arc::clone(&self.disks), layer.clone(), room)
     }
 
     /// The faults that tests arm.
@@ -373,7 +392,7 @@ impl Host {
             slot: self.network.plan(slot_index, &id),
             uid: self.uid(slot_index),
             layer: Layer {
-                overlay: folder.join("disk.qcow2"),
+                overlay: folder.join(self.disks.file_name()),
                 base: home.base.clone(),
                 virtual_size: home.virtual_size,
             },
@@ -536,10 +555,14 @@ fn cpus() -> u32 {
         .unwrap_or(1)
 }
 
-fn admission(data: &DataDir, boot: &Boot, limits: Limits) -> Result<Arc<Admission>, OpenError> {
+fn admission(
+    data: &DataDir,
+    vmm: &dyn Vmm,
+    boot: &Boot,
+    limits: Limits,
+) -> Result<Arc<Admission>, OpenError> {
     let size = |path: &Path| path.metadata().map_or(0, |file| file.len());
-    // QEMU keeps what it booted from.
-    let own = wrenn_vmm::own_memory(size(&boot.kernel) + size(&boot.initrd));
+    let own = vmm.own_memory(size(&boot.kernel) + size(&boot.initrd));
     Admission::new(limits, data.instance(), own, cpus())
         .map(Arc::new)
         .map_err(cannot("what guests may have cannot be bounded"))

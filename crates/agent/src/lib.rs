@@ -7,6 +7,7 @@
 //!   admission who may have a virtual machine, by what the host has, and in turn
 //!   sandbox   the task: events of the lifecycle, their effects
 //!   handle    a sandbox as the others hold it: requests in, a view out
+//!   driver    which VMM runs guests; watched_disk stops one whose disk is full, where the VMM does not
 //!   steps     how a sandbox gets a virtual machine, forwards and backwards
 //!   capture   how what one is at one instant is kept: for its sandbox, for a template, for children
 //!   library   what is kept by name: snapshots, boot_images; fork: sandboxes of what another is
@@ -27,6 +28,7 @@ mod capture;
 mod clock;
 mod connections;
 mod data_dir;
+mod driver;
 mod exec;
 mod failpoint;
 mod failure;
@@ -42,6 +44,7 @@ mod messages;
 mod metrics;
 mod news;
 mod operations;
+mod page_server;
 mod pools;
 mod ready_slots;
 mod record;
@@ -65,6 +68,7 @@ mod time;
 mod tls;
 mod traced;
 mod usage;
+mod watched_disk;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -82,9 +86,11 @@ pub use archive::{EXPORT, IMPORT};
 pub use backup::{Backup, BackupError, LeftOut, Restore, Restored, restore};
 pub use capture::{Capture, CaptureStep, FORK, IMAGE, PAUSE, SNAPSHOT};
 pub use data_dir::{DataDir, DataDirError};
+pub use driver::{Choice as VmmChoice, NoChoice as NoVmm};
 pub use failpoint::Failpoints;
 pub use host::{Boot, Config, GuestNetwork, Host, OpenError, Store, Warm};
 pub use operations::{OPERATIONS, Operation};
+pub use page_server::serve_pages;
 pub use sandbox::NETWORK;
 pub use slots::{Slot, Slots};
 pub use socket::{ServerSocket, Sockets};

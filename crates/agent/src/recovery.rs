@@ -183,6 +183,7 @@ impl Agent {
         let turn = SLOT_TURNS.acquire().await;
         let slot = self.insist(SLOT, adopt_slot).await.map_err(failed)?;
         drop(turn);
+        let machine = self.host.watched(machine, &vm.layer);
         parts.adopt(slot, machine, &vm.keys.token);
         tracing::debug!(id = %record.spec.id, "adopted");
         Ok(())

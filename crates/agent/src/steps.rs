@@ -10,11 +10,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
-use wrenn_disk::{Disk, Qcow2};
 use wrenn_envd_client::Connector;
 use wrenn_model::{ErrorKind, NetworkPolicy};
 use wrenn_sys::durable;
-use wrenn_vmm::{CpuShare, Identity, Machine, MemorySource, SavedState, VmDisk, VmSpec};
+use wrenn_vmm::{CpuShare, Identity, Machine, MemorySource, Qcow2Disk, SavedState, VmDisk, VmSpec};
 
 use crate::failure::{Failed, StepError, stepping};
 use crate::record::{Keys, Origin, Record, Vm};
@@ -379,7 +378,8 @@ impl Making<'_> {
                 };
                 // Its control socket has room for one.
                 drop(machine);
-                self.host.vmm.adopt(&identity).await?
+                let machine = self.host.vmm.adopt(&identity).await?;
+                self.host.watched(machine, &self.vm.layer)
             }
         };
         machine.set_share(CpuShare::Usual).await?;
@@ -471,10 +471,23 @@ impl Making<'_> {
             Ok::<_, Failed>(generation)
         })
         .await??;
+        let platform = &generation.manifest().platform;
+        let (made_by, here) = (platform.vmm, self.host.vmm.kind());
+        if made_by != here {
+            return Err(Failed {
+                kind: ErrorKind::Conflict,
+                reason: format!(
+                    "it was made by {}, and its disk and memory are of that one's kind; this host runs {}",
+                    made_by.as_str(),
+                    here.as_str()
+                ),
+                remedy: Some("go on with it on a host whose `--vmm` is that one"),
+            });
+        }
         if warm {
             self.host
                 .vmm
-                .can_restore(&generation.manifest().platform)
+                .can_restore(platform)
                 .map_err(|mismatch| Failed {
                     kind: ErrorKind::Conflict,
                     reason: format!("it can not go on here: {mismatch}"),
@@ -501,13 +514,14 @@ impl Making<'_> {
 
     async fn layer(&self) -> Result<(), Failed> {
         let (vm, generation) = (self.vm.clone(), self.parts.generation.get().cloned());
+        let disks = Arc::clone(&self.host.disks);
         tokio::task::spawn_blocking(move || -> Result<(), Failed> {
             let mut folders = std::fs::DirBuilder::new();
             std::os::unix::fs::DirBuilderExt::mode(&mut folders, 0o700);
             folders.create(&vm.folder)?;
             match generation {
-                None => Qcow2.create(&vm.layer, vm.uid)?,
-                Some(generation) => Qcow2.branch(&generation.layer(), &vm.layer, vm.uid)?,
+                None => disks.create(&vm.layer, vm.uid)?,
+                Some(generation) => disks.branch(&generation.layer(), &vm.layer, vm.uid)?,
             }
             Ok(())
         })
@@ -522,11 +536,7 @@ impl Making<'_> {
             memory: self.record.spec.memory,
             kernel: self.host.boot.kernel.clone(),
             initrd: self.host.boot.initrd.clone(),
-            disk: VmDisk {
-                overlay: vm.layer.overlay.clone(),
-                base: vm.layer.base.clone(),
-                size: vm.layer.virtual_size,
-            },
+            disk: self.attach().await?,
             mac: wrenn_envd_api::guest::MAC,
             uid: vm.uid,
             dir: vm.folder.clone(),
@@ -545,7 +555,7 @@ impl Making<'_> {
             .ok_or_else(|| std::io::Error::other("the slot has no TAP"))?;
         let machine = match saved {
             Some((saved, memory)) => {
-                let (vmm, memory) = (&self.host.vmm, MemorySource::Image(memory));
+                let vmm = &self.host.vmm;
                 match start {
                     Start::Waiting => {
                         let machine = vmm.stand_by(&spec, memory, &saved, tap).await?;
@@ -565,21 +575,41 @@ impl Making<'_> {
                 self.host.vmm.start(&spec, memory, tap).await?
             }
         };
+        let machine = self.host.watched(machine, &vm.layer);
         let taken =
             self.parts.machine.set(machine).is_ok() && self.parts.platform.set(platform).is_ok();
         debug_assert!(taken, "a machine is started once");
         Ok(())
     }
 
-    /// What to restore, with its memory image; none for a boot.
-    fn saved(&self) -> Option<(SavedState, std::path::PathBuf)> {
+    /// The layer as its VMM has it. With the machine it is let go.
+    async fn attach(&self) -> Result<VmDisk, Failed> {
+        let (disks, layer) = (Arc::clone(&self.host.disks), self.vm.layer.clone());
+        let attached = tokio::task::spawn_blocking(move || disks.attach(&layer));
+        Ok(match attached.await?? {
+            Some(device) => VmDisk::Device(device),
+            None => VmDisk::Qcow2(Qcow2Disk {
+                overlay: self.vm.layer.overlay.clone(),
+                base: self.vm.layer.base.clone(),
+                size: self.vm.layer.virtual_size,
+            }),
+        })
+    }
+
+    /// What to restore, with its memory; none for a boot.
+    fn saved(&self) -> Option<(SavedState, MemorySource)> {
         let generation = self.parts.generation.get()?;
         self.vm.origin.is_restored().then(|| {
             let saved = SavedState {
                 state: generation.state(),
                 platform: generation.manifest().platform.clone(),
             };
-            (saved, generation.memory())
+            let memory = MemorySource::Summed {
+                image: generation.memory(),
+                sums: generation.memory_sums(),
+                touched: generation.touched(),
+            };
+            (saved, memory)
         })
     }
 
@@ -642,7 +672,11 @@ async fn unmake_once(step: Step, host: &Host, record: &Record) -> Result<(), Fai
                 remove(&host.spares().join(vm.id.as_str())).await?;
             }
         }
-        (Step::Machine, Some(vm)) => host.vmm.remove(&vm.id, &vm.folder).await?,
+        (Step::Machine, Some(vm)) => {
+            host.vmm.remove(&vm.id, &vm.folder).await?;
+            let (disks, layer) = (Arc::clone(&host.disks), vm.layer.clone());
+            tokio::task::spawn_blocking(move || disks.detach(&layer)).await??;
+        }
         (Step::Layer, Some(vm)) => remove(&vm.folder).await?,
         (Step::Slot, Some(vm)) => host.network.remove(&vm.slot).await?,
         // They make nothing that is not one of those.

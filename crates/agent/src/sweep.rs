@@ -135,6 +135,8 @@ pub(crate) async fn inventory(
         let users = ranges.as_ref().map(vmm_users);
         let vms = wrenn_vmm::leftovers(&instance, users, &store);
         let mut found = vms.map_err(cannot("what stands of virtual machines cannot be listed"))?;
+        let devices = wrenn_disk::dm::leftovers(&instance);
+        found.extend(devices.map_err(cannot("the device mapper's devices cannot be listed"))?);
         let disk = wrenn_disk::leftovers(&data);
         found.extend(disk.map_err(cannot("what stands of the store cannot be listed"))?);
         let files = files::leftovers(&data, &store, began);

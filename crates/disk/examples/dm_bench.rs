@@ -36,16 +36,19 @@ fn main() -> Result<()> {
     let round = || -> Result<(Duration, Duration)> {
         let began = Instant::now();
         snapshots.create(&one, 0)?;
+        snapshots.attach(&one)?;
         snapshots.remove(&one)?;
         Ok((began.elapsed(), by_hand(&base, &one.overlay)?))
     };
     // The base's device stands, as where others use it.
     let mut standing = vec![layer(1)?];
     snapshots.create(&standing[0], 0)?;
+    snapshots.attach(&standing[0])?;
     tell("create and remove", round)?;
     for number in 2..=MANY {
         let layer = layer(number)?;
         snapshots.create(&layer, 0)?;
+        snapshots.attach(&layer)?;
         standing.push(layer);
     }
     tell(&format!("the same among {MANY}"), round)?;

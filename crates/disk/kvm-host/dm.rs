@@ -43,6 +43,13 @@ fn layer(dir: &Path, base: &Path, vm: &str) -> Layer {
     }
 }
 
+/// Makes a layer, and it ready for a VMM.
+fn begin(snapshots: &DmSnapshot, layer: &Layer) {
+    snapshots.create(layer, 0).unwrap();
+    let number = snapshots.attach(layer).unwrap();
+    assert_eq!(number, snapshots.device(layer).unwrap());
+}
+
 fn device(snapshots: &DmSnapshot, layer: &Layer) -> File {
     let number = snapshots.device(layer).unwrap().unwrap();
     let device = OpenOptions::new()
@@ -79,7 +86,7 @@ fn a_layer_reads_as_its_base_and_what_is_written_is_its_own() {
         let (snapshots, base) = (snapshots(), base(dir, 64 * MIB));
         let (one, other) = (layer(dir, &base, "vm-1"), layer(dir, &base, "vm-2"));
         for layer in [&one, &other] {
-            snapshots.create(layer, 4242).unwrap();
+            begin(&snapshots, layer);
         }
         assert_eq!(loops_of(&base), 1);
         let before = fs::read(&base).unwrap();
@@ -113,25 +120,20 @@ fn what_is_there_already_is_left_alone_and_a_failure_leaves_nothing() {
     on_xfs(512 * MIB, |dir| {
         let (snapshots, base) = (snapshots(), base(dir, 16 * MIB));
         let layer = layer(dir, &base, "vm-1");
-        snapshots.create(&layer, 0).unwrap();
+        begin(&snapshots, &layer);
         let again = snapshots.create(&layer, 0).unwrap_err();
         assert!(matches!(again, Error::Exists { .. }), "{again}");
-        // Its device is another's matter than its file.
-        let aside = layer.overlay.with_extension("aside");
-        fs::rename(&layer.overlay, &aside).unwrap();
-        snapshots.create(&layer, 0).unwrap_err();
-        assert!(!layer.overlay.exists());
+        snapshots.attach(&layer).unwrap_err();
         assert!(snapshots.device(&layer).unwrap().is_some());
-        snapshots.remove(&layer).unwrap();
+        snapshots.detach(&layer).unwrap();
         let wrong = Layer {
             virtual_size: 32 * MIB,
             ..layer.clone()
         };
-        let refused = snapshots.create(&wrong, 0).unwrap_err();
+        let refused = snapshots.attach(&wrong).unwrap_err();
         assert!(matches!(refused, Error::BaseSize { .. }), "{refused}");
-        assert!(!layer.overlay.exists());
         assert_eq!(snapshots.mapped().unwrap(), []);
-        fs::remove_file(aside).unwrap();
+        snapshots.remove(&layer).unwrap();
         wait_until(|| loops_of(&base) == 0);
     });
 }
@@ -141,7 +143,7 @@ fn a_checkpoint_has_all_that_waits_in_the_page_cache() {
     on_xfs(1024 * MIB, |dir| {
         let (snapshots, base) = (snapshots(), base(dir, 64 * MIB));
         let source = layer(dir, &base, "vm-1");
-        snapshots.create(&source, 0).unwrap();
+        begin(&snapshots, &source);
         let disk = device(&snapshots, &source);
         // A thousand blocks that nobody has synced.
         for block in 0..1000 {
@@ -155,6 +157,7 @@ fn a_checkpoint_has_all_that_waits_in_the_page_cache() {
         disk.sync_all().unwrap();
         let branch = layer(dir, &base, "vm-2");
         snapshots.branch(&kept, &branch, 0).unwrap();
+        snapshots.attach(&branch).unwrap();
         let branched = device(&snapshots, &branch);
         let missing =
             (0..1000).filter(|block| bytes(&branched, block * 5 * 4096, 4096) != [7; 4096]);
@@ -182,7 +185,7 @@ fn a_flattened_layer_reads_as_the_disk_did_and_takes_what_that_holds() {
     on_xfs(1024 * MIB, |dir| {
         let (snapshots, base) = (snapshots(), base(dir, 64 * MIB));
         let source = layer(dir, &base, "vm-1");
-        snapshots.create(&source, 0).unwrap();
+        begin(&snapshots, &source);
         let disk = device(&snapshots, &source);
         for block in 0..600 {
             disk.write_all_at(&[7; 4096], block * 11 * 4096).unwrap();
@@ -209,7 +212,7 @@ fn a_device_that_is_busy_is_removed_as_soon_as_it_is_let_go() {
     on_xfs(512 * MIB, |dir| {
         let (snapshots, base) = (snapshots(), base(dir, 16 * MIB));
         let layer = layer(dir, &base, "vm-1");
-        snapshots.create(&layer, 0).unwrap();
+        begin(&snapshots, &layer);
         let held = device(&snapshots, &layer);
         let began = Instant::now();
         let holder = std::thread::spawn(move || {
@@ -230,11 +233,11 @@ fn another_process_finds_what_a_dead_one_left() {
         let base = base(dir, 16 * MIB);
         let (one, other) = (layer(dir, &base, "vm-1"), layer(dir, &base, "vm-2"));
         let dead = DmSnapshot::open(&instance).unwrap();
-        dead.create(&one, 0).unwrap();
+        begin(&dead, &one);
         drop(dead);
         let next = DmSnapshot::open(&instance).unwrap();
         // Its base has the one device that it had.
-        next.create(&other, 0).unwrap();
+        begin(&next, &other);
         assert_eq!(loops_of(&base), 1);
         // Others' are not told.
         let stranger = snapshots();
@@ -259,7 +262,7 @@ fn an_overlay_grows_before_it_is_full() {
         let base = dir.join("base");
         File::create(&base).unwrap().set_len(2048 * MIB).unwrap();
         let layer = layer(dir, &base, "vm-1");
-        snapshots.create(&layer, 0).unwrap();
+        begin(&snapshots, &layer);
         assert_eq!(snapshots.grow_if_needed(&layer).unwrap(), Grown::No);
         let disk = device(&snapshots, &layer);
         let piece = vec![3; 4 << 20];
@@ -283,7 +286,7 @@ fn an_overlay_without_room_is_told_to_be_invalid() {
     on_xfs(512 * MIB, |dir| {
         let (snapshots, base) = (snapshots(), base(dir, 64 * MIB));
         let layer = layer(dir, &base, "vm-1");
-        snapshots.create(&layer, 0).unwrap();
+        begin(&snapshots, &layer);
         snapshots.detach(&layer).unwrap();
         let overlay = OpenOptions::new().write(true).open(&layer.overlay).unwrap();
         overlay.set_len(8 * MIB).unwrap();

@@ -1,5 +1,6 @@
 //! Copy-on-write layers: what a sandbox writes to its disk, over a base image that it shares.
 
+use std::fmt::Debug;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, fchown};
@@ -7,10 +8,11 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
+use wrenn_sys::dm::DeviceNumber;
 use wrenn_sys::{durable, reflink};
 
-use crate::Error;
 use crate::qcow2::{Header, OVERLAY_LEN};
+use crate::{Error, Grown};
 
 /// The disk of one sandbox.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,7 +26,28 @@ pub struct Layer {
 }
 
 /// A way to keep copy-on-write layers.
-pub trait Disk: Send + Sync {
+pub trait Disk: Send + Sync + Debug {
+    /// How the file that takes what a sandbox writes is called.
+    fn file_name(&self) -> &'static str;
+
+    /// Makes a layer ready for a VMM, which is given the device that is returned, or the layer's file where there is none.
+    ///
+    /// # Errors
+    /// A layer that was made ready already is refused and left alone; after any other error there is no device.
+    fn attach(&self, layer: &Layer) -> Result<Option<DeviceNumber>, Error>;
+
+    /// Undoes that, once its VMM has ended; what the layer holds stays. One that was not made ready is fine.
+    ///
+    /// # Errors
+    /// Somebody still has it open.
+    fn detach(&self, layer: &Layer) -> Result<(), Error>;
+
+    /// Sees to it that a layer that is made ready has room for what its guest writes next.
+    ///
+    /// # Errors
+    /// [`Error::Invalidated`] where it is too late.
+    fn grow_if_needed(&self, layer: &Layer) -> Result<Grown, Error>;
+
     /// Makes the layer, empty, to be written by a VMM that runs as `uid`. Its base image is there already.
     ///
     /// # Errors
@@ -62,6 +85,23 @@ pub trait Disk: Send + Sync {
 pub struct Qcow2;
 
 impl Disk for Qcow2 {
+    fn file_name(&self) -> &'static str {
+        "disk.qcow2"
+    }
+
+    fn attach(&self, _layer: &Layer) -> Result<Option<DeviceNumber>, Error> {
+        Ok(None)
+    }
+
+    fn detach(&self, _layer: &Layer) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Its file grows by itself, and its VMM stops a guest for which the file system has no room.
+    fn grow_if_needed(&self, _layer: &Layer) -> Result<Grown, Error> {
+        Ok(Grown::No)
+    }
+
     fn create(&self, layer: &Layer, uid: u32) -> Result<(), Error> {
         create_overlay(&layer.overlay, &layer.base, layer.virtual_size, uid)
     }

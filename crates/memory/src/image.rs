@@ -1,7 +1,8 @@
 //! The next image of a guest's memory: a reflink of the last one, and over it what the guest has written since.
 
 use std::fs::{File, OpenOptions};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use rustix::fs::{FallocateFlags, fallocate};
@@ -49,7 +50,8 @@ pub fn branch(parent: &Path, path: &Path) -> Result<File, Error> {
     Ok(image)
 }
 
-/// Copies pieces of `source` (`/proc/PID/mem`, or a file of changes) to their offsets in `image`.
+/// Takes pieces of `source` over to their offsets in `image`: copies them out of `/proc/PID/mem`, and shares the blocks of a file of
+/// changes that stands on the same file system.
 ///
 /// The pieces are whole pages of the image, in ascending order of where they belong. A page of zeros becomes a hole where
 /// the image has data. `seen` gets all that was taken over, zero or not, as runs of whole pages with their offset in the
@@ -68,6 +70,7 @@ pub fn overlay(
     check(pieces, size)?;
     let mut target = Target {
         image,
+        shared: is_beside(source, image).map_err(Error::image("measure"))?,
         data: DataAhead::new(image, size),
         overlaid: Overlaid::default(),
     };
@@ -79,11 +82,17 @@ pub fn overlay(
             let bytes = &mut buffer[..rest.min(COPY)];
             read(source, bytes, piece.from + done)?;
             seen(piece.to + done, bytes);
-            target.take_over(bytes, piece.to + done)?;
+            target.take_over(bytes, source, piece.from + done, piece.to + done)?;
             done += bytes.len() as u64;
         }
     }
     Ok(target.overlaid)
+}
+
+/// Whether two files can share blocks.
+fn is_beside(source: &File, image: &File) -> io::Result<bool> {
+    let (source, image) = (source.metadata()?, image.metadata()?);
+    Ok(source.is_file() && source.dev() == image.dev())
 }
 
 /// Whether each piece is whole pages inside an image of `size` bytes, behind the piece before it.
@@ -115,23 +124,36 @@ fn read(source: &File, bytes: &mut [u8], at: u64) -> Result<(), Error> {
 /// The image that is filled, in ascending order.
 struct Target<'a> {
     image: &'a File,
+    /// Whether it takes blocks over instead of copying them.
+    shared: bool,
     data: DataAhead<'a>,
     overlaid: Overlaid,
 }
 
 impl Target<'_> {
-    fn take_over(&mut self, bytes: &[u8], mut at: u64) -> Result<(), Error> {
+    /// Takes over what stands in `source` at `from`, and what was read of it there.
+    fn take_over(
+        &mut self,
+        bytes: &[u8],
+        source: &File,
+        mut from: u64,
+        mut at: u64,
+    ) -> Result<(), Error> {
         for run in runs(bytes) {
             let len = run.bytes.len() as u64;
+            let range = Extent { start: at, len };
             if run.zero {
-                self.punch(Extent { start: at, len })?;
+                self.punch(range)?;
             } else {
-                self.image
-                    .write_all_at(run.bytes, at)
-                    .map_err(Error::image("write"))?;
+                match self.shared {
+                    true => reflink::clone_range(source, from, self.image, range),
+                    false => self.image.write_all_at(run.bytes, at),
+                }
+                .map_err(Error::image("write"))?;
                 self.overlaid.written += len;
             }
             at += len;
+            from += len;
         }
         Ok(())
     }

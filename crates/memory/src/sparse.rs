@@ -3,25 +3,8 @@
 use std::fs::File;
 use std::io;
 
-use rustix::fs::{SeekFrom, seek};
-use rustix::io::Errno;
 use wrenn_sys::extents::Extent;
-
-/// The first data of `file` at or after `at` and below `end`; none when only a hole follows.
-///
-/// What the file system calls data may hold zeros; what it calls a hole is zero.
-pub(crate) fn next_data(file: &File, at: u64, end: u64) -> io::Result<Option<Extent>> {
-    let start = match seek(file, SeekFrom::Data(at)) {
-        Ok(start) if start < end => start,
-        Ok(_) | Err(Errno::NXIO) => return Ok(None),
-        Err(error) => return Err(error.into()),
-    };
-    let hole = seek(file, SeekFrom::Hole(start))?;
-    // A hole that is not behind the data's start would be a file that changed meanwhile.
-    let len = hole.min(end).checked_sub(start).filter(|len| *len > 0);
-    let len = len.ok_or(io::ErrorKind::InvalidData)?;
-    Ok(Some(Extent { start, len }))
-}
+pub(crate) use wrenn_sys::extents::next_data;
 
 /// The data of a file, asked for in ascending order: the file system is asked once for each extent and not once a page.
 #[derive(Debug)]

@@ -16,6 +16,8 @@ pub enum Kind {
     Cgroup,
     /// Something mounted in a virtual machine's folder.
     JailMount,
+    /// A virtual machine's disk, as a device of the host's.
+    Device,
     /// A slot's network namespace, or its name alone.
     Namespace,
     /// A slot's interface on the host.
@@ -42,10 +44,11 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, in the order in which they are taken away: what holds another comes first.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Process,
         Self::Cgroup,
         Self::JailMount,
+        Self::Device,
         Self::Link,
         Self::Namespace,
         Self::VmFolder,
@@ -66,6 +69,7 @@ impl Kind {
             Self::Process => "process",
             Self::Cgroup => "cgroup",
             Self::JailMount => "jail mount",
+            Self::Device => "disk device",
             Self::Namespace => "namespace",
             Self::Link => "link",
             Self::Table => "nft table",
@@ -170,6 +174,6 @@ mod tests {
     fn every_kind_is_listed_once_under_a_name_of_its_own() {
         let kinds: BTreeSet<Kind> = Kind::ALL.into();
         let names: BTreeSet<&str> = Kind::ALL.iter().map(|kind| kind.as_str()).collect();
-        assert_eq!((kinds.len(), names.len()), (14, 14));
+        assert_eq!((kinds.len(), names.len()), (15, 15));
     }
 }

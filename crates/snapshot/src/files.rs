@@ -20,6 +20,10 @@ pub(crate) const VMM_BUILD: &str = "vmm-build";
 /// What its guest knows its host by, where a generation is for other sandboxes than its own.
 pub(crate) const KEYS: &str = "keys";
 
+/// What of the memory a guest that is restored touches first, as whoever brought it once noted: of no weight, and no part of what is
+/// verified. The one file that is written later.
+pub(crate) const TOUCHED: &str = "memory.touched";
+
 /// The largest device state, in bytes.
 pub(crate) const MAX_STATE: usize = 16 << 20;
 
@@ -69,13 +73,12 @@ pub(crate) fn open_sized(dir: &Path, file: &'static str, expected: u64) -> Resul
 }
 
 /// The blocks of the files below that count. A generation's base image and its VMM's build, which are others', too, do not, and
-/// neither do keys. What goes while it is counted
-/// takes nothing.
+/// neither do keys and what was touched. What goes while it is counted takes nothing.
 pub(crate) fn allocated(dir: &Path, counts: &dyn Fn(&fs::Metadata) -> bool) -> io::Result<u64> {
     let mut sum = 0;
     for entry in there(fs::read_dir(dir))?.into_iter().flatten() {
         let entry = entry?;
-        if [BASE, VMM_BUILD, KEYS]
+        if [BASE, VMM_BUILD, KEYS, TOUCHED]
             .iter()
             .any(|name| entry.file_name() == *name)
         {

@@ -14,7 +14,7 @@ use crate::{Error, GenerationId, Generations, Manifest, files, sums};
 /// How much of the mark of a damaged generation is read, in bytes.
 const MAX_MARK: u64 = 4096;
 
-/// A published generation. Nothing in it is ever written.
+/// A published generation. Nothing in it is ever written that it could be judged by.
 #[derive(Debug, Clone)]
 pub struct Generation {
     place: Place,
@@ -95,6 +95,18 @@ impl Generation {
     #[must_use]
     pub fn memory(&self) -> PathBuf {
         self.dir().join(files::MEMORY)
+    }
+
+    /// The table of the memory's sums, see [`crate::PageSums`].
+    #[must_use]
+    pub fn memory_sums(&self) -> PathBuf {
+        self.dir().join(files::MEMORY_SUMS)
+    }
+
+    /// The file for what of the memory is touched first, which all names of this generation share. It may not be there.
+    #[must_use]
+    pub fn touched(&self) -> PathBuf {
+        self.dir().join(files::TOUCHED)
     }
 
     /// The disk's layer.

@@ -27,5 +27,5 @@ pub use id::{GenerationId, InvalidId};
 pub use layout::Layout;
 pub use manifest::{Facts, Manifest};
 pub use next::{Next, Written};
-pub use sums::Root;
+pub use sums::{PageSums, Root};
 pub use verify::{Verified, base_root};

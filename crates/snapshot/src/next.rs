@@ -242,6 +242,10 @@ impl Next {
         if !self.synced {
             self.sync()?;
         }
+        // A copy has it from the other.
+        if !self.dir.join(files::TOUCHED).exists() {
+            self.write_new(files::TOUCHED, &[])?;
+        }
         let file = self.write_new(files::MANIFEST, &manifest.to_bytes()?)?;
         file.sync_all()
             .and_then(|()| durable::sync_dir(&self.dir))

@@ -128,6 +128,29 @@ pub(crate) fn table_len(len: u64) -> u64 {
     blocks(len) * ENTRY as u64
 }
 
+/// A table of sums as whoever brings single pages of an image asks it, in any order.
+#[derive(Debug)]
+pub struct PageSums(File);
+
+impl PageSums {
+    /// This table.
+    #[must_use]
+    pub fn of(table: File) -> Self {
+        Self(table)
+    }
+
+    /// Whether these bytes, whole blocks, are what was written at the offset `at` of the image. Where the table can't be read,
+    /// nothing is.
+    #[must_use]
+    pub fn hold(&self, at: u64, bytes: &[u8]) -> bool {
+        let first = at / BLOCK as u64 * ENTRY as u64;
+        let mut entries = vec![0; bytes.len().div_ceil(BLOCK) * ENTRY];
+        let read = self.0.read_exact_at(&mut entries, first);
+        let sums = block_sums(at, bytes).map(|(_, sum)| sum.to_le_bytes());
+        read.is_ok() && entries.chunks(ENTRY).eq(sums)
+    }
+}
+
 /// A table of sums, with the block of it that was used last.
 ///
 /// Images are gone through in ascending order, so that one block is enough: each is read and written once.
@@ -357,6 +380,19 @@ mod tests {
         block[3] = 1;
         assert_eq!(sum(&block), sum(&block[..100]));
         assert_ne!(sum(&block), 0);
+    }
+
+    #[test]
+    fn a_page_is_held_against_its_own_sum() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut table = Table::create(&dir.path().join("sums"), 3 * 4096).unwrap();
+        let image = [[7; BLOCK], [0; BLOCK], [9; BLOCK]].concat();
+        table.take(0, &image).unwrap();
+        let sums = PageSums::of(table.finish().unwrap().0);
+        assert!(sums.hold(0, &image) && sums.hold(4096, &ZEROS));
+        assert!(!sums.hold(4096, &image[..BLOCK]), "another page's");
+        assert!(!sums.hold(2 * 4096, &[8; BLOCK]));
+        assert!(!sums.hold(3 * 4096, &ZEROS), "behind its end");
     }
 
     /// The root of a table with these entries.

@@ -14,6 +14,7 @@ use std::io;
 use std::path::PathBuf;
 
 use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
 
 /// The unit of all places and lengths in tables, in bytes.
 pub const SECTOR: u64 = 512;
@@ -43,7 +44,7 @@ pub struct Target {
 }
 
 /// A block device's number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct DeviceNumber {
     /// The driver's.
     pub major: u32,
@@ -290,12 +291,16 @@ impl Answer {
     fn names(&self) -> io::Result<Vec<Listed>> {
         let data = self.data();
         let mut names = Vec::new();
+        // Where there is no device at all, there is nothing.
+        if data.is_empty() {
+            return Ok(names);
+        }
         let mut at = 0;
         loop {
             let entry = data.get(at..).and_then(|rest| rest.split_at_checked(12));
             let (entry, rest) = entry.ok_or_else(cut_off)?;
             let dev = number(entry, 0);
-            // Where there is no device at all, there is one without a number.
+            // Or one without a number.
             if dev != 0 {
                 names.push(Listed {
                     name: text(rest),

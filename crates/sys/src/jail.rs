@@ -144,6 +144,16 @@ pub fn hand_over(fds: Vec<OwnedFd>, first: i32) -> io::Result<()> {
     Ok(())
 }
 
+/// Takes a descriptor that was handed over to this process itself.
+///
+/// # Errors
+/// Nothing is open at this number.
+pub fn take_handed(number: i32) -> io::Result<OwnedFd> {
+    // SAFETY: The number is only looked at by the kernel, which refuses one that is not open; what is kept is a copy.
+    let handed = unsafe { BorrowedFd::borrow_raw(number) };
+    Ok(rustix::io::fcntl_dupfd_cloexec(handed, HIGH)?)
+}
+
 /// Lets what this process and its program say go there.
 pub fn say_into(log: OwnedFd) -> io::Result<()> {
     rustix::stdio::dup2_stdout(&log)?;

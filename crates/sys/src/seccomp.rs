@@ -76,7 +76,39 @@ pub fn refuse(refusals: &[Refusal]) -> io::Result<()> {
     }
 }
 
+/// The program that lets a thread make these calls alone: any other is a SIGSYS. Each instruction is as the kernel reads it, in
+/// eight bytes (`struct sock_filter`).
+#[must_use]
+pub fn only(calls: &[c_long]) -> Vec<u64> {
+    let mut filter = preamble();
+    for call in calls {
+        filter.extend([
+            unless_equal(number(*call), 0, 1),
+            give(libc::SECCOMP_RET_ALLOW),
+        ]);
+    }
+    filter.push(give(libc::SECCOMP_RET_TRAP));
+    filter.iter().map(packed).collect()
+}
+
+fn packed(instruction: &sock_filter) -> u64 {
+    u64::from(instruction.code)
+        | u64::from(instruction.jt) << 16
+        | u64::from(instruction.jf) << 24
+        | u64::from(instruction.k) << 32
+}
+
 fn assemble(refusals: &[Refusal]) -> Vec<sock_filter> {
+    let mut filter = preamble();
+    for refusal in refusals {
+        filter.extend(block(refusal));
+    }
+    filter.push(give(libc::SECCOMP_RET_ALLOW));
+    filter
+}
+
+/// Ends whoever calls by other numbers than ours. The call's number is what is loaded then.
+fn preamble() -> Vec<sock_filter> {
     let mut filter = vec![
         load(ARCH),
         unless_equal(ARCHITECTURE, 0, 1),
@@ -89,10 +121,6 @@ fn assemble(refusals: &[Refusal]) -> Vec<sock_filter> {
         instruction(libc::BPF_JMP | libc::BPF_JGE, 0, 1, FOREIGN_NUMBERS),
         give(libc::SECCOMP_RET_KILL_PROCESS),
     ]);
-    for refusal in refusals {
-        filter.extend(block(refusal));
-    }
-    filter.push(give(libc::SECCOMP_RET_ALLOW));
     filter
 }
 
@@ -122,15 +150,18 @@ fn block(refusal: &Refusal) -> Vec<sock_filter> {
     }
     // A block is 6 instructions at most.
     let length = u8::try_from(asked.len()).unwrap_or(u8::MAX);
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "numbers of system calls are small"
-    )]
-    let number = refusal.call as u32;
-    let mut block = vec![unless_equal(number, 0, length)];
+    let mut block = vec![unless_equal(number(refusal.call), 0, length)];
     block.append(&mut asked);
     block
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "numbers of system calls are small"
+)]
+fn number(call: c_long) -> u32 {
+    call as u32
 }
 
 /// Where the lower half of an argument is. Every machine that we run on is little endian.

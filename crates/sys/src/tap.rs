@@ -3,7 +3,7 @@
 
 use std::fs::OpenOptions;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 
 /// A hardware address.
@@ -32,6 +32,47 @@ pub fn create(name: &str, mac: Mac) -> io::Result<OwnedFd> {
     // SAFETY: as above; the TUN driver takes SIOCSIFHWADDR on its own file and reads one `ifreq`.
     check(unsafe { libc::ioctl(tap.as_raw_fd(), libc::SIOCSIFHWADDR, &raw mut request) })?;
     Ok(tap.into())
+}
+
+/// What a TAP is called.
+///
+/// # Errors
+/// What the kernel said.
+pub fn name(tap: BorrowedFd<'_>) -> io::Result<String> {
+    // SAFETY: an `ifreq` is plain data; all zeros is a valid one.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    // SAFETY: the descriptor is a TAP, and TUNGETIFF writes one `ifreq`, which lives through the call.
+    check(unsafe { libc::ioctl(tap.as_raw_fd(), libc::TUNGETIFF, &raw mut request) })?;
+    let name = request.ifr_name.iter().take_while(|byte| **byte != 0);
+    let name = name.map(|byte| byte.cast_unsigned()).collect();
+    String::from_utf8(name).map_err(io::Error::other)
+}
+
+/// Lets a TAP stand without its descriptor, for as long as its namespace stands, so that a process of the user `uid` can open it by
+/// its name once the descriptor is closed.
+///
+/// # Errors
+/// What the kernel said.
+pub fn give_to(tap: BorrowedFd<'_>, uid: u32) -> io::Result<()> {
+    let yes: libc::c_ulong = 1;
+    // SAFETY: both take their argument as a number, and the TUN driver takes them on its own files.
+    check(unsafe { libc::ioctl(tap.as_raw_fd(), libc::TUNSETOWNER, libc::c_ulong::from(uid)) })?;
+    // SAFETY: as above.
+    check(unsafe { libc::ioctl(tap.as_raw_fd(), libc::TUNSETPERSIST, yes) })
+}
+
+/// The network namespace that a TAP was made in.
+///
+/// # Errors
+/// What the kernel said.
+pub fn namespace(tap: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    /// `linux/sockios.h`
+    const SIOCGSKNS: libc::Ioctl = 0x894C;
+    // SAFETY: the descriptor is a TAP, whose driver takes this request, which has no argument.
+    let namespace = unsafe { libc::ioctl(tap.as_raw_fd(), SIOCGSKNS) };
+    check(namespace)?;
+    // SAFETY: the kernel has just opened it for us, and nobody else knows of it.
+    Ok(unsafe { OwnedFd::from_raw_fd(namespace) })
 }
 
 fn request(name: &str) -> io::Result<libc::ifreq> {
@@ -72,6 +113,9 @@ fn check(result: libc::c_int) -> io::Result<()> {
 mod tests {
     use super::*;
     use crate::netns;
+    use std::fs::File;
+    use std::os::fd::AsFd;
+    use std::os::unix::fs::MetadataExt;
     use std::path::Path;
 
     #[tokio::test]
@@ -88,6 +132,15 @@ mod tests {
             assert!(create("tap7", [2, 0xfc, 0, 0, 0, 1]).is_err());
             drop(tap);
             assert!(!stands()?);
+            let tap = create("tap7", [2, 0xfc, 0, 0, 0, 1])?;
+            let own = std::fs::metadata("/proc/thread-self/ns/net")?;
+            let of_tap = File::from(namespace(tap.as_fd())?).metadata()?;
+            assert_eq!((of_tap.dev(), of_tap.ino()), (own.dev(), own.ino()));
+            assert_eq!(super::name(tap.as_fd())?, "tap7");
+            give_to(tap.as_fd(), 4242)?;
+            drop(tap);
+            assert!(stands()?, "it went with its descriptor");
+            drop(create("tap7", [2, 0xfc, 0, 0, 0, 1])?);
             assert_eq!(
                 create("a-name-of-16-byte", [2, 0xfc, 0, 0, 0, 1])
                     .unwrap_err()

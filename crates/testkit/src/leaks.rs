@@ -25,7 +25,7 @@ pub struct Scope {
 }
 
 impl Scope {
-    /// Processes, namespaces, links, tables of rules, unreachable routes, mounts, loop devices and control groups.
+    /// Processes, namespaces, links, tables of rules, unreachable routes, mounts, loop devices, the device mapper's devices and control groups.
     #[must_use]
     pub fn everything() -> Self {
         Self::default()
@@ -63,6 +63,7 @@ impl Snapshot {
             routes,
             mounts,
             loops,
+            disk_devices,
             control_groups,
         ];
         for line in sources.into_iter().flat_map(|source| source()) {
@@ -128,6 +129,15 @@ fn processes() -> Vec<String> {
         .filter(|name| is_number(name) && *name != own)
         .filter_map(describe)
         .collect()
+}
+
+/// Of the device mapper.
+fn disk_devices() -> Vec<String> {
+    let device = |node: &String| {
+        let name = read(format!("/sys/block/{node}/dm/name"));
+        (!name.is_empty()).then(|| format!("disk device {}", name.trim()))
+    };
+    names("/sys/block").iter().filter_map(device).collect()
 }
 
 fn namespaces() -> Vec<String> {

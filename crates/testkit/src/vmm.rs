@@ -146,7 +146,7 @@ impl FakeVmm {
         restored: bool,
         tap: OwnedFd,
     ) -> Result<FakeMachine, Error> {
-        let MemorySource::Image(image) = memory;
+        let image = memory.image().to_owned();
         let cgroup = self.cgroup(&spec.vm);
         cgroup.create(LIMITS)?;
         self.keep_build(&self.platform, &spec.dir.join(KEPT))?;
@@ -184,6 +184,7 @@ impl FakeVmm {
                 .ok_or(Error::Gone)?,
             cgroup: cgroup.path(),
             memory: None,
+            pages: None,
         };
         Ok(FakeMachine::new(identity, process, cgroup, control))
     }
@@ -226,6 +227,10 @@ impl Vmm for FakeVmm {
 
     fn platform(&self) -> &Platform {
         &self.platform
+    }
+
+    fn own_memory(&self, _booted: u64) -> u64 {
+        288 << 20
     }
 
     fn can_restore(&self, saved: &Platform) -> Result<(), Mismatch> {

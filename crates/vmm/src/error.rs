@@ -44,12 +44,21 @@ pub enum Error {
         /// What is missing.
         why: String,
     },
+    /// There is no Firecracker on this host that will do.
+    #[error("Firecracker can not be used on this host")]
+    Firecracker(#[from] crate::firecracker::install::Error),
     /// Hardware virtualisation was asked for and is not there, or no guest gets anywhere under it.
     #[error("KVM can not be used on this host: {why}")]
     NoKvm {
         /// What was tried.
         why: String,
     },
+    /// Memory can not be brought to Firecracker page by page.
+    #[error(
+        "this host's kernel offers no userfaultfd to a process without rights: there is no /dev/userfaultfd (Linux 6.1 has it), and \
+         vm.unprivileged_userfaultfd is 0"
+    )]
+    NoUserfault,
     /// What was asked for is impossible.
     #[error("the VM's description is wrong: {0}")]
     Spec(String),

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use wrenn_model::{Isolation, MiB, VmId};
+use wrenn_sys::cgroup::Cgroup;
 use wrenn_sys::process::{self, Birth, FileId, Process};
 
 use crate::Error;
@@ -29,6 +30,18 @@ pub struct Identity {
     /// The guest's memory. `None` for a VM that was started before there was a use for it: it can't be captured.
     #[serde(default)]
     pub memory: Option<GuestMemory>,
+    /// Who brings its memory, where that is a process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pages: Option<Helper>,
+}
+
+/// A process beside a VMM that the VM cannot go on without.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Helper {
+    /// The process number, as the agent sees it.
+    pub pid: i32,
+    /// The host's boot and the time in it at which the process began.
+    pub birth: Birth,
 }
 
 /// By what the guest's memory is found among all that a VMM has mapped.
@@ -64,6 +77,14 @@ impl Identity {
         }
     }
 
+    /// The same, told apart from one that the kernel ended for want of memory: its group tells for as long as it stands.
+    pub(crate) fn process_in(&self, cgroup: &Cgroup) -> Result<Process, Error> {
+        match self.process() {
+            Err(Error::Gone) if cgroup.oom_kills() > 0 => Err(Error::OutOfMemory),
+            other => other,
+        }
+    }
+
     /// Whether the process ran before the host was last started, so that it can't live any more.
     #[must_use]
     pub fn of_former_boot(&self) -> bool {
@@ -75,7 +96,7 @@ impl Identity {
 mod tests {
     use super::*;
     use std::time::Duration;
-    use wrenn_sys::cgroup::{Cgroup, Hierarchies, Limits};
+    use wrenn_sys::cgroup::{Hierarchies, Limits};
 
     /// A program in a group of its own.
     fn begin(group: &Cgroup) -> std::process::Child {
@@ -105,6 +126,7 @@ mod tests {
             exe: process::exe(pid).unwrap().unwrap(),
             cgroup: group.path(),
             memory: None,
+            pages: None,
         }
     }
 

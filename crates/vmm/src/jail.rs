@@ -25,6 +25,7 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use wrenn_sys::cgroup::Entry;
+use wrenn_sys::dm::DeviceNumber;
 use wrenn_sys::jail::{
     Side, close_all_but_stdio, fork_sibling, hand_over, raise, say_into, take_stdin,
 };
@@ -58,12 +59,38 @@ pub struct JailSpec {
     pub uid: u32,
     /// The largest file that it may write, in bytes.
     pub file_size: u64,
-    /// The program, as a path in the jail.
-    pub program: String,
-    /// Its arguments, without its own name.
-    pub args: Vec<String>,
-    /// Its whole environment.
-    pub env: Vec<(String, String)>,
+    /// Who lives in it.
+    pub inhabitant: Inhabitant,
+}
+
+/// What a jail is made for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Inhabitant {
+    /// A program.
+    Program {
+        /// It, as a path in the jail.
+        path: String,
+        /// Its arguments, without its own name.
+        args: Vec<String>,
+        /// Its whole environment.
+        env: Vec<(String, String)>,
+    },
+    /// A program of the host that makes the rest of the jail itself, as Firecracker's jailer does: it begins as root in the host's
+    /// own tree, sees the jail's root where the host has it, and gives up all that the others never had. That root may be written.
+    Jailer {
+        /// It, as a path of the host.
+        path: PathBuf,
+        /// Its arguments, without its own name.
+        args: Vec<String>,
+        /// What of the jail's root files may take, in bytes.
+        room: u64,
+    },
+    /// Nobody else: the copy of ourselves goes on by itself, with this order for [`main`]'s caller.
+    Own {
+        /// What it is told to do.
+        order: String,
+    },
 }
 
 /// A file or folder of the host that is seen in the jail.
@@ -101,7 +128,7 @@ pub struct Link {
 }
 
 /// A device that a jail may have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Device {
     /// `/dev/null`.
@@ -110,11 +137,22 @@ pub enum Device {
     Urandom,
     /// `/dev/kvm`, the jail's own node of it.
     Kvm,
+    /// A block device, the jail's own node of it.
+    Disk {
+        /// In the jail, without the leading slash.
+        at: PathBuf,
+        /// Which one.
+        number: DeviceNumber,
+    },
 }
 
+/// What a copy of ourselves does in its jail, with its order; what it was given is open from [`FIRST_FD`] up.
+pub type Own<'a> = &'a dyn Fn(&str) -> io::Result<()>;
+
 /// The body of `wrenn jail`, the zygote. To be called before anything starts a thread. In a copy it returns only when
-/// something failed, which the agent has been told then; the zygote ends with the agent.
-pub fn main() -> io::Result<Infallible> {
+/// something failed, which the agent has been told then; the zygote ends with the agent, and a copy that goes on as one of us
+/// with what it was to do.
+pub fn main(own: Own<'_>) -> io::Result<Infallible> {
     close_all_but_stdio()?;
     let control = take_stdin()?;
     while let Some(order) = wire::receive(&control)? {
@@ -122,7 +160,7 @@ pub fn main() -> io::Result<Infallible> {
             Ok(Side::Caller(pid)) => Told::Pid(pid),
             Ok(Side::New) => {
                 drop(control);
-                return follow(order);
+                return follow(order, own);
             }
             Err(error) => Told::Failed(error.to_string()),
         };
@@ -143,7 +181,7 @@ fn copy(order: &Order) -> io::Result<Side> {
 }
 
 /// The copy becomes what was ordered.
-fn follow(order: Order) -> io::Result<Infallible> {
+fn follow(order: Order, own: Own<'_>) -> io::Result<Infallible> {
     let Order {
         spec,
         answer,
@@ -152,22 +190,27 @@ fn follow(order: Order) -> io::Result<Infallible> {
     } = order;
     // Out of the way of the numbers that the program expects.
     let answer = raise(answer)?;
-    let outcome = spec.and_then(|spec| prepare(&spec, log, fds));
-    if let Err(error) = &outcome {
+    let entered = spec.and_then(|spec| prepare(spec, log, fds));
+    let order = entered.inspect_err(|error| {
         // The agent may be dead; the sweeper of the next one finds us by the cgroups.
         drop(wire::tell(&answer, &Told::Failed(error.to_string())));
-    }
-    outcome
+    })?;
+    // Nothing can go wrong any more that the agent waits to hear.
+    drop(answer);
+    own(&order)?;
+    std::process::exit(0);
 }
 
-fn prepare(spec: &JailSpec, log: OwnedFd, fds: Vec<OwnedFd>) -> io::Result<Infallible> {
+/// Returns the order of one of us; whoever else it is has become that.
+fn prepare(spec: JailSpec, log: OwnedFd, fds: Vec<OwnedFd>) -> io::Result<String> {
     say_into(log)?;
     hand_over(fds, FIRST_FD)?;
     oom::set_own_score(OOM_SCORE)?;
     for door in &spec.cgroup.tasks {
         join(door).map_err(doing("joining", door))?;
     }
-    inside::enter(spec)
+    inside::enter(&spec)?;
+    inside::settle(spec.inhabitant)
 }
 
 fn join(door: &Path) -> io::Result<()> {

@@ -20,8 +20,9 @@ use crate::Error;
 /// For all processes of a VM to end.
 const END_LIMIT: Duration = Duration::from_secs(10);
 
-/// How the control group is called that holds those of an instance's virtual machines.
-pub(crate) fn parent(instance: &InstanceId) -> String {
+/// How the control group is called below which each virtual machine of an instance has its own.
+#[must_use]
+pub fn cgroup_of(instance: &InstanceId) -> String {
     format!("wrenn-{instance}")
 }
 
@@ -43,7 +44,7 @@ pub fn leftovers(
 
 fn cgroups(instance: &InstanceId) -> Result<Vec<Leftover>, Error> {
     let hierarchies = Hierarchies::find()?;
-    let parent = parent(instance);
+    let parent = cgroup_of(instance);
     let names = hierarchies.children(&parent)?.into_iter();
     let leftovers = names.map(|name| {
         let group = hierarchies.group(&parent, &name);

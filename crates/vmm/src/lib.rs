@@ -2,16 +2,25 @@
 //! end it.
 //!
 //! One trait, [`Vmm`], stands for a way to run virtual machines, and one, [`Machine`], for a virtual machine that
-//! runs. The driver here is [`qemu`]. Where disks, networks and memory images come from is no business of this crate:
+//! runs. The drivers here are [`qemu`] and [`firecracker`]. Where disks, networks and memory images come from is no business of this crate:
 //! it is given files and descriptors.
 //!
 //! A VMM is untrusted: a guest may have broken out into it. It runs in a [`jail`], and all that it says is bounded.
 
+mod builds;
+mod console;
+mod elf;
 mod error;
+pub mod firecracker;
 mod identity;
 pub mod jail;
+mod kvm;
 mod leftovers;
+mod log;
+mod pipe;
+mod platform;
 pub mod qemu;
+mod running;
 
 use std::fmt::Debug;
 use std::fs::File;
@@ -23,12 +32,14 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 use wrenn_model::{Isolation, MiB, Mismatch, Platform, VmId, VmmKind};
+use wrenn_sys::dm::DeviceNumber;
 use wrenn_sys::extents::Piece;
 
 pub use error::Error;
-pub use identity::{GuestMemory, Identity};
-pub use leftovers::leftovers;
-pub use qemu::{Accel, Qemu, QemuConfig, cgroup_of, own_memory};
+pub use firecracker::{Firecracker, FirecrackerConfig};
+pub use identity::{GuestMemory, Helper, Identity};
+pub use leftovers::{cgroup_of, leftovers};
+pub use qemu::{Accel, Qemu, QemuConfig};
 pub use wrenn_sys::cgroup::CpuShare;
 
 /// What a virtual machine is made of.
@@ -57,9 +68,18 @@ pub struct VmSpec {
     pub share: CpuShare,
 }
 
+/// What a guest has as its disk, in a form that its VMM understands.
+#[derive(Debug, Clone)]
+pub enum VmDisk {
+    /// For QEMU.
+    Qcow2(Qcow2Disk),
+    /// For Firecracker: a block device of the host's.
+    Device(DeviceNumber),
+}
+
 /// A copy-on-write layer over a base image.
 #[derive(Debug, Clone)]
-pub struct VmDisk {
+pub struct Qcow2Disk {
     /// The layer, qcow2. Starting the VM gives it to the VM's user.
     pub overlay: PathBuf,
     /// The image below it, raw, only ever read.
@@ -73,6 +93,25 @@ pub struct VmDisk {
 pub enum MemorySource {
     /// A file of exactly the guest's memory size, mapped privately and never written. All holes for a cold boot.
     Image(PathBuf),
+    /// The same with what is known of it, for a VMM whose memory is brought page by page.
+    Summed {
+        /// The file.
+        image: PathBuf,
+        /// The sums of its pages.
+        sums: PathBuf,
+        /// A file for what of it guests touch first: read where it has something, and else filled.
+        touched: PathBuf,
+    },
+}
+
+impl MemorySource {
+    /// The file.
+    #[must_use]
+    pub fn image(&self) -> &Path {
+        match self {
+            Self::Image(image) | Self::Summed { image, .. } => image,
+        }
+    }
 }
 
 /// What a VM was when it stood still, beside its memory and its disk.
@@ -119,6 +158,9 @@ pub trait Vmm: Send + Sync + Debug {
 
     /// Where its VMs run, with the host's current build.
     fn platform(&self) -> &Platform;
+
+    /// What a VM may take beside its guest's memory, in bytes, where so many were booted from.
+    fn own_memory(&self, booted: u64) -> u64;
 
     /// Whether a state that was saved on this platform can be loaded here; the build that saved it must be kept here.
     ///
@@ -284,6 +326,9 @@ pub enum Ended {
     /// It exited with this code.
     #[error("exit code {0}")]
     Exit(i32),
+    /// It had to be ended: what of its memory was still to be brought will never be.
+    #[error("its memory could not be brought")]
+    MemoryLost,
     /// Nobody could see how: it was adopted, so that its exit status went to another process.
     #[error("how is not known")]
     Unknown,

@@ -1,18 +1,16 @@
 //! The driver for QEMU's microvm machine, under KVM where that works, else by emulation.
 
 mod args;
-mod build;
-mod console;
-mod kvm;
+mod host;
 mod launch;
-mod log;
 mod machine;
 mod memory;
-mod platform;
 mod qmp;
 mod state;
 
+use std::fs::{self, File};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,12 +20,17 @@ use wrenn_model::{InstanceId, Isolation, Mismatch, Platform, VmId, VmmKind};
 use wrenn_sys::cgroup::{Cgroup, Hierarchies};
 use wrenn_sys::{clock, durable};
 
+use crate::builds::{BUILDS, Builds, KEPT};
+use crate::cgroup_of;
 use crate::jail::Zygote;
-use crate::{Capabilities, Error, Identity, Machine, MemorySource, SavedState, VmSpec, Vmm};
-use build::Builds;
-pub use launch::own_memory;
+use crate::log::Log;
+use crate::platform::{self, Told};
+use crate::running::Running;
+use crate::{
+    Capabilities, CpuShare, Error, Identity, Machine, MemorySource, SavedState, VmDisk, VmSpec, Vmm,
+};
+use crate::{console, kvm, log};
 use launch::{Boot, Job};
-use log::Log;
 use machine::QemuMachine;
 use qmp::Link;
 
@@ -35,10 +38,6 @@ use qmp::Link;
 const MOST_VCPUS: u32 = 288;
 /// For all processes of a VM to end.
 const END_LIMIT: Duration = Duration::from_secs(10);
-/// Where builds are kept, in the state folder.
-const BUILDS: &str = "vmm-builds";
-/// What keeps a VM's build, in the VM's folder.
-const KEPT: &str = "build";
 
 /// What guests run under.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -92,14 +91,14 @@ impl Default for QemuConfig {
 /// # Errors
 /// [`Error::Missing`], [`Error::TooOld`], [`Error::Unusable`].
 pub async fn installed() -> Result<(PathBuf, String), Error> {
-    build::host::installed().await
+    host::installed().await
 }
 
 /// What is known about KVM since the host's boot: whether a trial guest got anywhere, and why not. `None` when none was
 /// tried yet. The folder is [`QemuConfig::verdict_dir`].
 #[must_use]
 pub fn kvm_verdict(dir: &Path) -> Option<Result<(), String>> {
-    kvm::known(dir)
+    kvm::known(VmmKind::Qemu, dir)
 }
 
 /// The driver.
@@ -113,12 +112,6 @@ pub struct Qemu {
     max_vcpus: u32,
 }
 
-/// The cgroup below which each virtual machine of an instance has its own.
-#[must_use]
-pub fn cgroup_of(instance: &InstanceId) -> String {
-    format!("wrenn-{instance}")
-}
-
 impl Qemu {
     /// Finds the host's QEMU, copies it aside, measures the clock and tries KVM. Wants root.
     ///
@@ -128,12 +121,19 @@ impl Qemu {
         let hierarchies = Hierarchies::find()?;
         let clock = tokio::task::spawn_blocking(clock::tsc_khz);
         let dir = config.state_dir.join(BUILDS);
-        let builds = Builds::open(config.binary.as_deref(), dir).await?;
+        let (files, loader) = host::files(config.binary.as_deref()).await?;
+        let builds = Builds::open(files, loader, dir).await?;
         let tsc_khz = clock.await.map_err(std::io::Error::other);
         let tsc_khz = tsc_khz.map_err(Error::io("measuring the clock"))?;
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         let platform = |isolation| {
-            let here = platform::here(&builds.current().hash, isolation, tsc_khz);
+            let told = Told {
+                vmm: VmmKind::Qemu,
+                build: &builds.current().hash,
+                machine: args::MACHINE,
+                cpu_model: args::cpu_model(isolation),
+            };
+            let here = platform::here(told, isolation, tsc_khz);
             here.map_err(Error::io("looking at the host's CPU"))
         };
         let (emulated, kvm) = (platform(Isolation::Emulated)?, platform(Isolation::Kvm)?);
@@ -158,7 +158,8 @@ impl Qemu {
         if self.config.accel == Accel::Tcg {
             return Ok(Isolation::Emulated);
         }
-        let verdict = kvm::probe(self, &self.config).await?;
+        let (build, dir) = (&self.builds.current().hash, &self.config.verdict_dir);
+        let verdict = kvm::probe(VmmKind::Qemu, build, dir, self.try_kvm()).await?;
         match (verdict, self.config.accel) {
             (Ok(()), _) => Ok(Isolation::Kvm),
             (Err(why), Accel::Kvm) => Err(Error::NoKvm { why }),
@@ -172,6 +173,36 @@ impl Qemu {
     /// What names the VMs of this instance to the kernel.
     fn parent(&self) -> String {
         cgroup_of(&self.config.instance)
+    }
+
+    async fn try_kvm(&self) -> Result<(), Error> {
+        let start = async |vm: &VmId, dir: &Path| {
+            let memory_image = dir.join("memory");
+            File::create_new(&memory_image)
+                .and_then(|file| file.set_len(kvm::MEMORY.bytes()))
+                .and_then(|()| fs::set_permissions(&memory_image, PermissionsExt::from_mode(0o444)))
+                .map_err(Error::io("a memory image for the probe"))?;
+            let job = Job {
+                vm: vm.clone(),
+                dir: dir.to_owned(),
+                uid: kvm::UID,
+                vcpus: 1,
+                memory: kvm::MEMORY,
+                memory_image,
+                boot: Boot::Kernel {
+                    kernel: self.config.probe_kernel.clone(),
+                    initrd: None,
+                },
+                disk: None,
+                tap: None,
+                isolation: Isolation::Kvm,
+                tsc_khz: 0,
+                share: CpuShare::Usual,
+            };
+            let build = self.builds.current();
+            job.run(build, self.cgroup(vm), &self.zygote).await
+        };
+        kvm::try_guest(self, &self.config.state_dir, start).await
     }
 
     fn cgroup(&self, vm: &VmId) -> Cgroup {
@@ -203,7 +234,10 @@ impl Qemu {
         memory: MemorySource,
         tap: OwnedFd,
     ) -> Result<Arc<dyn Machine>, Error> {
-        let MemorySource::Image(memory_image) = memory;
+        let memory_image = memory.image().to_owned();
+        let VmDisk::Qcow2(disk) = spec.disk.clone() else {
+            return Err(Error::Spec("QEMU has qcow2 layers for disks".into()));
+        };
         let job = Job {
             vm: spec.vm.clone(),
             dir: spec.dir.clone(),
@@ -212,7 +246,7 @@ impl Qemu {
             memory: spec.memory,
             memory_image,
             boot,
-            disk: Some(spec.disk.clone()),
+            disk: Some(disk),
             tap: Some((tap, spec.mac)),
             isolation: self.platform.isolation,
             tsc_khz: self.platform.tsc_khz,
@@ -257,17 +291,13 @@ impl Vmm for Qemu {
         &self.platform
     }
 
+    fn own_memory(&self, booted: u64) -> u64 {
+        launch::own_memory(booted)
+    }
+
     fn can_restore(&self, saved: &Platform) -> Result<(), Mismatch> {
         saved.loads_on(&self.platform)?;
-        match self.builds.find(&saved.build) {
-            Ok(_) => Ok(()),
-            Err(Error::Mismatch(mismatch)) => Err(mismatch),
-            Err(error) => {
-                // A build that can't be read is none.
-                tracing::error!(build = saved.build, ?error, "a VMM build is damaged");
-                Err(Mismatch::Build(saved.build.clone()))
-            }
-        }
+        self.builds.can_be_found(&saved.build)
     }
 
     async fn start(
@@ -306,17 +336,12 @@ impl Vmm for Qemu {
     }
 
     async fn adopt(&self, identity: &Identity) -> Result<Arc<dyn Machine>, Error> {
-        let process = match identity.process() {
-            // The group tells how its last process ended for as long as it stands.
-            Err(Error::Gone) if self.cgroup(&identity.vm).oom_kills() > 0 => {
-                return Err(Error::OutOfMemory);
-            }
-            other => other?,
-        };
+        let cgroup = self.cgroup(&identity.vm);
+        let process = identity.process_in(&cgroup)?;
         let log = Log::open(&identity.vm, &identity.dir).ok();
         let link = Link::new(&identity.dir);
-        let cgroup = self.cgroup(&identity.vm);
-        let machine = QemuMachine::new(identity.clone(), process, cgroup, link, log).await;
+        let running = Running::new(identity.clone(), process, cgroup);
+        let machine = QemuMachine::new(running, link, log).await;
         machine.run_state().await?;
         Ok(Arc::new(machine))
     }
@@ -340,9 +365,6 @@ impl Vmm for Qemu {
     }
 
     async fn collect_builds(&self) -> Result<(), Error> {
-        let builds = Arc::clone(&self.builds);
-        let collected = tokio::task::spawn_blocking(move || builds.collect());
-        let collected = collected.await.map_err(std::io::Error::other).flatten();
-        collected.map_err(Error::io("removing VMM builds"))
+        Builds::collect_all(&self.builds).await
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use lab::{Lab, event, processes_of, says};
 use wrenn_model::{Isolation, VmId};
-use wrenn_vmm::{Ended, Error, Identity, RunState, VmEvent, Vmm};
+use wrenn_vmm::{Ended, Error, Identity, Qcow2Disk, RunState, VmDisk, VmEvent, Vmm};
 
 #[tokio::test]
 async fn a_machine_boots_freezes_and_goes_without_a_trace() {
@@ -175,7 +175,7 @@ async fn an_agent_that_will_be_killed() {
 async fn a_start_that_fails_leaves_nothing_and_says_why() {
     let lab = Lab::new().await;
     let spec = lab.vm("").await;
-    fs::write(&spec.disk.overlay, "no disk").unwrap();
+    fs::write(&lab::layer(&spec).overlay, "no disk").unwrap();
     let error = lab.try_start(&spec).await.unwrap_err();
     assert!(error.to_string().contains("qcow2"), "{error}");
     assert!(matches!(error, Error::Start { .. }), "{error:?}");
@@ -259,8 +259,9 @@ async fn a_full_host_disk_freezes_and_room_lets_it_go_on() {
         .await;
     let small = lab::SmallDisk::new(&lab.path().join("small"), "2m");
     let overlay = small.path().join("overlay.qcow2");
-    fs::copy(&spec.disk.overlay, &overlay).unwrap();
-    spec.disk.overlay = overlay;
+    let disk = lab::layer(&spec).clone();
+    fs::copy(&disk.overlay, &overlay).unwrap();
+    spec.disk = VmDisk::Qcow2(Qcow2Disk { overlay, ..disk });
     let machine = lab.start(&spec).await;
     let mut events = machine.events();
     assert_eq!(event(&mut events).await, VmEvent::IoError { enospc: true });

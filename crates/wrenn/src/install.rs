@@ -1,7 +1,7 @@
 //! This machine's installation: its data directory and what must stand in it.
 
 use anyhow::Result;
-use wrenn_agent::{Config, DataDir, DataDirError, GuestNetwork, Limits, Warm};
+use wrenn_agent::{Config, DataDir, DataDirError, GuestNetwork, Limits, VmmChoice, Warm};
 use wrenn_guest_image::{Error, Images, Recipe, Reuse};
 use wrenn_model::TemplateName;
 use wrenn_sys::oom;
@@ -59,6 +59,8 @@ pub(crate) fn agent_config(globals: &Globals) -> Config {
         network: GuestNetwork::default(),
         limits: Limits::default(),
         warm: Warm::default(),
+        vmm: VmmChoice::Auto,
+        firecracker: None,
     }
 }
 

@@ -79,7 +79,7 @@ fn run(cli: Cli, told: &[String]) -> Result<ExitCode> {
 }
 
 fn jail() -> Result<()> {
-    match wrenn_vmm::jail::main()? {}
+    match wrenn_vmm::jail::main(&wrenn_agent::serve_pages)? {}
 }
 
 /// How a hidden helper ended, for who started it.

@@ -118,6 +118,7 @@ impl Lab {
             exe: FileId { dev: 0, ino: 0 },
             cgroup: String::new(),
             memory: None,
+            pages: None,
         };
         let machine = Arc::new(Asked { identity, says });
         let spare = Spare::of_machine(machine, &self.admission);

@@ -58,7 +58,13 @@ async fn serve(dir: &Path) -> Result<(), Box<dyn Error>> {
         kernel: "no-kernel".into(),
         initrd: "no-initrd".into(),
     };
-    let host = Host::with_vmm(store, Arc::new(vmm), boot, Default::default()).await?;
+    let host = Host::with_vmm(
+        store,
+        (Arc::new(vmm), Arc::new(wrenn_disk::Qcow2)),
+        boot,
+        Default::default(),
+    )
+    .await?;
     // Its guests take nothing of what they are promised.
     let host = host.limited(Limits {
         memory_overcommit: "16".parse()?,

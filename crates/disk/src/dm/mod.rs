@@ -16,10 +16,12 @@ pub mod store;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use wrenn_model::InstanceId;
+use wrenn_model::leftover::{Kind, Leftover, Owner};
 use wrenn_sys::dm::{DeviceNumber, Mapper, SECTOR, Target};
 use wrenn_sys::durable;
 use wrenn_sys::loopdev::LoopDevice;
@@ -29,6 +31,8 @@ use crate::{Error, Grown};
 use bases::Bases;
 use store::CHUNK;
 
+/// By which the device mapper is told what to do.
+const CONTROL: &str = "/dev/mapper/control";
 /// How long an overlay is at first, and by how much it grows: it is sparse, and takes what is written.
 const STEP: u64 = 1 << 30;
 /// How full it may get before it has to grow, in hundredths.
@@ -75,7 +79,7 @@ impl DmSnapshot {
     /// # Errors
     /// The kernel has no device mapper, or this process may not use it.
     pub fn open(instance: &InstanceId) -> Result<Self, Error> {
-        let control = Path::new("/dev/mapper/control");
+        let control = Path::new(CONTROL);
         Ok(Self {
             mapper: Mapper::open().map_err(Error::io("open", control))?,
             bases: Bases::default(),
@@ -87,48 +91,6 @@ impl DmSnapshot {
     pub fn device(&self, layer: &Layer) -> Result<Option<DeviceNumber>, Error> {
         let name = self.name(layer)?;
         self.mapper.find(&name).map_err(mapped("find", &name))
-    }
-
-    /// Gives a layer whose overlay is there its device.
-    ///
-    /// # Errors
-    /// A device that is there already is refused and left alone; after any other error there is none.
-    pub fn attach(&self, layer: &Layer) -> Result<DeviceNumber, Error> {
-        let name = self.name(layer)?;
-        let base = File::open(&layer.base).map_err(Error::io("open", &layer.base))?;
-        let size = base
-            .metadata()
-            .map_err(Error::io("read the size of", &layer.base))?;
-        if size.len() != layer.virtual_size || size.len() % CHUNK != 0 {
-            return Err(Error::BaseSize {
-                base: size.len(),
-                virtual_size: layer.virtual_size,
-            });
-        }
-        let overlay = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(&layer.overlay);
-        let overlay = overlay.map_err(Error::io("open", &layer.overlay))?;
-        let cow = LoopDevice::attach(&overlay).map_err(Error::io("attach", &layer.overlay))?;
-        let origin = self.bases.lend(&base, &name);
-        let origin = origin.map_err(Error::io("attach", &layer.base))?;
-        let table = Target {
-            start: 0,
-            len: layer.virtual_size / SECTOR,
-            kind: "snapshot".to_owned(),
-            params: format!(
-                "{} {} P {}",
-                origin.display(),
-                cow.path().display(),
-                CHUNK / SECTOR
-            ),
-        };
-        let made = self.map(&name, &table);
-        if made.is_err() {
-            self.bases.give_back(&name);
-        }
-        made
     }
 
     /// Makes the device by its table. What it is made of it holds itself.
@@ -143,14 +105,6 @@ impl DmSnapshot {
                 Err(mapped("begin", name)(error))
             }
         }
-    }
-
-    /// Takes a layer's device away; its overlay stays. One that is not there is fine.
-    ///
-    /// # Errors
-    /// Somebody has it open, and has not let go of it for ten seconds.
-    pub fn detach(&self, layer: &Layer) -> Result<(), Error> {
-        self.unmap(&self.name(layer)?)
     }
 
     /// A VMM that was killed lets go of its disk a moment later. With the device goes what it has of its base.
@@ -179,34 +133,6 @@ impl DmSnapshot {
             let error = io::Error::other(format!("its status is {told:?}"));
             mapped("understand", &name)(error)
         })
-    }
-
-    /// Lets a layer's overlay grow where more than three quarters of it are used and the disk may become larger than it is.
-    /// Its guest may go on writing.
-    ///
-    /// # Errors
-    /// [`Error::Invalidated`] where it is too late.
-    pub fn grow_if_needed(&self, layer: &Layer) -> Result<Grown, Error> {
-        let Fill::Used { used, total } = self.fill(layer)? else {
-            return Err(Error::Invalidated {
-                overlay: layer.overlay.clone(),
-            });
-        };
-        let most = store::most(layer.virtual_size);
-        if used * 100 < total * GROWS_AT || total >= most {
-            return Ok(Grown::No);
-        }
-        let len = (total + STEP).min(most);
-        let grown = || -> io::Result<()> {
-            let overlay = OpenOptions::new().write(true).open(&layer.overlay)?;
-            overlay.set_len(len)?;
-            let device = LoopDevice::find(&overlay)?;
-            device
-                .ok_or_else(|| Errno::NODEV.into())
-                .and_then(|device| device.set_capacity())
-        };
-        grown().map_err(Error::io("grow", &layer.overlay))?;
-        Ok(Grown::By(len - total))
     }
 
     /// Every device of this instance: also those of a process that died.
@@ -249,6 +175,78 @@ impl DmSnapshot {
 }
 
 impl Disk for DmSnapshot {
+    fn file_name(&self) -> &'static str {
+        "disk.cow"
+    }
+
+    fn attach(&self, layer: &Layer) -> Result<Option<DeviceNumber>, Error> {
+        let name = self.name(layer)?;
+        let base = File::open(&layer.base).map_err(Error::io("open", &layer.base))?;
+        let size = base
+            .metadata()
+            .map_err(Error::io("read the size of", &layer.base))?;
+        if size.len() != layer.virtual_size || size.len() % CHUNK != 0 {
+            return Err(Error::BaseSize {
+                base: size.len(),
+                virtual_size: layer.virtual_size,
+            });
+        }
+        let overlay = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(&layer.overlay);
+        let overlay = overlay.map_err(Error::io("open", &layer.overlay))?;
+        let cow = LoopDevice::attach(&overlay).map_err(Error::io("attach", &layer.overlay))?;
+        let origin = self.bases.lend(&base, &name);
+        let origin = origin.map_err(Error::io("attach", &layer.base))?;
+        let table = Target {
+            start: 0,
+            len: layer.virtual_size / SECTOR,
+            kind: "snapshot".to_owned(),
+            params: format!(
+                "{} {} P {}",
+                origin.display(),
+                cow.path().display(),
+                CHUNK / SECTOR
+            ),
+        };
+        let made = self.map(&name, &table);
+        if made.is_err() {
+            self.bases.give_back(&name);
+        }
+        made.map(Some)
+    }
+
+    /// With the device goes what it has of its base. A VMM that was killed lets go of it a moment later.
+    fn detach(&self, layer: &Layer) -> Result<(), Error> {
+        self.unmap(&self.name(layer)?)
+    }
+
+    /// Lets the overlay grow where more than three quarters of it are used and the disk may become larger than it is. Its guest
+    /// may go on writing.
+    fn grow_if_needed(&self, layer: &Layer) -> Result<Grown, Error> {
+        let Fill::Used { used, total } = self.fill(layer)? else {
+            return Err(Error::Invalidated {
+                overlay: layer.overlay.clone(),
+            });
+        };
+        let most = store::most(layer.virtual_size);
+        if used * 100 < total * GROWS_AT || total >= most {
+            return Ok(Grown::No);
+        }
+        let len = (total + STEP).min(most);
+        let grown = || -> io::Result<()> {
+            let overlay = OpenOptions::new().write(true).open(&layer.overlay)?;
+            overlay.set_len(len)?;
+            let device = LoopDevice::find(&overlay)?;
+            device
+                .ok_or_else(|| Errno::NODEV.into())
+                .and_then(|device| device.set_capacity())
+        };
+        grown().map_err(Error::io("grow", &layer.overlay))?;
+        Ok(Grown::By(len - total))
+    }
+
     /// The overlay is root's: what its VMM has is the device.
     fn create(&self, layer: &Layer, _: u32) -> Result<(), Error> {
         let overlay = create_new(&layer.overlay)?;
@@ -256,13 +254,11 @@ impl Disk for DmSnapshot {
         let made = overlay
             .set_len(len)
             .map_err(Error::io("write", &layer.overlay));
-        drop(overlay);
-        undone(&layer.overlay, made.and_then(|()| self.attach(layer)))
+        undone(&layer.overlay, made)
     }
 
     fn branch(&self, from: &Path, layer: &Layer, _: u32) -> Result<(), Error> {
-        drop(clone(from, &layer.overlay, None)?);
-        undone(&layer.overlay, self.attach(layer))
+        clone(from, &layer.overlay, None).map(drop)
     }
 
     /// Without the first of these steps a copy lacks nearly all that waits in the device's page cache, and passes every check.
@@ -305,9 +301,31 @@ impl Disk for DmSnapshot {
     }
 }
 
+/// The devices of an instance that stand, whoever made them. Where the kernel has no device mapper there are none.
+///
+/// # Errors
+/// What the kernel said.
+pub fn leftovers(instance: &InstanceId) -> Result<Vec<Leftover>, Error> {
+    if !Path::new(CONTROL).exists() {
+        return Ok(Vec::new());
+    }
+    let snapshots = Arc::new(DmSnapshot::open(instance)?);
+    let mapped = snapshots.mapped()?.into_iter();
+    let leftovers = mapped.map(|mapped| {
+        let (name, owner) = (mapped.name.clone(), Owner::Vm(mapped.vm.clone()));
+        let snapshots = Arc::clone(&snapshots);
+        let remove = move || async move {
+            let removed = tokio::task::spawn_blocking(move || snapshots.remove_mapped(&mapped));
+            Ok(removed.await??)
+        };
+        Leftover::new(Kind::Device, name, owner, remove)
+    });
+    Ok(leftovers.collect())
+}
+
 /// After a failure there is no overlay.
-fn undone(overlay: &Path, made: Result<DeviceNumber, Error>) -> Result<(), Error> {
-    made.map(drop).inspect_err(|_| {
+fn undone(overlay: &Path, made: Result<(), Error>) -> Result<(), Error> {
+    made.inspect_err(|_| {
         // The error that led here is the one to tell.
         drop(fs::remove_file(overlay));
     })

@@ -1,6 +1,6 @@
 //! The inner half: what the first process of the jail does to itself, step by step, before it becomes the VMM.
 
-use std::convert::Infallible;
+use std::ffi::CString;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::symlink;
@@ -16,17 +16,16 @@ use rustix::mount::{
 use wrenn_sys::jail::{ResourceLimits, drop_privileges, exec, set_resource_limits};
 use wrenn_sys::seccomp;
 
-use super::{Access, Device, JailSpec, Mount, doing, filter};
+use super::{Access, Device, Inhabitant, JailSpec, Mount, doing, filter};
 
 /// More than a VMM with a handful of disks needs.
 const DESCRIPTORS: u64 = 256;
-/// Of the root file system, which holds mount points alone.
-const ROOT_OPTIONS: &std::ffi::CStr = c"size=64k,nr_inodes=64,mode=0755";
 
-/// Goes through all of it. Returns only when something failed.
-pub(super) fn enter(spec: &JailSpec) -> io::Result<Infallible> {
+/// Goes through all of it but for the last step. What fails leaves a process that has to end.
+pub(super) fn enter(spec: &JailSpec) -> io::Result<()> {
     // Without a session of its own a Ctrl-C in the agent's terminal would end every VM.
     rustix::process::setsid()?;
+    // A jailer may join another network.
     unshare(
         CloneFlags::CLONE_NEWNS
             | CloneFlags::CLONE_NEWIPC
@@ -36,16 +35,32 @@ pub(super) fn enter(spec: &JailSpec) -> io::Result<Infallible> {
     )?;
     rustix::system::sethostname(b"vm")?;
     build_root(spec)?;
-    change_root(&spec.root)?;
     set_resource_limits(ResourceLimits {
         descriptors: DESCRIPTORS,
         file_size: spec.file_size,
     })?;
-    drop_privileges(spec.uid)?;
     nix::sys::stat::umask(Mode::from_bits_truncate(0o077));
-    seccomp::refuse(&filter::refusals())?;
-    let error = exec(&spec.program, &spec.args, &spec.env);
-    Err(doing("running", Path::new(&spec.program))(error))
+    if matches!(spec.inhabitant, Inhabitant::Jailer { .. }) {
+        return Ok(());
+    }
+    change_root(&spec.root)?;
+    drop_privileges(spec.uid)?;
+    seccomp::refuse(&filter::refusals())
+}
+
+/// Becomes who lives there. Returns only the order of one of us.
+pub(super) fn settle(inhabitant: Inhabitant) -> io::Result<String> {
+    let (path, args, env) = match inhabitant {
+        Inhabitant::Own { order } => return Ok(order),
+        Inhabitant::Program { path, args, env } => (path, args, env),
+        Inhabitant::Jailer { path, args, .. } => {
+            let path = path.into_os_string().into_string();
+            let path = path.map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+            (path, args, Vec::new())
+        }
+    };
+    let error = exec(&path, &args, &env);
+    Err(doing("running", Path::new(&path))(error))
 }
 
 fn build_root(spec: &JailSpec) -> io::Result<()> {
@@ -54,8 +69,19 @@ fn build_root(spec: &JailSpec) -> io::Result<()> {
         "/",
         MountPropagationFlags::REC | MountPropagationFlags::PRIVATE,
     )?;
-    let flags = MountFlags::NOSUID | MountFlags::NOEXEC;
-    mount("tmpfs", &spec.root, "tmpfs", flags, ROOT_OPTIONS)
+    let (flags, options) = match &spec.inhabitant {
+        // It makes devices and a program there.
+        Inhabitant::Jailer { room, .. } => (
+            MountFlags::NOSUID,
+            format!("size={room},nr_inodes=64,mode=0755"),
+        ),
+        _ => (
+            MountFlags::NOSUID | MountFlags::NOEXEC,
+            "size=64k,nr_inodes=64,mode=0755".to_owned(),
+        ),
+    };
+    let options = CString::new(options)?;
+    mount("tmpfs", &spec.root, "tmpfs", flags, options.as_c_str())
         .map_err(doing("mounting", &spec.root))?;
     for mount in &spec.mounts {
         bind(&spec.root, mount).map_err(doing("mounting", &mount.from))?;
@@ -64,8 +90,11 @@ fn build_root(spec: &JailSpec) -> io::Result<()> {
         let at = make_room(&spec.root, &link.at)?;
         symlink(&link.target, &at).map_err(doing("linking", &at))?;
     }
-    for device in &spec.devices {
-        make_node(&spec.root, *device, spec.uid)?;
+    for node in &spec.devices {
+        make_node(&spec.root, node, spec.uid)?;
+    }
+    if matches!(spec.inhabitant, Inhabitant::Jailer { .. }) {
+        return Ok(());
     }
     mount_remount(&spec.root, flags | MountFlags::RDONLY, c"").map_err(doing("closing", &spec.root))
 }
@@ -95,19 +124,23 @@ fn bind(root: &Path, spec: &Mount) -> io::Result<()> {
     Ok(mount_remount(&to, flags, c"")?)
 }
 
-fn make_node(root: &Path, device: Device, uid: u32) -> io::Result<()> {
-    let (name, major, minor, mode) = match device {
-        Device::Null => ("dev/null", 1, 3, 0o666),
-        Device::Urandom => ("dev/urandom", 1, 9, 0o444),
-        Device::Kvm => ("dev/kvm", 10, 232, 0o600),
+fn make_node(root: &Path, device: &Device, uid: u32) -> io::Result<()> {
+    use FileType::{BlockDevice, CharacterDevice};
+
+    let (name, kind, number, mode) = match device {
+        Device::Null => ("dev/null".into(), CharacterDevice, makedev(1, 3), 0o666),
+        Device::Urandom => ("dev/urandom".into(), CharacterDevice, makedev(1, 9), 0o444),
+        Device::Kvm => ("dev/kvm".into(), CharacterDevice, makedev(10, 232), 0o600),
+        Device::Disk { at, number } => {
+            let number = makedev(number.major, number.minor);
+            (at.clone(), BlockDevice, number, 0o600)
+        }
     };
-    let at = make_room(root, Path::new(name))?;
-    let number = makedev(major, minor);
-    rustix::fs::mknodat(CWD, &at, FileType::CharacterDevice, mode.into(), number)
-        .map_err(doing("making", &at))?;
+    let at = make_room(root, &name)?;
+    rustix::fs::mknodat(CWD, &at, kind, mode.into(), number).map_err(doing("making", &at))?;
     // Again, since the first time the umask took its part.
     rustix::fs::chmod(&at, mode.into())?;
-    if device == Device::Kvm {
+    if mode == 0o600 {
         let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(uid));
         rustix::fs::chown(&at, Some(uid), Some(gid))?;
     }

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 use wrenn_model::{Isolation, MiB, VmId};
 
-use super::build::{FIRMWARE_DIR, PROGRAM};
+use super::host::{FIRMWARE_DIR, PROGRAM};
+use crate::console::CONSOLE_BYTES;
 use crate::jail::FIRST_FD;
 
 /// Where the jail has the build.
@@ -26,8 +27,6 @@ pub(super) const QMP_FD: i32 = FIRST_FD;
 /// The descriptor of the TAP.
 pub(super) const TAP_FD: i32 = FIRST_FD + 1;
 
-/// What the console's ring holds, and what is kept of it. A power of two.
-pub(super) const CONSOLE_BYTES: usize = 64 << 10;
 /// For the code that the emulator makes. Without a bound it grows to a gibibyte; with less than 32 it thrashes.
 pub(super) const TRANSLATED_MIB: u32 = 64;
 /// Threads that read and write the disk. QEMU's own bound of 64 is above what the cgroup allows, and it aborts when it

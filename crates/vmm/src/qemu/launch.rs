@@ -12,13 +12,15 @@ use wrenn_sys::cgroup::{Cgroup, CpuShare, Limits};
 use wrenn_sys::process::{self, FileId, Process};
 
 use super::args::{self, Begin, Plan};
-use super::build::{Build, LIBRARIES, LOADER};
-use super::log::Log;
+use super::host::{LIBRARIES, LOADER};
 use super::machine::QemuMachine;
 use super::qmp::Link;
 use super::state;
-use crate::jail::{Access, Device, JailSpec, Launch, Link as Symlink, Mount, Zygote};
-use crate::{Error, GuestMemory, Identity};
+use crate::builds::Build;
+use crate::jail::{Access, Device, Inhabitant, JailSpec, Launch, Link as Symlink, Mount, Zygote};
+use crate::log::Log;
+use crate::running::Running;
+use crate::{Error, GuestMemory, Identity, Qcow2Disk};
 
 /// The jail's mount point, in the VM's folder.
 pub(super) const ROOT: &str = "root";
@@ -42,8 +44,7 @@ const OWN_PIDS: u32 = 46;
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// What a VM may take beside its guest's memory, in bytes, where it keeps so many of what it booted from.
-#[must_use]
-pub fn own_memory(kept: u64) -> u64 {
+pub(super) fn own_memory(kept: u64) -> u64 {
     ((u64::from(args::TRANSLATED_MIB) + OWN_MIB) << 20) + kept
 }
 
@@ -73,7 +74,7 @@ pub(super) struct Job {
     pub(super) memory: MiB,
     pub(super) memory_image: PathBuf,
     pub(super) boot: Boot,
-    pub(super) disk: Option<crate::VmDisk>,
+    pub(super) disk: Option<Qcow2Disk>,
     pub(super) tap: Option<(OwnedFd, [u8; 6])>,
     pub(super) isolation: Isolation,
     pub(super) tsc_khz: u64,
@@ -128,7 +129,8 @@ impl Job {
         }
         let ready_after = began.elapsed();
         tracing::debug!(vm = %self.vm, ?jailed_after, ?answered_after, ?ready_after, "a VMM has started");
-        Ok(QemuMachine::new(identity, process, cgroup, link, Some(log)).await)
+        let running = Running::new(identity, process, cgroup);
+        Ok(QemuMachine::new(running, link, Some(log)).await)
     }
 
     fn limits(&self) -> Result<Limits, Error> {
@@ -196,16 +198,18 @@ impl Job {
             devices,
             uid: self.uid,
             file_size: self.largest_file(),
-            program: args::program(),
-            args: args::arguments(&self.plan()),
-            env: vec![
-                (
-                    "LD_LIBRARY_PATH".into(),
-                    format!("/{}/{LIBRARIES}", args::BUILD),
-                ),
-                // A heap for each of the disk's threads would keep memory that its limit counts.
-                ("MALLOC_ARENA_MAX".into(), "2".into()),
-            ],
+            inhabitant: Inhabitant::Program {
+                path: args::program(),
+                args: args::arguments(&self.plan()),
+                env: vec![
+                    (
+                        "LD_LIBRARY_PATH".into(),
+                        format!("/{}/{LIBRARIES}", args::BUILD),
+                    ),
+                    // A heap for each of the disk's threads would keep memory that its limit counts.
+                    ("MALLOC_ARENA_MAX".into(), "2".into()),
+                ],
+            },
         }
     }
 
@@ -262,6 +266,7 @@ impl Job {
                 image: file_id(&self.memory_image)?,
                 size: self.memory,
             }),
+            pages: None,
         })
     }
 }

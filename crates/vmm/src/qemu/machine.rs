@@ -3,33 +3,29 @@
 use std::fs::File;
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use serde_json::Value;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
-use wrenn_sys::cgroup::{Cgroup, CpuShare};
+use wrenn_sys::cgroup::CpuShare;
 use wrenn_sys::extents::Piece;
-use wrenn_sys::process::{self, Exit, Process};
+use wrenn_sys::process;
 
-use super::console::Console;
-use super::log::Log;
 use super::qmp::{Event, Link};
 use super::{memory, state};
-use crate::{Capture, Ended, Error, Identity, Machine, RunState, VmEvent};
+use crate::console::{CONSOLE_BYTES, Console};
+use crate::log::Log;
+use crate::running::Running;
+use crate::{Capture, Error, Identity, Machine, RunState, VmEvent};
 
-/// Events that wait for a slow listener.
-const EVENTS: usize = 64;
 /// How often console and log are fetched, and a lost connection is made anew.
 const POLL: Duration = Duration::from_secs(1);
-/// For a process that hung up to end.
-const END_GRACE: Duration = Duration::from_millis(500);
-/// For a process to go after it was killed. It may have to write out what the disk was given.
-const KILL_LIMIT: Duration = Duration::from_secs(10);
-
 /// See [`Machine`].
 #[derive(Debug)]
 pub(super) struct QemuMachine {
@@ -40,34 +36,19 @@ pub(super) struct QemuMachine {
 /// What the watching task and the callers share.
 #[derive(Debug)]
 struct Watched {
-    identity: Identity,
-    process: Process,
-    cgroup: Cgroup,
+    running: Running,
     link: Link,
     console: Console,
-    events: broadcast::Sender<VmEvent>,
-    /// Set before it is told.
-    ended: OnceLock<Ended>,
 }
 
 impl QemuMachine {
     /// Begins to watch a process that has been identified and whose QMP has answered.
-    pub(super) async fn new(
-        identity: Identity,
-        process: Process,
-        cgroup: Cgroup,
-        link: Link,
-        log: Option<Log>,
-    ) -> Self {
-        let console = Console::open(&identity.dir).await;
+    pub(super) async fn new(running: Running, link: Link, log: Option<Log>) -> Self {
+        let console = Console::open(&running.identity.dir).await;
         let vm = Watched {
-            identity,
-            process,
-            cgroup,
+            running,
             link,
             console,
-            events: broadcast::channel(EVENTS).0,
-            ended: OnceLock::new(),
         };
         Self::watch(vm, log)
     }
@@ -89,7 +70,7 @@ impl Drop for QemuMachine {
 #[async_trait]
 impl Machine for QemuMachine {
     fn identity(&self) -> &Identity {
-        &self.vm.identity
+        &self.vm.running.identity
     }
 
     fn moved(&self, dir: &Path) -> Option<Arc<dyn Machine>> {
@@ -97,25 +78,18 @@ impl Machine for QemuMachine {
         let console = former.console.moved(dir)?;
         let link = former.link.moved(dir)?;
         self.watcher.abort();
-        let identity = Identity {
-            dir: dir.to_owned(),
-            ..former.identity.clone()
-        };
-        let log = Log::open(&identity.vm, dir).ok();
+        let running = former.running.moved(dir);
+        let log = Log::open(&running.identity.vm, dir).ok();
         let vm = Watched {
-            identity,
-            process: former.process.clone(),
-            cgroup: former.cgroup.clone(),
+            running,
             link,
             console,
-            events: broadcast::channel(EVENTS).0,
-            ended: OnceLock::new(),
         };
         Some(Arc::new(Self::watch(vm, log)))
     }
 
     async fn load(&self) -> Result<(), Error> {
-        state::load(&self.vm.process, &self.vm.link).await
+        state::load(&self.vm.running.process, &self.vm.link).await
     }
 
     async fn freeze(&self) -> Result<(), Error> {
@@ -127,11 +101,11 @@ impl Machine for QemuMachine {
     }
 
     async fn set_share(&self, share: CpuShare) -> Result<(), Error> {
-        Ok(self.vm.cgroup.share(share)?)
+        Ok(self.vm.running.cgroup.share(share)?)
     }
 
     async fn capture(&self) -> Result<Capture, Error> {
-        self.vm.unless_ended(self.vm.capture()).await
+        self.vm.running.unless_ended(self.vm.capture()).await
     }
 
     async fn run_state(&self) -> Result<RunState, Error> {
@@ -139,65 +113,26 @@ impl Machine for QemuMachine {
     }
 
     fn events(&self) -> broadcast::Receiver<VmEvent> {
-        let events = self.vm.events.subscribe();
-        let Some(how) = self.vm.ended.get() else {
-            return events;
-        };
-        // Nobody tells it again: who comes after the end has a channel that holds nothing else.
-        let (late, events) = broadcast::channel(1);
-        drop(late.send(VmEvent::Ended { how: *how }));
-        events
+        self.vm.running.events()
     }
 
     async fn console(&self) -> Result<Vec<u8>, Error> {
-        if self.vm.process.exit().is_none() {
+        if self.vm.running.process.exit().is_none() {
             self.vm.refresh().await;
         }
         Ok(self.vm.console.bytes().await)
     }
 
     async fn kill(&self) -> Result<(), Error> {
-        if self.vm.process.exit().is_some() {
-            return Ok(());
-        }
-        self.vm.cgroup.kill()?;
-        let killed = self.vm.process.kill();
-        killed.map_err(Error::io("killing the VMM"))?;
-        let gone = tokio::time::timeout(KILL_LIMIT, self.vm.process.ended()).await;
-        gone.map(drop).map_err(|_| Error::TimedOut {
-            what: "the end of a VMM".into(),
-            limit: KILL_LIMIT,
-        })
+        self.vm.running.kill().await
     }
 }
 
 impl Watched {
     /// A command; a process that has ended is told apart from one that does not answer.
     async fn command(&self, command: &'static str) -> Result<Value, Error> {
-        self.unless_ended(self.link.command(command, None)).await
-    }
-
-    /// What is done with the process, or that it is gone.
-    async fn unless_ended<T>(
-        &self,
-        work: impl Future<Output = Result<T, Error>>,
-    ) -> Result<T, Error> {
-        let error = tokio::select! {
-            done = work => match done {
-                Err(error) => error,
-                done => return done,
-            },
-            _ = self.process.ended() => return Err(Error::Gone),
-        };
-        // A process that ends closes its files before it is known to have ended.
-        let grace = match error {
-            Error::Protocol(_) | Error::Io { .. } => END_GRACE,
-            _ => Duration::ZERO,
-        };
-        match tokio::time::timeout(grace, self.process.ended()).await {
-            Ok(_) => Err(Error::Gone),
-            Err(_) => Err(error),
-        }
+        let answer = self.link.command(command, None);
+        self.running.unless_ended(answer).await
     }
 
     async fn capture(&self) -> Result<Capture, Error> {
@@ -217,11 +152,11 @@ impl Watched {
 
     async fn written_memory(&self) -> Result<(File, Vec<Piece>), Error> {
         let unknown = || Error::Protocol("where its memory is was not recorded".into());
-        let memory = self.identity.memory.ok_or_else(unknown)?;
-        let pid = self.identity.pid;
+        let memory = self.running.identity.memory.ok_or_else(unknown)?;
+        let pid = self.running.identity.pid;
         let found = tokio::task::spawn_blocking(move || memory::written(pid, memory)).await;
         let birth = process::birth(pid).map_err(Error::io("looking at the VMM's process"))?;
-        if birth.as_ref() != Some(&self.identity.birth) {
+        if birth.as_ref() != Some(&self.running.identity.birth) {
             return Err(Error::Gone);
         }
         let found = found.map_err(io::Error::other).flatten();
@@ -257,15 +192,9 @@ impl Watched {
 
     /// The console as it is now; what could not be fetched is not there.
     async fn refresh(&self) {
-        if let Err(error) = self.console.refresh(&self.link).await {
-            tracing::debug!(vm = %self.identity.vm, %error, "the console could not be read");
+        if let Err(error) = self.console.refresh(ring(&self.link)).await {
+            tracing::debug!(vm = %self.running.identity.vm, %error, "the console could not be read");
         }
-    }
-
-    fn tell(&self, event: VmEvent) {
-        tracing::info!(vm = %self.identity.vm, ?event, "a VM changed by itself");
-        // Nobody listening is fine.
-        drop(self.events.send(event));
     }
 
     /// What one of QEMU's events means to us.
@@ -321,19 +250,17 @@ impl Watched {
             Ok(RunState::IoError) => VmEvent::IoError { enospc: true },
             Ok(RunState::Running | RunState::Frozen) | Err(_) => return,
         };
-        self.tell(event);
+        self.running.tell(event);
     }
+}
 
-    fn how_it_ended(&self, exit: Exit) -> Ended {
-        if self.cgroup.oom_kills() > 0 {
-            return Ended::OutOfMemory;
-        }
-        match exit {
-            Exit::Code(code) => Ended::Exit(code),
-            Exit::Signal(signal) => Ended::Signal(signal),
-            Exit::Unknown => Ended::Unknown,
-        }
-    }
+/// What is new on the console. QEMU holds a ring that reading empties.
+async fn ring(link: &Link) -> Result<Vec<u8>, Error> {
+    let arguments = json!({"device": "console", "size": CONSOLE_BYTES, "format": "base64"});
+    let answer = link.command("ringbuf-read", Some(arguments)).await?;
+    let nonsense = || Error::Protocol("the console is not what was asked for".into());
+    let text = answer.as_str().ok_or_else(nonsense)?;
+    STANDARD.decode(text).map_err(|_| nonsense())
 }
 
 /// Until the process ends.
@@ -343,16 +270,16 @@ async fn watch(vm: Arc<Watched>, mut events: broadcast::Receiver<Event>, mut log
     let mut connections = vm.link.connections();
     let exit = loop {
         tokio::select! {
-            exit = vm.process.ended() => break exit,
+            exit = vm.running.process.ended() => break exit,
             event = events.recv() => match event {
                 Ok(event) => {
                     if let Some(event) = vm.interpret(&event).await {
-                        vm.tell(event);
+                        vm.running.tell(event);
                     }
                 }
                 Err(RecvError::Lagged(_)) => vm.catch_up().await,
                 // The sender is the link's, and the link is ours.
-                Err(RecvError::Closed) => break vm.process.ended().await,
+                Err(RecvError::Closed) => break vm.running.process.ended().await,
             },
             _ = tick.tick() => {
                 vm.refresh().await;
@@ -365,6 +292,5 @@ async fn watch(vm: Arc<Watched>, mut events: broadcast::Receiver<Event>, mut log
         }
     };
     log.as_mut().map(Log::drain);
-    let how = *vm.ended.get_or_init(|| vm.how_it_ended(exit));
-    vm.tell(VmEvent::Ended { how });
+    vm.running.tell_end(vm.running.how_it_ended(exit));
 }

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use wrenn_sys::cgroup::{Cgroup, Hierarchies, Limits};
 use wrenn_sys::process::Exit;
 use wrenn_vmm::Error;
-use wrenn_vmm::jail::{Access, Device, JailSpec, Jailed, Launch, Link, Mount, Zygote};
+use wrenn_vmm::jail::{Access, Device, Inhabitant, JailSpec, Jailed, Launch, Link, Mount, Zygote};
 
 /// A user that nobody is.
 pub(crate) const UID: u32 = 1_900_042;
@@ -67,7 +67,9 @@ impl Cell {
         fs::write(&foreign, "root's").unwrap();
         fs::set_permissions(&foreign, fs::Permissions::from_mode(0o600)).unwrap();
         cell.show(&foreign, "vm/foreign", Access::Write);
-        cell.spec.env = vec![("LD_LIBRARY_PATH".into(), "/lib".into())];
+        if let Inhabitant::Program { env, .. } = &mut cell.spec.inhabitant {
+            *env = vec![("LD_LIBRARY_PATH".into(), "/lib".into())];
+        }
         cell
     }
 
@@ -92,9 +94,11 @@ impl Cell {
             devices: vec![Device::Null, Device::Urandom],
             uid: UID,
             file_size: FILE_SIZE,
-            program: program.into(),
-            args: args.iter().map(|&arg| arg.into()).collect(),
-            env: vec![("ONLY".into(), "this".into())],
+            inhabitant: Inhabitant::Program {
+                path: program.into(),
+                args: args.iter().map(|&arg| arg.into()).collect(),
+                env: vec![("ONLY".into(), "this".into())],
+            },
         };
         Self { dir, cgroup, spec }
     }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use wrenn_sys::process::Exit;
 use wrenn_vmm::Error;
-use wrenn_vmm::jail::{JailSpec, Zygote};
+use wrenn_vmm::jail::{Inhabitant, JailSpec, Zygote};
 
 use super::cell::{Cell, UID, example};
 
@@ -125,6 +125,12 @@ async fn the_host_sees_a_process_without_any_power() {
     drop(other);
 }
 
+fn runs(spec: &mut JailSpec, program: &str) {
+    if let Inhabitant::Program { path, .. } = &mut spec.inhabitant {
+        *path = program.into();
+    }
+}
+
 #[tokio::test]
 async fn a_jail_that_can_not_be_made_says_why_and_leaves_nobody() {
     type Change = fn(&mut JailSpec);
@@ -133,10 +139,10 @@ async fn a_jail_that_can_not_be_made_says_why_and_leaves_nobody() {
             spec.uid = 0;
         }),
         ("running /absent", |spec| {
-            spec.program = "/absent".into();
+            runs(spec, "/absent");
         }),
         ("running /vm/no-program", |spec| {
-            spec.program = "/vm/no-program".into();
+            runs(spec, "/vm/no-program");
         }),
         ("no place in a jail", |spec| {
             spec.mounts[0].to = "../../etc/passwd".into();

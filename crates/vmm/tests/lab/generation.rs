@@ -12,7 +12,7 @@ use wrenn_sys::pagemap;
 use wrenn_sys::program::Program;
 use wrenn_vmm::{Capture, Error, Machine, MemorySource, SavedState, VmSpec, Vmm};
 
-use super::{Lab, lonely_tap};
+use super::{Lab, layer, lonely_tap};
 
 /// A chain of sums, each one on the disk and read back from there; around it a file in memory that must not change and
 /// one that always does. A line for each link.
@@ -115,7 +115,7 @@ impl Generation {
             console,
         };
         copy(&Self::image_of(parent, lab), &saved.image()).await;
-        copy(&spec.disk.overlay, &saved.overlay()).await;
+        copy(&layer(spec).overlay, &saved.overlay()).await;
         write_pieces(capture, &saved.image());
         fs::write(saved.state(), &capture.state).unwrap();
         for file in [saved.image(), saved.state()] {
@@ -127,7 +127,7 @@ impl Generation {
     /// A VM on a copy of the disk, not started.
     pub(crate) async fn spec(&self, lab: &Lab) -> VmSpec {
         let spec = lab.vm(WORK).await;
-        copy(&self.overlay(), &spec.disk.overlay).await;
+        copy(&self.overlay(), &layer(&spec).overlay).await;
         spec
     }
 

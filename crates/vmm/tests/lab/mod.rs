@@ -19,7 +19,8 @@ use tokio::sync::broadcast::error::RecvError;
 use wrenn_model::{InstanceId, MiB, VmId};
 use wrenn_sys::program::Program;
 use wrenn_vmm::{
-    Accel, CpuShare, Error, Machine, MemorySource, Qemu, QemuConfig, VmDisk, VmEvent, VmSpec, Vmm,
+    Accel, CpuShare, Error, Machine, MemorySource, Qcow2Disk, Qemu, QemuConfig, VmDisk, VmEvent,
+    VmSpec, Vmm,
 };
 
 /// A guest is emulated, next to others, on a machine that may be busy.
@@ -39,6 +40,14 @@ pub(crate) struct Lab {
     owned: Option<TempDir>,
     pub(crate) config: QemuConfig,
     pub(crate) qemu: Qemu,
+}
+
+/// A machine's disk.
+pub(crate) fn layer(spec: &VmSpec) -> &Qcow2Disk {
+    match &spec.disk {
+        VmDisk::Qcow2(disk) => disk,
+        VmDisk::Device(_) => panic!("QEMU has no devices"),
+    }
 }
 
 impl Lab {
@@ -92,7 +101,7 @@ impl Lab {
         let spec = self.spec(&VmId::random());
         fs::create_dir(&spec.dir).unwrap();
         fs::set_permissions(&spec.dir, PermissionsExt::from_mode(0o700)).unwrap();
-        self.make_disk(&spec.disk, script).await;
+        self.make_disk(layer(&spec), script).await;
         if !spec.initrd.exists() {
             fs::write(&spec.initrd, guest::initrd()).unwrap();
         }
@@ -108,11 +117,11 @@ impl Lab {
             memory: MEMORY,
             kernel: guest::kernel(),
             initrd: self.path().join("initrd"),
-            disk: VmDisk {
+            disk: VmDisk::Qcow2(Qcow2Disk {
                 overlay: dir.join("overlay.qcow2"),
                 base: dir.join("base.raw"),
                 size: DISK,
-            },
+            }),
             mac: [2, 0xfc, 0, 0, 0, 5],
             uid: user_of(vm),
             dir,
@@ -120,8 +129,8 @@ impl Lab {
         }
     }
 
-    async fn make_disk(&self, disk: &VmDisk, script: &str) {
-        let VmDisk { overlay, base, .. } = disk;
+    async fn make_disk(&self, disk: &Qcow2Disk, script: &str) {
+        let Qcow2Disk { overlay, base, .. } = disk;
         fs::write(base, script).unwrap();
         let file = fs::File::options().write(true).open(base).unwrap();
         file.set_len(DISK).unwrap();

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgAction, Args, Subcommand};
-use wrenn_agent::{GuestNetwork, Limits, MemoryOvercommit, PoolSize, Warm};
+use wrenn_agent::{GuestNetwork, Limits, MemoryOvercommit, PoolSize, VmmChoice, Warm};
 use wrenn_control::AgentAddress;
 use wrenn_model::{MiB, Subnet};
 use wrenn_pki::{HostName, Token};
@@ -210,9 +210,16 @@ impl TracesArgs {
     }
 }
 
-/// What sandboxes may have of the host.
+/// What runs sandboxes, and what they may have of the host.
 #[derive(Debug, Args)]
 pub(crate) struct GuestArgs {
+    /// What runs sandboxes: firecracker, qemu, qemu-kvm, qemu-emulated, or auto, which is Firecracker where all that it needs is
+    /// there, else QEMU under KVM, else QEMU by emulation, and stays what it was while there are sandboxes.
+    #[arg(long, env = "WRENN_VMM", value_name = "VMM", default_value_t)]
+    pub(crate) vmm: VmmChoice,
+    /// The Firecracker to use, with its jailer beside it; without it the one in /usr/local/bin or PATH.
+    #[arg(long, env = "WRENN_FIRECRACKER", value_name = "FILE")]
+    pub(crate) firecracker: Option<PathBuf>,
     /// The most memory that sandboxes are promised together, in MiB, what runs them included; without it all that the
     /// host has, but for what its other programs use and a reserve.
     #[arg(long = "memory", env = "WRENN_MEMORY_MB", value_name = "MIB")]

@@ -88,6 +88,8 @@ pub(super) async fn start(data: DataDir, globals: &Globals, guests: &GuestArgs) 
         limits: guests.limits(),
         network: guests.network(),
         warm: guests.warm(),
+        vmm: guests.vmm,
+        firecracker: guests.firecracker.clone(),
         ..install::agent_config(globals)
     };
     let host = Host::open(store, &config, &progress).await?;

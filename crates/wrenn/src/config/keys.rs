@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
 
-use wrenn_agent::{MemoryOvercommit, PoolSize};
+use wrenn_agent::{MemoryOvercommit, PoolSize, VmmChoice};
 use wrenn_control::{AgentAddress, DatabaseUrl};
 use wrenn_model::Subnet;
 
@@ -60,6 +60,8 @@ pub(super) const KEYS: &[Key] = &[
     Key { name: "keep.stopped", arg: "keep_stopped", of: SERVING, read: value::number::<NonZeroU16>, example: "7" },
     Key { name: "keep.events", arg: "keep_events", of: SERVING, read: value::number::<NonZeroU16>, example: "30" },
     Key { name: "keep.audit", arg: "keep_audit", of: SERVING, read: value::number::<NonZeroU16>, example: "365" },
+    Key { name: "guests.vmm", arg: "vmm", of: HOSTING, read: value::text::<VmmChoice>, example: "\"auto\"" },
+    Key { name: "guests.firecracker", arg: "firecracker", of: HOSTING, read: value::path, example: "\"/usr/local/bin/firecracker\"" },
     Key { name: "guests.memory", arg: "memory_mb", of: HOSTING, read: value::number::<u32>, example: "16384" },
     Key { name: "guests.memory_overcommit", arg: "memory_overcommit", of: HOSTING, read: value::number::<MemoryOvercommit>, example: "1.5" },
     Key { name: "guests.allow_private", arg: "allow_private", of: HOSTING, read: value::list::<Subnet>, example: "[\"192.168.7.0/24\"]" },

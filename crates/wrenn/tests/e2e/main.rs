@@ -21,6 +21,7 @@ mod fault_walks;
 mod faults;
 mod faults_long;
 mod files;
+mod firecracker;
 mod forks;
 mod harness;
 mod host_clock;

@@ -92,6 +92,7 @@ impl SimulatedVmm {
             exe: FileId { dev: 0, ino: 0 },
             cgroup: "none".into(),
             memory: None,
+            pages: None,
         };
         let machine = Virtual {
             sandbox: sandbox.clone(),
@@ -159,6 +160,10 @@ impl Vmm for SimulatedVmm {
         &self.platform
     }
 
+    fn own_memory(&self, _booted: u64) -> u64 {
+        288 << 20
+    }
+
     fn can_restore(&self, saved: &Platform) -> Result<(), Mismatch> {
         saved.loads_on(&self.platform)
     }
@@ -180,8 +185,8 @@ impl Vmm for SimulatedVmm {
         _: &SavedState,
         _: OwnedFd,
     ) -> Result<Arc<dyn Machine>, Error> {
-        let MemorySource::Image(image) = memory;
-        let memory = read(&image).map_err(io_error("reading a guest's memory"))?;
+        let image = memory.image();
+        let memory = read(image).map_err(io_error("reading a guest's memory"))?;
         let sandbox = sandbox_of(&spec.dir).unwrap();
         {
             let mut state = self.world.lock();

@@ -277,7 +277,8 @@ async fn serve(
         kernel: "no-kernel".into(),
         initrd: "no-initrd".into(),
     };
-    let host = Host::with(store, Arc::new(vmm), Arc::new(slots), boot)?;
+    let driver = (Arc::new(vmm) as _, Arc::new(wrenn_disk::Qcow2) as _);
+    let host = Host::with(store, driver, Arc::new(slots), boot)?;
     // Its guests take nothing of what they are promised.
     let host = host.limited(Limits {
         memory_overcommit: "16".parse()?,

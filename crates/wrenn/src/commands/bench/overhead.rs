@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use wrenn_client::api::{CreateSandbox, Timing};
 use wrenn_sys::cgroup::{Cgroup, Hierarchies, Limits};
 use wrenn_sys::program::Program;
-use wrenn_vmm::jail::{Access, JailSpec, Launch, Link, Mount, Zygote};
+use wrenn_vmm::jail::{Access, Inhabitant, JailSpec, Launch, Link, Mount, Zygote};
 
 use super::Bench;
 use super::figures::{Figure, Samples};
@@ -179,9 +179,11 @@ fn spec(root: PathBuf, cgroup: &Cgroup) -> JailSpec {
         devices: Vec::new(),
         uid: UID,
         file_size: 1 << 20,
-        program: PROGRAM.to_owned(),
-        args: Vec::new(),
-        env: Vec::new(),
+        inhabitant: Inhabitant::Program {
+            path: PROGRAM.to_owned(),
+            args: Vec::new(),
+            env: Vec::new(),
+        },
     }
 }
 

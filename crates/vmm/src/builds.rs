@@ -1,4 +1,4 @@
-//! VMM builds: a QEMU with everything that it loads, copied aside and named by its content.
+//! VMM builds: a VMM with everything that it loads, copied aside and named by its content.
 //!
 //! Jails see the copy, never the host's folders. So an upgrade of the host's packages changes nothing under a VM that
 //! runs, and a state that one build saved is loaded by the same.
@@ -6,13 +6,12 @@
 //! A build's marker says how it is run, and hard links to the marker say who needs the build: it stays as long as there
 //! is one.
 
-pub(super) mod host;
-
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, Permissions};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -20,28 +19,26 @@ use wrenn_model::Mismatch;
 use wrenn_sys::durable;
 
 use crate::Error;
-use host::Files;
 
-/// The program, in the build's folder.
-pub(super) const PROGRAM: &str = "bin/qemu";
-/// The libraries, in the build's folder.
-pub(super) const LIBRARIES: &str = "lib";
-/// The firmware, in the build's folder.
-pub(super) const FIRMWARE_DIR: &str = "firmware";
-/// The loader, in the build's folder.
-pub(super) const LOADER: &str = "lib/ld.so";
+/// Where builds are kept, in a driver's state folder.
+pub(crate) const BUILDS: &str = "vmm-builds";
+/// What keeps a VM's build, in the VM's folder.
+pub(crate) const KEPT: &str = "build";
 /// The marker, in the build's folder. No part of what the build's name is the sum of.
 const MARKER: &str = "build.json";
 
+/// The files of a build, by their place in its folder.
+pub(crate) type Files = BTreeMap<PathBuf, PathBuf>;
+
 /// A build, whole and on disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Build {
-    /// Its folder: `bin/qemu`, `lib`, `firmware`.
-    pub(super) dir: PathBuf,
+pub(crate) struct Build {
+    /// Its folder.
+    pub(crate) dir: PathBuf,
     /// SHA-256 of its files and their names, in hexadecimal.
-    pub(super) hash: String,
+    pub(crate) hash: String,
     /// Where the dynamic loader has to be found, if the program wants one.
-    pub(super) loader: Option<PathBuf>,
+    pub(crate) loader: Option<PathBuf>,
 }
 
 /// What the files alone do not tell.
@@ -52,7 +49,7 @@ struct Marker {
 
 /// The builds that are kept here.
 #[derive(Debug)]
-pub(super) struct Builds {
+pub(crate) struct Builds {
     dir: PathBuf,
     current: Build,
     /// Held while a link is made, and from when links are counted until their build is out of reach.
@@ -60,13 +57,15 @@ pub(super) struct Builds {
 }
 
 impl Builds {
-    /// Finds the host's QEMU, or takes the one named, and copies it under `dir` unless the same one is there.
-    pub(super) async fn open(named: Option<&Path>, dir: PathBuf) -> Result<Self, Error> {
-        let (files, loader) = host::files(named).await?;
+    /// Copies the files of the host's VMM under `dir`, unless the same build is there.
+    pub(crate) async fn open(
+        files: Files,
+        loader: Option<PathBuf>,
+        dir: PathBuf,
+    ) -> Result<Self, Error> {
         let opened = tokio::task::spawn_blocking(move || {
             fs::create_dir_all(&dir)?;
             let current = copy(&files, loader, &dir)?;
-            mark_all(&dir)?;
             Ok(Self {
                 dir,
                 current,
@@ -74,16 +73,16 @@ impl Builds {
             })
         });
         let opened = opened.await.map_err(io::Error::other).flatten();
-        opened.map_err(Error::io("copying QEMU aside"))
+        opened.map_err(Error::io("copying the VMM aside"))
     }
 
     /// The one of this host.
-    pub(super) fn current(&self) -> &Build {
+    pub(crate) fn current(&self) -> &Build {
         &self.current
     }
 
     /// The build of this name.
-    pub(super) fn find(&self, hash: &str) -> Result<Build, Error> {
+    pub(crate) fn find(&self, hash: &str) -> Result<Build, Error> {
         let absent = || Error::Mismatch(Mismatch::Build(hash.to_owned()));
         if !is_hash(hash) {
             return Err(absent());
@@ -98,8 +97,21 @@ impl Builds {
         Ok(Build { dir, hash, loader })
     }
 
+    /// Whether the build of this name is here.
+    pub(crate) fn can_be_found(&self, hash: &str) -> Result<(), Mismatch> {
+        match self.find(hash) {
+            Ok(_) => Ok(()),
+            Err(Error::Mismatch(mismatch)) => Err(mismatch),
+            Err(error) => {
+                // A build that can't be read is none.
+                tracing::error!(build = hash, ?error, "a VMM build is damaged");
+                Err(Mismatch::Build(hash.to_owned()))
+            }
+        }
+    }
+
     /// Makes a link that keeps the build of this name.
-    pub(super) fn keep(&self, hash: &str, link: &Path) -> Result<Build, Error> {
+    pub(crate) fn keep(&self, hash: &str, link: &Path) -> Result<Build, Error> {
         let _held = self.links.lock().unwrap_or_else(PoisonError::into_inner);
         let build = self.find(hash)?;
         let marker = build.dir.join(MARKER);
@@ -114,8 +126,16 @@ impl Builds {
         Ok(build)
     }
 
+    /// The same as [`Builds::collect`], off the runtime's threads.
+    pub(crate) async fn collect_all(builds: &Arc<Self>) -> Result<(), Error> {
+        let builds = Arc::clone(builds);
+        let collected = tokio::task::spawn_blocking(move || builds.collect());
+        let collected = collected.await.map_err(io::Error::other).flatten();
+        collected.map_err(Error::io("removing VMM builds"))
+    }
+
     /// Removes what nobody needs, and what an interrupted copy or removal left.
-    pub(super) fn collect(&self) -> io::Result<()> {
+    fn collect(&self) -> io::Result<()> {
         for hash in hashes(&self.dir)? {
             if self.put_aside(&hash)? {
                 tracing::info!(build = &hash[..12], "nothing needs this VMM build any more");
@@ -164,24 +184,20 @@ fn copy(files: &Files, loader: Option<PathBuf>, builds: &Path) -> io::Result<Bui
     let Build { dir, hash, .. } = &build;
     let aside = builds.join(format!(".{hash}.new"));
     durable::remove(&aside)?;
-    for sub in [PROGRAM, LOADER, FIRMWARE_DIR] {
-        let sub = aside.join(sub);
-        fs::create_dir_all(if sub.ends_with(FIRMWARE_DIR) {
-            &sub
-        } else {
-            parent(&sub)
-        })?;
-    }
+    let mut folders = BTreeSet::from([aside.clone()]);
+    fs::create_dir_all(&aside)?;
     for (to, from) in files {
         let to = aside.join(to);
+        let folder = parent(&to).to_owned();
+        fs::create_dir_all(&folder)?;
         fs::copy(from, &to)?;
         fs::set_permissions(&to, Permissions::from_mode(0o555))?;
         File::open(&to)?.sync_all()?;
+        folders.insert(folder);
     }
-    for sub in [PROGRAM, LOADER] {
-        durable::sync_dir(parent(&aside.join(sub)))?;
+    for folder in &folders {
+        durable::sync_dir(folder)?;
     }
-    durable::sync_dir(&aside.join(FIRMWARE_DIR))?;
     mark(&aside, build.loader.clone())?;
     durable::publish(&aside, dir)?;
     Ok(build)
@@ -191,17 +207,6 @@ fn copy(files: &Files, loader: Option<PathBuf>, builds: &Path) -> io::Result<Bui
 fn mark(build: &Path, loader: Option<PathBuf>) -> io::Result<()> {
     let marker = serde_json::to_vec(&Marker { loader })?;
     durable::write(&build.join(MARKER), &marker, 0o444)
-}
-
-/// Builds that were copied before there were markers get theirs.
-fn mark_all(builds: &Path) -> io::Result<()> {
-    for hash in hashes(builds)? {
-        let dir = builds.join(hash);
-        if !dir.join(MARKER).exists() {
-            mark(&dir, host::interpreter(&dir.join(PROGRAM))?)?;
-        }
-    }
-    Ok(())
 }
 
 /// The builds that are there.
@@ -255,10 +260,10 @@ mod tests {
     /// A folder with two builds; the second is the current one.
     fn builds(dir: &Path) -> (Builds, String) {
         let program = std::env::current_exe().unwrap();
-        let mut files = Files::from([(PathBuf::from(PROGRAM), program.clone())]);
+        let mut files = Files::from([(PathBuf::from("bin/vmm"), program.clone())]);
         let loader = Some(PathBuf::from("/lib64/loader"));
         let old = copy(&files, loader.clone(), dir).unwrap();
-        files.insert(Path::new(FIRMWARE_DIR).join("more"), "/etc/hostname".into());
+        files.insert("more/name".into(), "/etc/hostname".into());
         let current = copy(&files, loader, dir).unwrap();
         let builds = Builds {
             dir: dir.into(),
@@ -315,16 +320,5 @@ mod tests {
                 "{name}"
             );
         }
-    }
-
-    #[test]
-    fn a_build_without_a_marker_gets_one() {
-        let dir = tempfile::tempdir().unwrap();
-        let (builds, old) = builds(dir.path());
-        fs::remove_file(dir.path().join(&old).join(MARKER)).unwrap();
-        assert!(builds.find(&old).is_err());
-        mark_all(dir.path()).unwrap();
-        let own = host::interpreter(&std::env::current_exe().unwrap()).unwrap();
-        assert_eq!(builds.find(&old).unwrap().loader, own);
     }
 }

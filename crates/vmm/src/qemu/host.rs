@@ -1,15 +1,22 @@
 //! The QEMU of this host: where it is, whether it will do, and all that it loads.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use wrenn_sys::program::Program;
 
-use super::{FIRMWARE_DIR, LIBRARIES, LOADER, PROGRAM};
-use crate::Error;
+use crate::builds::Files;
+use crate::{Error, elf};
+
+/// The program, in the build's folder.
+pub(super) const PROGRAM: &str = "bin/qemu";
+/// The libraries, in the build's folder.
+pub(super) const LIBRARIES: &str = "lib";
+/// The firmware, in the build's folder.
+pub(super) const FIRMWARE_DIR: &str = "firmware";
+/// The loader, in the build's folder.
+pub(super) const LOADER: &str = "lib/ld.so";
 
 /// The program that has both emulation and KVM.
 const NAME: &str = "qemu-system-x86_64";
@@ -22,15 +29,13 @@ const FIRMWARE: [&str; 3] = ["bios-microvm.bin", "pvh.bin", "linuxboot_dma.bin"]
 /// QEMU answers these questions at once.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// The files of a build, by their place in its folder.
-pub(super) type Files = BTreeMap<PathBuf, PathBuf>;
-
 /// Finds the host's QEMU, or takes the one named. The second value is where it wants its dynamic loader, if it has one.
 pub(super) async fn files(named: Option<&Path>) -> Result<(Files, Option<PathBuf>), Error> {
     let program = find(named)?;
     check_version(&program).await?;
-    let loader =
-        interpreter(&program).map_err(Error::io(format!("reading {}", program.display())))?;
+    let headers =
+        elf::headers(&program).map_err(Error::io(format!("reading {}", program.display())))?;
+    let loader = headers.interpreter;
     let mut files = BTreeMap::from([(PathBuf::from(PROGRAM), program.clone())]);
     if let Some(loader) = &loader {
         files.insert(LOADER.into(), loader.clone());
@@ -61,7 +66,7 @@ fn find(named: Option<&Path>) -> Result<PathBuf, Error> {
 ///
 /// # Errors
 /// [`Error::Missing`], [`Error::TooOld`], [`Error::Unusable`].
-pub(in crate::qemu) async fn installed() -> Result<(PathBuf, String), Error> {
+pub(super) async fn installed() -> Result<(PathBuf, String), Error> {
     let program = find(None)?;
     let version = check_version(&program).await?;
     firmware(&program).await?;
@@ -137,50 +142,6 @@ fn unusable(program: &Path, why: &str) -> Error {
     }
 }
 
-/// The dynamic loader that a 64-bit ELF program names, if it names one.
-pub(super) fn interpreter(program: &Path) -> io::Result<Option<PathBuf>> {
-    /// `PT_INTERP` of the ELF specification.
-    const INTERPRETER: u64 = 3;
-    /// Longer than any path.
-    const LONGEST: u64 = 4096;
-
-    let mut file = File::open(program)?;
-    let mut read = |at: u64, length: u64| -> io::Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        file.seek(SeekFrom::Start(at))?;
-        (&mut file).take(length).read_to_end(&mut bytes)?;
-        Ok(bytes)
-    };
-    let number = |bytes: &[u8], at: usize, length: usize| -> io::Result<u64> {
-        let field = bytes
-            .get(at..at + length)
-            .ok_or(io::ErrorKind::UnexpectedEof)?;
-        Ok(field
-            .iter()
-            .rev()
-            .fold(0, |n, byte| n << 8 | u64::from(*byte)))
-    };
-    let header = read(0, 64)?;
-    if !header.starts_with(b"\x7fELF\x02\x01") {
-        return Err(io::Error::other("no 64-bit ELF file"));
-    }
-    let (table, entry, count) = (
-        number(&header, 32, 8)?,
-        number(&header, 54, 2)?,
-        number(&header, 56, 2)?,
-    );
-    for index in 0..count {
-        let segment = read(table + index * entry, 56)?;
-        if number(&segment, 0, 4)? == INTERPRETER {
-            let (at, length) = (number(&segment, 8, 8)?, number(&segment, 32, 8)?);
-            let path = read(at, length.min(LONGEST))?;
-            let path = String::from_utf8_lossy(&path);
-            return Ok(Some(path.trim_end_matches('\0').into()));
-        }
-    }
-    Ok(None)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -212,16 +173,6 @@ mod tests {
         );
         let missing = parse_libraries("\tlibgone.so => not found\n");
         assert_eq!(missing, Err("libgone.so".to_owned()));
-    }
-
-    #[test]
-    fn a_dynamic_program_names_its_loader() {
-        let own = interpreter(&std::env::current_exe().unwrap())
-            .unwrap()
-            .unwrap();
-        assert!(own.exists(), "{}", own.display());
-        let text = tempfile::NamedTempFile::new().unwrap();
-        assert!(interpreter(text.path()).is_err());
     }
 
     #[tokio::test]

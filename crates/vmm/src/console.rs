@@ -1,24 +1,21 @@
 //! What the guest wrote to its console: the last of it, whatever happens to the VMM or to us.
 //!
-//! QEMU holds a ring that reading empties. We read it often, keep the end in memory for callers, and in a file for the
-//! agent that comes after us.
+//! A VMM holds back what nobody has fetched, and no more than it has room for. We fetch it often, keep the end in memory for
+//! callers, and in a file for the agent that comes after us.
 
 use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use serde_json::json;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::Mutex;
 
-use super::args::CONSOLE_BYTES;
-use super::qmp::Link;
 use crate::Error;
 
+/// What is kept of it. A power of two.
+pub(crate) const CONSOLE_BYTES: usize = 64 << 10;
 /// In the VM's folder.
-pub(super) const NAME: &str = "console.log";
+pub(crate) const NAME: &str = "console.log";
 /// The file is cut to its end when it has grown to this.
 const LONGEST_FILE: u64 = 4 * CONSOLE_BYTES as u64;
 /// What the kernel says first when it gives up.
@@ -28,14 +25,14 @@ const PANIC_WITHIN: usize = 16 << 10;
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Console {
+pub(crate) struct Console {
     file: PathBuf,
     kept: Mutex<VecDeque<u8>>,
 }
 
 impl Console {
     /// With what an earlier agent left in the VM's folder.
-    pub(super) async fn open(dir: &Path) -> Self {
+    pub(crate) async fn open(dir: &Path) -> Self {
         let file = dir.join(NAME);
         let earlier = tokio::fs::read(&file).await.unwrap_or_default();
         let mut kept = VecDeque::with_capacity(CONSOLE_BYTES);
@@ -45,7 +42,7 @@ impl Console {
     }
 
     /// The same in the VM's folder by the name that it has now; `None` while it is read.
-    pub(super) fn moved(&self, dir: &Path) -> Option<Self> {
+    pub(crate) fn moved(&self, dir: &Path) -> Option<Self> {
         let kept = self.kept.try_lock().ok()?.clone();
         Some(Self {
             file: dir.join(NAME),
@@ -53,15 +50,14 @@ impl Console {
         })
     }
 
-    /// Fetches what is new.
-    pub(super) async fn refresh(&self, link: &Link) -> Result<(), Error> {
+    /// Takes in what is new, which `fetch` brings.
+    pub(crate) async fn refresh(
+        &self,
+        fetch: impl Future<Output = Result<Vec<u8>, Error>>,
+    ) -> Result<(), Error> {
         // Held over the question: what is read first is kept first.
         let mut kept = self.kept.lock().await;
-        let arguments = json!({"device": "console", "size": CONSOLE_BYTES, "format": "base64"});
-        let answer = link.command("ringbuf-read", Some(arguments)).await?;
-        let nonsense = || Error::Protocol("the console is not what was asked for".into());
-        let text = answer.as_str().ok_or_else(nonsense)?;
-        let new = STANDARD.decode(text).map_err(|_| nonsense())?;
+        let new = fetch.await?;
         if new.is_empty() {
             return Ok(());
         }
@@ -89,13 +85,20 @@ impl Console {
     }
 
     /// The end of it, at most [`CONSOLE_BYTES`].
-    pub(super) async fn bytes(&self) -> Vec<u8> {
+    pub(crate) async fn bytes(&self) -> Vec<u8> {
         self.kept.lock().await.iter().copied().collect()
     }
 
     /// Whether the guest's kernel gave up as the last thing it did.
-    pub(super) async fn shows_panic(&self) -> bool {
+    pub(crate) async fn shows_panic(&self) -> bool {
         shows_panic(&self.bytes().await)
+    }
+
+    /// Whether one of these is the last that it says.
+    pub(crate) async fn ends_with(&self, words: &[&[u8]]) -> bool {
+        let said = self.bytes().await;
+        let said = said.trim_ascii_end();
+        words.iter().any(|word| said.ends_with(word))
     }
 }
 

@@ -6,21 +6,30 @@ use std::io;
 
 use wrenn_model::{Isolation, Platform, VmmKind};
 
-use super::args;
+/// What a VMM's build tells beside itself.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Told<'a> {
+    pub(crate) vmm: VmmKind,
+    /// The name of its build.
+    pub(crate) build: &'a str,
+    /// What it is told to be, with all options.
+    pub(crate) machine: &'a str,
+    pub(crate) cpu_model: &'a str,
+}
 
-/// What this host is to a guest of this build and kind.
-pub(super) fn here(build: &str, isolation: Isolation, tsc_khz: u64) -> io::Result<Platform> {
+/// What this host is to guests of this VMM and kind.
+pub(crate) fn here(told: Told<'_>, isolation: Isolation, tsc_khz: u64) -> io::Result<Platform> {
     let cpus = fs::read_to_string("/proc/cpuinfo")?;
     let features = match isolation {
         Isolation::Kvm => features(&cpus),
         Isolation::Emulated => BTreeSet::new(),
     };
     Ok(Platform {
-        vmm: VmmKind::Qemu,
-        build: build.to_owned(),
+        vmm: told.vmm,
+        build: told.build.to_owned(),
         isolation,
-        machine: args::MACHINE.to_owned(),
-        cpu_model: args::cpu_model(isolation).to_owned(),
+        machine: told.machine.to_owned(),
+        cpu_model: told.cpu_model.to_owned(),
         host_cpu: field(&cpus, "model name").unwrap_or("unknown").to_owned(),
         cpu_features: features,
         tsc_khz,
@@ -62,11 +71,17 @@ mod tests {
     }
 
     #[test]
-    fn the_build_decides_what_an_emulated_cpu_has() {
-        let emulated = here("00", Isolation::Emulated, 2_600_000).unwrap();
+    fn an_emulated_cpu_takes_nothing_over_from_the_host() {
+        let told = Told {
+            vmm: VmmKind::Qemu,
+            build: "00",
+            machine: "some",
+            cpu_model: "max",
+        };
+        let emulated = here(told, Isolation::Emulated, 2_600_000).unwrap();
         assert!(emulated.cpu_features.is_empty());
         assert_eq!(emulated.cpu_model, "max");
-        let kvm = here("00", Isolation::Kvm, 2_600_000).unwrap();
+        let kvm = here(told, Isolation::Kvm, 2_600_000).unwrap();
         assert!(kvm.cpu_features.contains("fpu"), "{kvm:?}");
         assert!(emulated.loads_on(&kvm).is_err());
     }

@@ -1,0 +1,273 @@
+//! What only Firecracker has: its jail, its page server, pauses that save what is new alone. Wants a host with KVM and a device mapper,
+//! and a Firecracker: `make test-kvm-host` runs these where it finds one.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use wrenn_client::Client;
+use wrenn_client::api::{CreateSandbox, ResumeRequest};
+
+use crate::harness::{Server, TestSandbox, until};
+
+/// A guest in an emulated host is slow.
+const SLOW: Duration = Duration::from_secs(90);
+/// What is random in the guest's memory, in MiB: much to bring.
+const RANDOM: u32 = 120;
+const FILL: &str = "head -c 120M /dev/urandom > /dev/shm/random; md5sum < /dev/shm/random";
+const SUM: &str = "md5sum < /dev/shm/random";
+
+/// A process of a sandbox's virtual machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Member {
+    pid: i32,
+    name: String,
+}
+
+/// Everything in the control group of a sandbox's virtual machine.
+fn members(data: &Path, sandbox: &str) -> Vec<Member> {
+    let folder = data.join("store/sandboxes").join(sandbox);
+    let names = std::fs::read_dir(folder).unwrap();
+    let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let vms: Vec<String> = names.filter(|name| name.starts_with("vm-")).collect();
+    let pids = std::fs::read_dir("/proc").unwrap();
+    let pids = pids.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
+    pids.filter_map(|pid| {
+        let groups = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+        let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+        let inside = vms.iter().any(|vm| groups.contains(vm.as_str()));
+        inside.then(|| Member {
+            pid,
+            name: name.trim().to_owned(),
+        })
+    })
+    .collect()
+}
+
+/// The process of this name.
+fn member(data: &Path, sandbox: &str, name: &str) -> Option<i32> {
+    let found = members(data, sandbox);
+    found
+        .iter()
+        .find(|member| member.name.starts_with(name))
+        .map(|member| member.pid)
+}
+
+fn signal(pid: i32, signal: Signal) {
+    kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
+}
+
+/// A field of `/proc/PID/status`.
+fn status(pid: i32, field: &str) -> String {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix(field));
+    line.unwrap().trim_start_matches(':').trim().to_owned()
+}
+
+/// With a page of its memory that is its own for each of 120 MiB, paused.
+async fn paused_with_much(server: &Server) -> (TestSandbox, String) {
+    let sandbox = TestSandbox::create(&server.client()).await;
+    let sum = sandbox.sh(FILL).await;
+    let paused = sandbox.pause().await;
+    let written = paused.memory_bytes.unwrap();
+    assert!(written >= u64::from(RANDOM) << 20, "{written}");
+    (sandbox, sum)
+}
+
+#[tokio::test]
+#[ignore = "wants Firecracker: make test-kvm-host"]
+async fn the_vmm_and_its_page_server_have_nothing() {
+    let server = Server::start();
+    let (sandbox, sum) = paused_with_much(&server).await;
+    sandbox.resume().await;
+    let data = server.data();
+    let vmm = member(&data, &sandbox.id, "firecracker").unwrap();
+    let pages = member(&data, &sandbox.id, "wrenn");
+    for pid in std::iter::once(vmm).chain(pages) {
+        assert_eq!(status(pid, "CapEff"), "0000000000000000", "{pid}");
+        assert_eq!(status(pid, "NoNewPrivs"), "1", "{pid}");
+        assert_eq!(status(pid, "Seccomp"), "2", "{pid}");
+        let uids = status(pid, "Uid");
+        assert!(!uids.split_whitespace().any(|uid| uid == "0"), "{uids}");
+        let own = |name: &str| std::fs::read_link(format!("/proc/{pid}/ns/{name}")).unwrap();
+        let ours = |name: &str| std::fs::read_link(format!("/proc/self/ns/{name}")).unwrap();
+        for name in ["mnt", "pid", "net", "ipc", "uts", "cgroup"] {
+            assert_ne!(own(name), ours(name), "{pid} shares its {name} namespace");
+        }
+    }
+    // What it sees is its own.
+    let root = std::fs::read_dir(format!("/proc/{vmm}/root")).unwrap();
+    let mut seen: Vec<_> = root
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    seen.sort();
+    let expected = [
+        "captured.memory",
+        "captured.state",
+        "dev",
+        "disk",
+        "filter",
+        "firecracker",
+        "firecracker.pid",
+        "log",
+        "metrics",
+        "pages.sock",
+        "run",
+        "state",
+    ];
+    assert_eq!(seen, expected);
+    assert_eq!(sandbox.sh(SUM).await, sum);
+    sandbox.delete().await;
+}
+
+/// What is saved is what was dirtied, whatever of the memory was never brought or only read.
+#[tokio::test]
+#[ignore = "wants Firecracker: make test-kvm-host"]
+async fn a_pause_writes_what_was_dirtied() {
+    let server = Server::start();
+    let (sandbox, sum) = paused_with_much(&server).await;
+    sandbox.resume().await;
+    let idle = sandbox.pause().await.memory_bytes.unwrap();
+    sandbox.resume().await;
+    let dirtied = 32_u64 << 20;
+    sandbox.sh("head -c 32M /dev/urandom > /dev/shm/more").await;
+    let written = sandbox.pause().await.memory_bytes.unwrap();
+    println!("dirtied {dirtied} and what an idle guest does, {idle}; written {written}");
+    assert!(written <= (dirtied + idle) * 13 / 10, "{written}");
+    sandbox.resume().await;
+    assert_eq!(sandbox.sh(SUM).await, sum);
+    sandbox.delete().await;
+}
+
+/// A page server that ends, or stands still, takes everything along that waits for it; nobody else notices, and the pause is as it was.
+#[tokio::test]
+#[ignore = "wants Firecracker: make test-kvm-host"]
+async fn a_guest_whose_memory_is_not_brought_is_ended_and_can_be_resumed() {
+    let server = Server::start();
+    let other = TestSandbox::create(&server.client()).await;
+    let (sandbox, sum) = paused_with_much(&server).await;
+    let data = server.data();
+    for fault in [Signal::KILL, Signal::STOP] {
+        let resuming = async {
+            server
+                .client()
+                .resume(&sandbox.id, &ResumeRequest::default())
+                .await
+        };
+        let striking = until("a page server at work", SLOW, || async {
+            let pages = member(&data, &sandbox.id, "wrenn")?;
+            // It has taken something over already.
+            let vmm = member(&data, &sandbox.id, "firecracker")?;
+            let resident: u64 = status(vmm, "VmRSS")
+                .split_whitespace()
+                .next()?
+                .parse()
+                .ok()?;
+            (resident > 20 << 10).then(|| signal(pages, fault))
+        });
+        // It may be told to be resumed before that shows.
+        let (_, ()) = tokio::join!(resuming, striking);
+        let now = until("its end", SLOW, || async {
+            let now = sandbox.now().await;
+            (now.transition.is_none() && now.status != "running").then_some(now)
+        });
+        let now = now.await;
+        println!("{fault:?}: {} {:?}", now.status, now.status_reason);
+        assert_eq!(member(&data, &sandbox.id, "firecracker"), None);
+        sandbox.resume().await;
+        assert_eq!(sandbox.sh(SUM).await, sum, "after {fault:?}");
+        sandbox.pause().await;
+    }
+    assert_eq!(other.sh("echo there").await, "there\n");
+    sandbox.delete().await;
+    other.delete().await;
+}
+
+/// While its memory is still being brought the agent dies: another takes both processes up.
+#[tokio::test]
+#[ignore = "wants Firecracker: make test-kvm-host"]
+async fn memory_goes_on_coming_when_the_agent_has_died() {
+    let mut server = Server::start();
+    let (sandbox, sum) = paused_with_much(&server).await;
+    sandbox.resume().await;
+    server.kill();
+    server.resume();
+    let client = server.client();
+    let again = TestSandbox::of(&client, client.sandbox(&sandbox.id).await.unwrap());
+    assert_eq!(again.status, "running");
+    assert_eq!(again.sh(SUM).await, sum);
+    again.pause().await;
+    again.resume().await;
+    assert_eq!(again.sh(SUM).await, sum);
+    // And of a page server that ends while nobody is there to see it.
+    let vmm = member(&server.data(), &again.id, "firecracker").unwrap();
+    server.kill();
+    signal(vmm, Signal::KILL);
+    server.resume();
+    let client = server.client();
+    let lost = TestSandbox::of(&client, client.sandbox(&again.id).await.unwrap());
+    let lost_now = lost.becomes("error", SLOW).await;
+    println!(
+        "killed while the agent was away: {:?}",
+        lost_now.status_reason
+    );
+    lost.resume().await;
+    assert_eq!(lost.sh(SUM).await, sum);
+    lost.delete().await;
+}
+
+/// What QEMU has made is QEMU's.
+#[tokio::test]
+#[ignore = "wants Firecracker: make test-kvm-host"]
+async fn a_generation_of_another_vmm_is_refused_with_the_reason() {
+    let mut server = Server::start_with_env(&[("WRENN_VMM", "qemu-kvm".into())]);
+    let client = server.client();
+    let sandbox = TestSandbox::create_with(&client, CreateSandbox::default()).await;
+    sandbox.sh("echo kept > /root/kept").await;
+    sandbox.pause().await;
+    // Where there are sandboxes, what is chosen by itself stays.
+    let restarted = restart(&mut server, "auto");
+    let sandbox = TestSandbox::of(&restarted, restarted.sandbox(&sandbox.id).await.unwrap());
+    sandbox.resume().await;
+    sandbox.pause().await;
+    let client = restart(&mut server, "firecracker");
+    for cold in [false, true] {
+        let request = ResumeRequest { cold };
+        let refused = client.resume(&sandbox.id, &request).await.unwrap_err();
+        let said = refused.to_string();
+        assert!(said.contains("made by qemu"), "{said}");
+    }
+    assert_eq!(client.sandbox(&sandbox.id).await.unwrap().status, "paused");
+    let client = restart(&mut server, "qemu");
+    let back = TestSandbox::of(&client, client.sandbox(&sandbox.id).await.unwrap());
+    back.resume().await;
+    assert_eq!(back.sh("cat /root/kept").await, "kept\n");
+    back.delete().await;
+}
+
+/// The same installation with another choice.
+fn restart(server: &mut Server, vmm: &str) -> Client {
+    let (status, said) = server.terminate();
+    assert!(status.success(), "{said}");
+    server.set_env("WRENN_VMM", vmm);
+    server.resume();
+    server.client()
+}
+
+/// A guest that ends itself does so here, too: one that powers itself off, one that resets itself, one whose kernel gives up.
+#[tokio::test]
+#[ignore = "wants Firecracker: make test-kvm-host"]
+async fn a_guest_that_ends_itself_is_told() {
+    let server = Server::start();
+    for (how, expected) in [
+        ("echo o > /proc/sysrq-trigger", "stopped"),
+        ("echo b > /proc/sysrq-trigger", "stopped"),
+        ("echo c > /proc/sysrq-trigger", "error"),
+    ] {
+        let sandbox = TestSandbox::create(&server.client()).await;
+        // Nobody answers any more.
+        sandbox.begin(&format!("sleep 1; {how}")).await;
+        let now = sandbox.becomes(expected, SLOW).await;
+        println!("{how}: {} {:?}", now.status, now.status_reason);
+    }
+}
