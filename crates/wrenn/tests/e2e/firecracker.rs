@@ -14,7 +14,7 @@ use crate::harness::{Server, TestSandbox, until};
 const SLOW: Duration = Duration::from_secs(90);
 /// What is random in the guest's memory, in MiB: much to bring.
 const RANDOM: u32 = 120;
-const FILL: &str = "head -c 120M /dev/urandom > /dev/shm/random; md5sum < /dev/shm/random";
+const FILL: &str = "head -c 120M /dev/urandom > /dev/shm/random && md5sum < /dev/shm/random";
 const SUM: &str = "md5sum < /dev/shm/random";
 
 /// A process of a sandbox's virtual machine.
@@ -64,9 +64,13 @@ fn status(pid: i32, field: &str) -> String {
     line.unwrap().trim_start_matches(':').trim().to_owned()
 }
 
-/// With a page of its memory that is its own for each of 120 MiB, paused.
+/// With 120 MiB of its memory that are its own, paused.
 async fn paused_with_much(server: &Server) -> (TestSandbox, String) {
-    let sandbox = TestSandbox::create(&server.client()).await;
+    let request = CreateSandbox {
+        memory_mb: Some(512),
+        ..CreateSandbox::default()
+    };
+    let sandbox = TestSandbox::create_with(&server.client(), request).await;
     let sum = sandbox.sh(FILL).await;
     let paused = sandbox.pause().await;
     let written = paused.memory_bytes.unwrap();
