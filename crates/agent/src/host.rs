@@ -56,6 +56,8 @@ pub struct Config {
     pub envd: &'static [u8],
     /// Where slow results are kept by content.
     pub cache: PathBuf,
+    /// The Debian package that guests' kernel is made from.
+    pub kernel: String,
     /// What guests may reach by the network, and how.
     pub network: GuestNetwork,
     /// What guests may have of the host.
@@ -208,7 +210,7 @@ impl Host {
             images,
         } = store;
         let kernel = images
-            .ensure_kernel(Reuse::Present, progress)
+            .ensure_kernel(&config.kernel, Reuse::Present, progress)
             .await
             .map_err(cannot("there is no guest kernel"))?;
         let initrd = images

@@ -1,11 +1,12 @@
 //! Fills a store by hand: `cargo run -p wrenn-guest-image --example build -- STORE [--init FILE] [--refresh] RECIPE...`
 //!
-//! Makes the kernel, with `--init` the initramfs as well, and the template of each recipe.
+//! Makes the kernel, of the package that `WRENN_KERNEL_PACKAGE` names if it names one, with `--init` the initramfs as well, and the
+//! template of each recipe.
 
 use std::error::Error;
 use std::path::PathBuf;
 
-use wrenn_guest_image::{Cache, Images, Progress, Recipe, Reuse};
+use wrenn_guest_image::{Cache, DEFAULT_KERNEL, Images, Progress, Recipe, Reuse};
 
 /// Prints each step and detail on a line of its own.
 struct Print;
@@ -35,7 +36,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
             name => recipes.push(Recipe::find(name)?),
         }
     }
-    let kernel = images.ensure_kernel(reuse, &Print).await?;
+    let package = std::env::var("WRENN_KERNEL_PACKAGE").unwrap_or(DEFAULT_KERNEL.to_owned());
+    let kernel = images.ensure_kernel(&package, reuse, &Print).await?;
     println!("{kernel:#?}");
     if let Some(init) = init {
         let envd = std::fs::read(init)?;

@@ -89,8 +89,8 @@ impl Apt {
         }
     }
 
-    /// The package of a kernel that a metapackage stands for; a kernel's own package stands for itself.
-    pub(crate) async fn kernel_package(&self, package: &str) -> Result<String> {
+    /// The package that a metapackage stands for, by how its name begins; any other package stands for itself.
+    pub(crate) async fn real_package(&self, package: &str, begins: &str) -> Result<String> {
         let depends = self
             .program("apt-cache")
             .args(["depends", "--important", package])
@@ -100,7 +100,7 @@ impl Apt {
             Some(said) => Error::Archive { said: said.clone() },
             None => Error::program(&self.dir)(error),
         })?;
-        let real = first_kernel(&text(&shown));
+        let real = first_needed(&text(&shown), begins);
         Ok(real.unwrap_or_else(|| package.to_owned()))
     }
 
@@ -219,11 +219,11 @@ fn debian_sources(targets: &str, suite: &str) -> Option<Vec<Source>> {
     Some(sources)
 }
 
-fn first_kernel(shown: &str) -> Option<String> {
+fn first_needed(shown: &str, begins: &str) -> Option<String> {
     shown
         .lines()
         .filter_map(|line| line.trim_start().strip_prefix("Depends: "))
-        .find(|name| name.starts_with("linux-image-"))
+        .find(|name| name.starts_with(begins))
         .map(str::to_owned)
 }
 
@@ -281,8 +281,9 @@ Debian|trixie|main|trixie|http://mirror.test/debian/
     #[test]
     fn a_metapackage_stands_for_its_kernel() {
         let shown = "linux-image-cloud\n  Depends: linux-image-1-cloud\n";
-        assert_eq!(first_kernel(shown), Some("linux-image-1-cloud".to_owned()));
+        let first = |shown| first_needed(shown, "linux-image-");
+        assert_eq!(first(shown), Some("linux-image-1-cloud".to_owned()));
         let shown = "linux-image-1-cloud\n  Depends: kmod\n |Depends: linux-initramfs-tool\n";
-        assert_eq!(first_kernel(shown), None);
+        assert_eq!(first(shown), None);
     }
 }

@@ -47,6 +47,12 @@ pub enum Error {
         /// Its name.
         program: String,
     },
+    /// Packages that building a kernel needs are not installed.
+    #[error("building a kernel needs packages that are not installed: {}", packages.join(", "))]
+    NoTools {
+        /// Their names.
+        packages: Vec<&'static str>,
+    },
     /// The machine's apt configuration has no Debian source for this suite.
     #[error("this machine's apt sources have no Debian archive for {suite:?}")]
     NoArchive {
@@ -165,6 +171,9 @@ impl Error {
                     package_of(program.as_str())
                 )
             }
+            Self::NoTools { packages } => {
+                format!("install them: apt-get install {}", packages.join(" "))
+            }
             Self::NoArchive { suite } => format!(
                 "add a Debian source for {suite} to /etc/apt/sources.list.d and run apt-get update"
             ),
@@ -177,7 +186,7 @@ impl Error {
                 "free some room (a template build needs about 2 GiB), then try again".to_owned()
             }
             Self::BadKernel { .. } => {
-                "choose another kernel package with WRENN_KERNEL_PACKAGE".to_owned()
+                "choose another kernel package: --kernel, WRENN_KERNEL_PACKAGE, or kernel in wrenn.toml".to_owned()
             }
             Self::Program(_) | Self::Io { .. } | Self::Interrupted(_) => {
                 "see the cause; nothing half made is left, so trying again is safe".to_owned()

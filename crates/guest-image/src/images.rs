@@ -52,14 +52,18 @@ impl Images {
         Ok(images)
     }
 
-    /// The kernel of the package that `WRENN_KERNEL_PACKAGE` names, or of Debian 12. It comes from the store, else from
-    /// the cache, else from the machine's Debian archives.
+    /// The kernel of a Debian package, such as [`DEFAULT_KERNEL`](crate::DEFAULT_KERNEL). It comes from the store, else from the
+    /// cache, else from the machine's Debian archives; of a package with the source, `linux-source`, it is built.
     ///
     /// # Errors
     /// Any but the errors about templates and recipes.
-    pub async fn ensure_kernel(&self, reuse: Reuse, progress: &dyn Progress) -> Result<Kernel> {
-        let package = kernel::package();
-        let key = kernel::key(&package);
+    pub async fn ensure_kernel(
+        &self,
+        package: &str,
+        reuse: Reuse,
+        progress: &dyn Progress,
+    ) -> Result<Kernel> {
+        let key = kernel::key(package);
         if reuse == Reuse::Present
             && let Some(kernel) = self.stored_kernel(&key)?
         {
@@ -69,7 +73,7 @@ impl Images {
         let cached = match self.cache.claim("kernels", &key, refresh, progress).await? {
             Claim::Ready(path) => path,
             Claim::Absent(slot) => {
-                let built = kernel::build(slot.path(), &package, progress).await;
+                let built = kernel::build(slot.path(), package, progress).await;
                 slot.settle(built).await?
             }
         };

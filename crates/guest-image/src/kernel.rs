@@ -1,4 +1,7 @@
-//! The guest kernel: Debian's cloud kernel, unpacked to what a VMM starts, and the modules that a guest needs to boot.
+//! The guest kernel: Debian's cloud kernel, unpacked to what a VMM starts, and the modules that a guest needs to boot; or one
+//! that is built from Debian's source package, and has no modules.
+
+mod source;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,8 +18,8 @@ use crate::modules::{Catalog, Module};
 use crate::progress::Progress;
 use crate::vmlinux;
 
-/// The package of Debian 12's kernel. The later ones boot slower.
-const DEFAULT_PACKAGE: &str = "linux-image-cloud-amd64";
+/// The package that guests' kernel is taken from when nobody names another: Debian 12's. The later ones boot slower.
+pub const DEFAULT_KERNEL: &str = "linux-image-cloud-amd64";
 
 /// What a guest needs before it sees its disk and its network.
 const BOOT_MODULES: [&str; 4] = ["virtio_mmio", "virtio_blk", "virtio_net", "virtio_rng"];
@@ -51,23 +54,31 @@ pub(crate) struct About {
     modules: Vec<String>,
 }
 
-/// The package to take the kernel from: `WRENN_KERNEL_PACKAGE`, or Debian 12's kernel.
-pub(crate) fn package() -> String {
-    std::env::var("WRENN_KERNEL_PACKAGE").unwrap_or_else(|_| DEFAULT_PACKAGE.to_owned())
-}
-
-/// The cache key of the kernel of a package.
+/// The cache key of the kernel of a package. What a source package is built with is not in it: a host goes on with the kernel
+/// that it has until somebody asks for another.
 pub(crate) fn key(package: &str) -> String {
     hash::bytes(format!("kernel {FORMAT} {package}").as_bytes())
 }
 
 /// Makes the kernel of a package in `dir`: `vmlinux`, `modules/` and a description.
 pub(crate) async fn build(dir: &Path, package: &str, progress: &dyn Progress) -> Result<()> {
+    if source::is_source(package) {
+        source::build(dir, package, progress).await?;
+    } else {
+        unpack(dir, package, progress).await?;
+    }
+    let scratch = dir.join("scratch");
+    let remove = move || fs::remove_dir_all(&scratch).map_err(Error::io("remove", &scratch));
+    tokio::task::spawn_blocking(remove).await?
+}
+
+/// Makes the kernel out of a package that has it built.
+async fn unpack(dir: &Path, package: &str, progress: &dyn Progress) -> Result<()> {
     let scratch = dir.join("scratch");
     let tree = scratch.join("tree");
     fs::create_dir_all(&tree).map_err(Error::io("make", &tree))?;
     let apt = Apt::update(&scratch.join("apt"), progress).await?;
-    let real = apt.kernel_package(package).await?;
+    let real = apt.real_package(package, "linux-image-").await?;
     progress.step(&format!("downloading {real}"));
     let deb = apt.download(&real, &scratch, progress).await?;
     progress.step("unpacking the kernel");
@@ -78,11 +89,7 @@ pub(crate) async fn build(dir: &Path, package: &str, progress: &dyn Progress) ->
         .await
         .map_err(Error::program(dir))?;
     let (dir, package) = (dir.to_owned(), package.to_owned());
-    tokio::task::spawn_blocking(move || {
-        convert(&tree, &dir, &package)?;
-        fs::remove_dir_all(&scratch).map_err(Error::io("remove", &scratch))
-    })
-    .await?
+    tokio::task::spawn_blocking(move || convert(&tree, &dir, &package)).await?
 }
 
 /// From a package's files to ours.
@@ -232,7 +239,7 @@ pub(crate) mod tests {
             let module = with_section(".modinfo", info.as_bytes());
             fs::write(drivers.join(format!("{name}.ko")), module).unwrap();
         }
-        convert(&tree, dir, DEFAULT_PACKAGE).unwrap();
+        convert(&tree, dir, DEFAULT_KERNEL).unwrap();
     }
 
     #[test]

@@ -25,7 +25,7 @@ mod vmlinux;
 pub use cache::Cache;
 pub use error::{Error, Result};
 pub use images::{Images, Reuse};
-pub use kernel::Kernel;
+pub use kernel::{DEFAULT_KERNEL, Kernel};
 pub use progress::{Progress, Silent};
 pub use recipe::{File, Recipe, User};
 pub use template::Template;

@@ -21,9 +21,15 @@ const PVH_NOTE: (&str, u32) = ("Xen", 18);
 pub(crate) fn extract(image: &[u8]) -> Result<Vec<u8>, String> {
     let payload = payload(image).ok_or("it is no bzImage")?;
     let kernel = unpack(payload)?;
-    let elf = Elf::parse(&kernel).ok_or("it is not for a 64-bit x86")?;
+    check(&kernel)?;
+    Ok(kernel)
+}
+
+/// Says what is wrong with a kernel that can't be started directly.
+pub(crate) fn check(kernel: &[u8]) -> Result<(), String> {
+    let elf = Elf::parse(kernel).ok_or("it is not for a 64-bit x86")?;
     if elf.has_note(PVH_NOTE.0, PVH_NOTE.1) {
-        Ok(kernel)
+        Ok(())
     } else {
         Err("it has no entry point for direct start (CONFIG_PVH)".to_owned())
     }

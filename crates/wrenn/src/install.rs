@@ -1,8 +1,8 @@
 //! This machine's installation: its data directory and what must stand in it.
 
 use anyhow::Result;
-use wrenn_agent::{Config, DataDir, DataDirError, GuestNetwork, Limits, VmmChoice, Warm};
-use wrenn_guest_image::{Error, Images, Recipe, Reuse};
+use wrenn_agent::{Config, DataDir, DataDirError, GuestNetwork, Limits, Store, VmmChoice, Warm};
+use wrenn_guest_image::{Cache, Error, Images, Recipe, Reuse};
 use wrenn_model::TemplateName;
 use wrenn_sys::oom;
 
@@ -56,6 +56,7 @@ pub(crate) fn agent_config(globals: &Globals) -> Config {
         helper: SELF.into(),
         envd: guest_agent::BINARY,
         cache: globals.cache.clone(),
+        kernel: globals.kernel.clone(),
         network: GuestNetwork::default(),
         limits: Limits::default(),
         warm: Warm::default(),
@@ -71,6 +72,31 @@ const AGENT_SCORE: oom::Score = -900;
 pub(crate) fn spare_agent() {
     if let Err(error) = oom::set_score(std::process::id(), AGENT_SCORE) {
         tracing::warn!(%error, "when the host runs out of memory, the agent is ended like any other program");
+    }
+}
+
+/// Works on the images of this installation, whether a Wrenn has it or not.
+pub(crate) async fn with_images<T>(
+    globals: &Globals,
+    work: impl AsyncFnOnce(&Images) -> Result<T>,
+) -> Result<T> {
+    match DataDir::open(&globals.dir) {
+        Ok(data) => {
+            let store = Store::open(data, &globals.cache).await?;
+            let done = work(store.images()).await;
+            // Sandboxes of a Wrenn that was killed may still run on it: it stays mounted for them.
+            if let Err(error) = store.close().await {
+                tracing::debug!(%error, "the store stays mounted");
+            }
+            done
+        }
+        // The Wrenn that has the directory keeps the store mounted; an image appears in it whole.
+        Err(DataDirError::Locked { path }) => {
+            let cache = Cache::new(&globals.cache);
+            let images = Images::open(path.join("store"), cache).map_err(advise)?;
+            work(&images).await
+        }
+        Err(error) => Err(error.into()),
     }
 }
 

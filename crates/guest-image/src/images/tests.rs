@@ -7,8 +7,8 @@ use std::pin::pin;
 use std::task::Poll;
 
 use super::*;
-use crate::Silent;
 use crate::kernel::tests::made;
+use crate::{DEFAULT_KERNEL, Silent};
 
 /// A data directory's store and its cache.
 struct World {
@@ -47,7 +47,7 @@ impl World {
 
     /// Puts a finished kernel into the cache, as a build would.
     async fn cache_kernel(&self, release: &str) {
-        let key = kernel::key(&kernel::package());
+        let key = kernel::key(DEFAULT_KERNEL);
         let claim = self
             .images
             .cache
@@ -134,14 +134,14 @@ async fn a_store_serves_what_it_has_without_the_cache() {
     world.cache_kernel("6.1.0-test").await;
     let kernel = world
         .images
-        .ensure_kernel(Reuse::Present, &Silent)
+        .ensure_kernel(DEFAULT_KERNEL, Reuse::Present, &Silent)
         .await
         .unwrap();
     fs::remove_dir_all(world.store.with_file_name("cache")).unwrap();
     assert_eq!(world.build(&recipe("small", "")).await.unwrap(), built);
     let stored = world
         .images
-        .ensure_kernel(Reuse::Present, &Silent)
+        .ensure_kernel(DEFAULT_KERNEL, Reuse::Present, &Silent)
         .await
         .unwrap();
     assert_eq!(stored, kernel);
@@ -203,7 +203,11 @@ async fn a_build_broken_off_anywhere_leaves_no_half_template_and_the_next_one_wo
 #[tokio::test]
 async fn a_new_kernel_stands_beside_the_old_and_is_taken() {
     let world = World::new();
-    let ensure = || world.images.ensure_kernel(Reuse::Present, &Silent);
+    let ensure = || {
+        world
+            .images
+            .ensure_kernel(DEFAULT_KERNEL, Reuse::Present, &Silent)
+    };
     world.cache_kernel("6.1.0-1").await;
     let old = ensure().await.unwrap();
     assert_eq!(ensure().await.unwrap(), old);
@@ -222,7 +226,7 @@ async fn an_initramfs_is_named_by_what_is_in_it() {
     world.cache_kernel("6.1.0-test").await;
     let kernel = world
         .images
-        .ensure_kernel(Reuse::Present, &Silent)
+        .ensure_kernel(DEFAULT_KERNEL, Reuse::Present, &Silent)
         .await
         .unwrap();
     let one = world
@@ -259,5 +263,9 @@ fn a_build_can_run_on_any_thread() {
             .images
             .build_template(&recipe, Reuse::Present, &Silent),
     );
-    is_send(&world.images.ensure_kernel(Reuse::Present, &Silent));
+    is_send(
+        &world
+            .images
+            .ensure_kernel(DEFAULT_KERNEL, Reuse::Present, &Silent),
+    );
 }

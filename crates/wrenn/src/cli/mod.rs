@@ -3,6 +3,7 @@
 mod bench;
 mod events;
 mod host;
+mod kernel;
 mod key;
 mod manual;
 mod pool;
@@ -15,10 +16,12 @@ mod upkeep;
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use wrenn_guest_image::DEFAULT_KERNEL;
 
 pub(crate) use bench::{BenchArgs, Measured};
 pub(crate) use events::EventsArgs;
 pub(crate) use host::{HostCommand, InviteArgs};
+pub(crate) use kernel::{BuildKernelArgs, KernelCommand};
 pub(crate) use key::{CreateKeyArgs, KeyCommand, SetTeamArgs, TeamCommand};
 pub(crate) use manual::{CompletionsArgs, ManArgs, Shell};
 pub(crate) use pool::{DrainArgs, PoolCommand, WarmArgs};
@@ -123,6 +126,15 @@ pub(crate) struct Globals {
         global = true
     )]
     pub(crate) cache: PathBuf,
+    /// The Debian package that guests' kernel is made from; `wrenn kernel build` makes it.
+    #[arg(
+        long,
+        env = "WRENN_KERNEL_PACKAGE",
+        value_name = "PACKAGE",
+        default_value = DEFAULT_KERNEL,
+        global = true
+    )]
+    pub(crate) kernel: String,
     /// The configuration; without it /etc/wrenn/wrenn.toml is read where it exists.
     #[arg(long, env = "WRENN_CONFIG", value_name = "FILE", global = true)]
     pub(crate) config: Option<PathBuf>,
@@ -190,6 +202,9 @@ pub(crate) enum Command {
     /// Build, list and remove templates.
     #[command(subcommand)]
     Template(TemplateCommand),
+    /// Build the kernel that guests boot.
+    #[command(subcommand)]
+    Kernel(KernelCommand),
     /// What became of sandboxes, and what becomes of them.
     Events(EventsArgs),
     /// Look at this machine: what helps, hinders or endangers sandboxes here, and what to do. Fails when none can run.

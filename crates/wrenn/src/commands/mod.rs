@@ -9,6 +9,7 @@ mod events;
 mod gc;
 mod host;
 mod join;
+mod kernel;
 mod key;
 mod manual;
 mod pool;
@@ -54,6 +55,7 @@ pub(crate) async fn run(cli: Cli, prepared: Option<server::Prepared>) -> Result<
         Command::Snapshot(command) => return snapshot::run(globals, command).await,
         Command::Pool(command) => pool::run(globals, command).await?,
         Command::Template(command) => template::run(globals, command).await?,
+        Command::Kernel(command) => kernel::run(globals, command).await?,
         Command::Events(args) => events::run(globals, &args).await?,
         Command::Doctor => return doctor::run(globals).await,
         Command::Bench(args) => return bench::run(globals, &args).await,

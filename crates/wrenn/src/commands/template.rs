@@ -2,8 +2,7 @@
 
 use anyhow::Result;
 use serde_json::json;
-use wrenn_agent::{DataDir, DataDirError, Store};
-use wrenn_guest_image::{Cache, Images, Recipe, Reuse, Template};
+use wrenn_guest_image::{Recipe, Reuse};
 
 use crate::cli::{BuildArgs, Globals, TemplateCommand};
 use crate::progress::Told;
@@ -27,24 +26,13 @@ async fn build(globals: &Globals, args: &BuildArgs) -> Result<()> {
     } else {
         Reuse::Present
     };
-    let template = match DataDir::open(&globals.dir) {
-        Ok(data) => {
-            let store = Store::open(data, &globals.cache).await?;
-            let built = build_in(store.images(), &recipe, reuse).await;
-            // Sandboxes of a Wrenn that was killed may still run on it: it stays mounted for them.
-            if let Err(error) = store.close().await {
-                tracing::debug!(%error, "the store stays mounted");
-            }
-            built?
-        }
-        // The Wrenn that has the directory keeps the store mounted; a template appears in it whole.
-        Err(DataDirError::Locked { path }) => {
-            let cache = Cache::new(&globals.cache);
-            let images = Images::open(path.join("store"), cache).map_err(install::advise)?;
-            build_in(&images, &recipe, reuse).await?
-        }
-        Err(error) => return Err(error.into()),
-    };
+    let template = install::with_images(globals, async |images| {
+        let progress = Told::new();
+        let built = images.build_template(&recipe, reuse, &progress).await;
+        progress.done();
+        built.map_err(install::advise)
+    })
+    .await?;
     if globals.json {
         return print_json(&json!({ "name": template.name, "size_bytes": template.allocated }));
     }
@@ -53,13 +41,6 @@ async fn build(globals: &Globals, args: &BuildArgs) -> Result<()> {
         template.name,
         size(template.allocated)
     ))
-}
-
-async fn build_in(images: &Images, recipe: &Recipe, reuse: Reuse) -> Result<Template> {
-    let progress = Told::new();
-    let built = images.build_template(recipe, reuse, &progress).await;
-    progress.done();
-    built.map_err(install::advise)
 }
 
 async fn ls(globals: &Globals) -> Result<()> {

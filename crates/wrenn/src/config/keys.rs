@@ -51,6 +51,7 @@ const SERVER: &[&str] = &["server"];
 pub(super) const KEYS: &[Key] = &[
     Key { name: "dir", arg: "dir", of: ALL, read: value::path, example: "\"/var/lib/wrenn\"" },
     Key { name: "cache", arg: "cache", of: ALL, read: value::path, example: "\"/var/cache/wrenn\"" },
+    Key { name: "kernel", arg: "kernel", of: ALL, read: value::text::<String>, example: "\"linux-source\"" },
     Key { name: "url", arg: "url", of: ALL, read: value::url, example: "\"http://127.0.0.1:8080\"" },
     Key { name: "log", arg: "log", of: ALL, read: value::filter, example: "\"info\"" },
     Key { name: "log_json", arg: "log_json", of: ALL, read: value::switch, example: "true" },

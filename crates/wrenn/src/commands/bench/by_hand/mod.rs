@@ -69,7 +69,7 @@ impl Hand {
         let store = globals.dir.join("store");
         let images = Images::open(&store, Cache::new(&globals.cache)).map_err(install::advise)?;
         let kernel = images
-            .ensure_kernel(Reuse::Present, &Silent)
+            .ensure_kernel(&globals.kernel, Reuse::Present, &Silent)
             .await
             .map_err(install::advise)?;
         let initramfs = images
