@@ -37,7 +37,7 @@ pub(crate) use snapshot::{
     CreateSnapshotArgs, ExportArgs, ImportArgs, KindArg, SnapshotCommand, VerifyArgs,
 };
 pub(crate) use template::{BuildArgs, TemplateCommand};
-pub(crate) use upkeep::{BackupArgs, CopyDatabaseArgs, GcArgs, RestoreArgs};
+pub(crate) use upkeep::{BackupArgs, CopyDatabaseArgs, DoctorArgs, GcArgs, RestoreArgs};
 
 use crate::config::Settings;
 use crate::report::Advised;
@@ -208,7 +208,7 @@ pub(crate) enum Command {
     /// What became of sandboxes, and what becomes of them.
     Events(EventsArgs),
     /// Look at this machine: what helps, hinders or endangers sandboxes here, and what to do. Fails when none can run.
-    Doctor,
+    Doctor(DoctorArgs),
     /// Measure Wrenn beside the same work done by hand.
     Bench(BenchArgs),
     /// Print the script by which a shell completes these commands, such as `source <(wrenn completions bash)`.

@@ -3,6 +3,25 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use clap::builder::PossibleValuesParser;
+
+use crate::commands::doctor::checklist;
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// Check the hardening checklist for production instead, line by line. Fails when a line is not met, or can't be seen.
+    #[arg(long)]
+    pub(crate) production: bool,
+    /// A line that need not be met, since somebody answers for it; may be given again.
+    #[arg(
+        long,
+        value_name = "LINE",
+        requires = "production",
+        hide_possible_values = true,
+        value_parser = PossibleValuesParser::new(checklist::LINES)
+    )]
+    pub(crate) accept: Vec<String>,
+}
 
 #[derive(Debug, Args)]
 pub(crate) struct GcArgs {

@@ -3,7 +3,7 @@
 mod agent;
 pub(crate) mod backup;
 mod bench;
-mod doctor;
+pub(crate) mod doctor;
 mod down;
 mod events;
 mod gc;
@@ -57,7 +57,7 @@ pub(crate) async fn run(cli: Cli, prepared: Option<server::Prepared>) -> Result<
         Command::Template(command) => template::run(globals, command).await?,
         Command::Kernel(command) => kernel::run(globals, command).await?,
         Command::Events(args) => events::run(globals, &args).await?,
-        Command::Doctor => return doctor::run(globals).await,
+        Command::Doctor(args) => return doctor::run(globals, &args).await,
         Command::Bench(args) => return bench::run(globals, &args).await,
         Command::Completions(args) => manual::completions(&args)?,
         Command::Man(args) => manual::man(&args)?,

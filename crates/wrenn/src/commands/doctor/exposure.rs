@@ -15,7 +15,7 @@ pub(super) struct Facts {
     vulnerabilities: BTreeMap<String, String>,
     /// Whether cores have several threads that run.
     smt: Option<bool>,
-    /// The devices and files that memory is swapped to.
+    /// The devices and files that memory is swapped to in clear.
     swaps: Vec<String>,
     /// Whether pages with the same content are merged.
     merging: Option<bool>,
@@ -40,7 +40,10 @@ impl Facts {
             smt: on("/sys/devices/system/cpu/smt/active"),
             swaps: told("/proc/swaps")
                 .map(|text| swaps(&text))
-                .unwrap_or_default(),
+                .unwrap_or_default()
+                .into_iter()
+                .filter(|name| !is_encrypted(name))
+                .collect(),
             merging: on("/sys/kernel/mm/ksm/run"),
         }
     }
@@ -111,7 +114,7 @@ impl Facts {
         let in_memory = |name: &String| name.starts_with("/dev/zram");
         if self.swaps.iter().all(in_memory) {
             let found = if self.swaps.is_empty() {
-                "none"
+                "none in clear"
             } else {
                 "in memory alone"
             };
@@ -134,6 +137,15 @@ impl Facts {
         };
         Finding::ok("page merging", found)
     }
+}
+
+/// Whether a device is one of dm-crypt's, as the kernel calls those (`dm/uuid` of the block device in sysfs).
+fn is_encrypted(device: &str) -> bool {
+    let Ok(real) = fs::canonicalize(device) else {
+        return false;
+    };
+    let name = real.file_name().unwrap_or_default().to_string_lossy();
+    told(&format!("/sys/class/block/{name}/dm/uuid")).is_some_and(|uuid| uuid.starts_with("CRYPT-"))
 }
 
 /// The names out of /proc/swaps, which has a head.
@@ -197,7 +209,7 @@ mod tests {
             swaps: swaps(&format!("{head}{text}")),
             ..Facts::default()
         };
-        assert_eq!(of("").judge_swap().found, "none");
+        assert_eq!(of("").judge_swap().verdict, Verdict::Ok);
         assert_eq!(
             of("/dev/zram0 partition 1 0 100\n").judge_swap().verdict,
             Verdict::Ok

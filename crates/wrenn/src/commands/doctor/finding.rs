@@ -14,8 +14,10 @@ pub(super) enum Verdict {
     Ok,
     /// Sandboxes work, but not as well or as safely as they could.
     Warning,
-    /// No sandbox can run.
+    /// No sandbox can run; of the checklist for production, a line is not met.
     Problem,
+    /// It is not there, and something else does without it.
+    Absent,
     /// It could not be seen, mostly for want of rights.
     Unknown,
 }
@@ -26,6 +28,7 @@ impl Verdict {
             Self::Ok => "ok",
             Self::Warning => "warning",
             Self::Problem => "problem",
+            Self::Absent => "absent",
             Self::Unknown => "unknown",
         }
     }
@@ -80,6 +83,15 @@ impl Finding {
         Self::unknown(check, what, "run `sudo wrenn doctor`")
     }
 
+    /// The same of what something else does without: what is missing is not missed.
+    pub(super) fn not_needed(self) -> Self {
+        let verdict = match self.verdict {
+            Verdict::Problem => Verdict::Absent,
+            other => other,
+        };
+        Self { verdict, ..self }
+    }
+
     fn bad(
         verdict: Verdict,
         check: &'static str,
@@ -108,9 +120,31 @@ impl Area {
     }
 }
 
+/// What was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Question {
+    /// Whether sandboxes can run.
+    Sandboxes,
+    /// Whether each line of the checklist is met.
+    Production,
+}
+
+impl Question {
+    const fn answer(self, well: bool) -> &'static str {
+        match (self, well) {
+            (Self::Sandboxes, true) => "sandboxes can run on this machine",
+            (Self::Sandboxes, false) => "no sandbox can run on this machine as it is",
+            (Self::Production, true) => "this machine is as the checklist wants it",
+            (Self::Production, false) => "this machine is not as the checklist wants it",
+        }
+    }
+}
+
 /// All of it.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
+    question: Question,
     areas: Vec<Area>,
     pub(super) problems: usize,
     pub(super) warnings: usize,
@@ -118,7 +152,7 @@ pub(super) struct Report {
 }
 
 impl Report {
-    pub(super) fn new(areas: Vec<Area>) -> Self {
+    pub(super) fn new(question: Question, areas: Vec<Area>) -> Self {
         let count = |verdict| {
             let all = areas.iter().flat_map(|area| &area.findings);
             all.filter(|finding| finding.verdict == verdict).count()
@@ -127,7 +161,16 @@ impl Report {
             problems: count(Verdict::Problem),
             warnings: count(Verdict::Warning),
             unknown: count(Verdict::Unknown),
+            question,
             areas,
+        }
+    }
+
+    /// Whether the answer is yes. Of a checklist, a line that could not be seen is not met.
+    pub(super) fn is_well(&self) -> bool {
+        match self.question {
+            Question::Sandboxes => self.problems == 0,
+            Question::Production => self.problems + self.unknown == 0,
         }
     }
 
@@ -146,11 +189,7 @@ impl Report {
         .into_iter()
         .flatten()
         .collect();
-        let verdict = if self.problems > 0 {
-            "no sandbox can run on this machine as it is"
-        } else {
-            "sandboxes can run on this machine"
-        };
+        let verdict = self.question.answer(self.is_well());
         if counts.is_empty() {
             format!("Nothing to object to: {verdict}.")
         } else {
@@ -213,7 +252,7 @@ mod tests {
     use super::*;
 
     fn report(findings: Vec<Finding>) -> Report {
-        Report::new(vec![Area::new("Area", findings)])
+        Report::new(Question::Sandboxes, vec![Area::new("Area", findings)])
     }
 
     #[test]
@@ -249,5 +288,30 @@ mod tests {
             bad.conclusion(),
             "2 problems, 1 not seen: no sandbox can run on this machine as it is."
         );
+    }
+
+    #[test]
+    fn what_something_else_does_without_is_not_counted() {
+        let absent = Finding::problem("x", "y", "z").not_needed();
+        assert_eq!(
+            (absent.verdict, absent.remedy.is_some()),
+            (Verdict::Absent, true)
+        );
+        let seen = report(vec![absent, Finding::warning("x", "y", "z").not_needed()]);
+        assert_eq!((seen.problems, seen.warnings, seen.is_well()), (0, 1, true));
+    }
+
+    #[test]
+    fn a_line_of_the_checklist_that_nobody_saw_is_not_met() {
+        let checklist =
+            |finding| Report::new(Question::Production, vec![Area::new("A", vec![finding])]);
+        let unseen = checklist(Finding::hidden("x", "y"));
+        assert!(!unseen.is_well());
+        assert_eq!(
+            unseen.conclusion(),
+            "1 not seen: this machine is not as the checklist wants it."
+        );
+        assert!(!checklist(Finding::problem("x", "y", "z")).is_well());
+        assert!(checklist(Finding::warning("x", "y", "z")).is_well());
     }
 }

@@ -99,7 +99,7 @@ impl Facts {
     }
 
     fn judge_release(&self) -> Finding {
-        const CHECK: &str = "version";
+        const CHECK: &str = "kernel";
         const REMEDY: &str = "use the kernel of Debian 12 or newer";
         let release = &self.release;
         match version(release) {
@@ -177,7 +177,8 @@ fn page_scan() -> bool {
     pagemap::private_by(pagemap::Method::Scan, own, page).is_ok()
 }
 
-fn module(release: &str, name: &str) -> bool {
+/// Whether a release has a module, by its path below `kernel`.
+pub(super) fn module(release: &str, name: &str) -> bool {
     let path = format!("/lib/modules/{release}/kernel/{name}");
     ["", ".xz", ".zst", ".gz"]
         .iter()
@@ -222,7 +223,7 @@ mod tests {
         poor.lacking = Some(vec!["CAP_SYS_ADMIN"]);
         let verdicts: Vec<_> = poor.judge().iter().map(|f| (f.check, f.verdict)).collect();
         let expected = [
-            ("version", Verdict::Ok),
+            ("kernel", Verdict::Ok),
             ("cgroups", Verdict::Problem),
             ("rights", Verdict::Problem),
             ("TAP", Verdict::Problem),

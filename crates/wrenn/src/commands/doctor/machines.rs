@@ -58,6 +58,21 @@ impl Facts {
         }
     }
 
+    /// Whether a guest gets somewhere under KVM, as far as is known.
+    pub(super) fn has_kvm(&self) -> bool {
+        matches!(self.kvm, Kvm::Works | Kvm::Untried)
+    }
+
+    /// How QEMU runs guests, if it can.
+    pub(super) fn by_qemu(&self) -> Option<&'static str> {
+        let how = if self.has_kvm() {
+            "QEMU with KVM"
+        } else {
+            "QEMU, which emulates"
+        };
+        self.qemu.is_ok().then_some(how)
+    }
+
     pub(super) fn judge(&self) -> Vec<Finding> {
         let mut findings = vec![self.judge_kvm(), self.judge_qemu()];
         findings.extend(packages::judge(self.packages.as_ref()));
@@ -167,8 +182,10 @@ mod tests {
             found: "7.2".into(),
             needed: 10,
         };
+        assert_eq!(facts.by_qemu(), Some("QEMU with KVM"));
         for unfit in [Unfit::Missing, old, Unfit::Other("it is broken".into())] {
             facts.qemu = Err(unfit);
+            assert_eq!(facts.by_qemu(), None);
             assert_eq!(facts.judge_qemu().verdict, Verdict::Problem);
         }
     }
