@@ -1,5 +1,5 @@
 //! A guest kernel out of Debian's source package, with what a microVM has and what runs in one uses: without modules, and with
-//! nothing to look for that is not there, it boots several times faster than the distribution's.
+//! nothing to look for that is not there, it boots twice as fast as the distribution's, emulated.
 //!
 //! The host's own compiler builds it. What it needs beside that is a few packages, which are named when they are missing.
 

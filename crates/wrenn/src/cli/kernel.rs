@@ -5,7 +5,7 @@ use clap::{Args, Subcommand};
 #[derive(Debug, Subcommand)]
 pub(crate) enum KernelCommand {
     /// Make the kernel of a Debian package ready for guests. One with the source is built, small and with all that a microVM
-    /// has: it boots several times faster, and takes some minutes to build. Needs root.
+    /// has: it boots twice as fast, and takes some minutes to build. Needs root.
     Build(BuildKernelArgs),
 }
 
