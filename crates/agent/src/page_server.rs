@@ -1,5 +1,6 @@
 //! One of us in a jail that brings a guest's memory: the page server of [`wrenn_memory`] over a generation's image and its sums.
 
+use std::ffi::CStr;
 use std::fs::File;
 use std::io::{self, IoSliceMut, Write};
 use std::mem::MaybeUninit;
@@ -15,6 +16,8 @@ use wrenn_sys::jail::take_handed;
 use wrenn_sys::uffd::Userfault;
 use wrenn_vmm::firecracker::PageOrder;
 
+/// How it is called where processes are listed.
+const NAME: &CStr = c"wrenn-pages";
 /// The longest list of regions, in bytes.
 const LONGEST: usize = 16 << 10;
 /// What an offset takes where what was touched is noted.
@@ -28,6 +31,7 @@ const MOST_TOUCHED: u64 = 128 << 10;
 /// Whoever waits for a page waits for ever now: the virtual machine has to be ended.
 pub fn serve_pages(order: &str) -> io::Result<()> {
     let order: PageOrder = serde_json::from_str(order)?;
+    rustix::thread::set_name(NAME)?;
     let listener = UnixListener::from(take_handed(order.listener)?);
     let image = File::from(take_handed(order.image)?);
     let sums = PageSums::of(File::from(take_handed(order.sums)?));

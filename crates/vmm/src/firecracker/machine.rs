@@ -268,6 +268,8 @@ impl Watched {
     /// What an end of the process means that nobody here asked for.
     async fn tell_end(&self, exit: Exit, memory_lost: bool) {
         self.refresh().await;
+        // Whoever has the machine for longer than it lives holds nothing of its folder.
+        drop(self.serial.lock().await.take());
         if memory_lost {
             return self.running.tell_end(Ended::MemoryLost);
         }

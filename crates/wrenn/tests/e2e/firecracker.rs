@@ -85,8 +85,9 @@ async fn the_vmm_and_its_page_server_have_nothing() {
     let (sandbox, sum) = paused_with_much(&server).await;
     sandbox.resume().await;
     let data = server.data();
+    println!("{:?}", members(&data, &sandbox.id));
     let vmm = member(&data, &sandbox.id, "firecracker").unwrap();
-    let pages = member(&data, &sandbox.id, "wrenn");
+    let pages = member(&data, &sandbox.id, "wrenn-pages");
     for pid in std::iter::once(vmm).chain(pages) {
         assert_eq!(status(pid, "CapEff"), "0000000000000000", "{pid}");
         assert_eq!(status(pid, "NoNewPrivs"), "1", "{pid}");
@@ -159,7 +160,7 @@ async fn a_guest_whose_memory_is_not_brought_is_ended_and_can_be_resumed() {
                 .await
         };
         let striking = until("a page server at work", SLOW, || async {
-            let pages = member(&data, &sandbox.id, "wrenn")?;
+            let pages = member(&data, &sandbox.id, "wrenn-pages")?;
             // It has taken something over already.
             let vmm = member(&data, &sandbox.id, "firecracker")?;
             let resident: u64 = status(vmm, "VmRSS")
