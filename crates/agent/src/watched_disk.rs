@@ -213,3 +213,233 @@ async fn look(machine: &dyn Machine, seen: &Arc<Seen>) -> Option<VmEvent> {
     }
     Some(VmEvent::IoError { enospc: true })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::File;
+    use std::io;
+    use std::path::PathBuf;
+    use std::sync::Mutex;
+    use std::sync::atomic::AtomicU64;
+    use wrenn_disk::Grown;
+    use wrenn_model::{Isolation, VmId};
+    use wrenn_sys::dm::DeviceNumber;
+    use wrenn_sys::process::{Birth, FileId};
+
+    /// Longer than between two looks.
+    const SOON: Duration = Duration::from_secs(5);
+
+    /// A machine that does as it is told.
+    #[derive(Debug)]
+    struct Obedient {
+        identity: Identity,
+        state: Mutex<RunState>,
+        events: broadcast::Sender<VmEvent>,
+    }
+
+    impl Obedient {
+        fn running() -> Arc<Self> {
+            let identity = Identity {
+                vm: VmId::random(),
+                dir: "/none".into(),
+                isolation: Isolation::Kvm,
+                pid: 0,
+                birth: Birth {
+                    boot_id: String::new(),
+                    start_time: 0,
+                },
+                exe: FileId { dev: 0, ino: 0 },
+                cgroup: String::new(),
+                memory: None,
+                pages: None,
+            };
+            Arc::new(Self {
+                identity,
+                state: Mutex::new(RunState::Running),
+                events: broadcast::channel(8).0,
+            })
+        }
+
+        fn set(&self, state: RunState) -> Result<(), Error> {
+            *self.state.lock().unwrap() = state;
+            Ok(())
+        }
+    }
+
+    #[async_trait]
+    impl Machine for Obedient {
+        fn identity(&self) -> &Identity {
+            &self.identity
+        }
+
+        async fn freeze(&self) -> Result<(), Error> {
+            self.set(RunState::Frozen)
+        }
+
+        async fn load(&self) -> Result<(), Error> {
+            Ok(())
+        }
+
+        async fn thaw(&self) -> Result<(), Error> {
+            self.set(RunState::Running)
+        }
+
+        async fn set_share(&self, _: CpuShare) -> Result<(), Error> {
+            Ok(())
+        }
+
+        async fn capture(&self) -> Result<Capture, Error> {
+            Err(Error::Gone)
+        }
+
+        async fn run_state(&self) -> Result<RunState, Error> {
+            Ok(*self.state.lock().unwrap())
+        }
+
+        fn events(&self) -> broadcast::Receiver<VmEvent> {
+            self.events.subscribe()
+        }
+
+        async fn console(&self) -> Result<Vec<u8>, Error> {
+            Ok(Vec::new())
+        }
+
+        async fn kill(&self) -> Result<(), Error> {
+            let how = Ended::Signal(9);
+            drop(self.events.send(VmEvent::Ended { how }));
+            Ok(())
+        }
+    }
+
+    /// Disks of which only the growth is asked for.
+    #[derive(Debug, Default)]
+    struct Growing {
+        invalid: AtomicBool,
+        asked: AtomicU64,
+    }
+
+    impl Disk for Growing {
+        fn file_name(&self) -> &'static str {
+            "disk"
+        }
+
+        fn grow_if_needed(&self, layer: &Layer) -> Result<Grown, wrenn_disk::Error> {
+            self.asked.fetch_add(1, Ordering::Relaxed);
+            match self.invalid.load(Ordering::Relaxed) {
+                false => Ok(Grown::No),
+                true => Err(wrenn_disk::Error::Invalidated {
+                    overlay: layer.overlay.clone(),
+                }),
+            }
+        }
+
+        fn attach(&self, _: &Layer) -> Result<Option<DeviceNumber>, wrenn_disk::Error> {
+            unreachable!("it is there")
+        }
+
+        fn detach(&self, _: &Layer) -> Result<(), wrenn_disk::Error> {
+            unreachable!("it stays")
+        }
+
+        fn create(&self, _: &Layer, _: u32) -> Result<(), wrenn_disk::Error> {
+            unreachable!("it is there")
+        }
+
+        fn branch(&self, _: &Path, _: &Layer, _: u32) -> Result<(), wrenn_disk::Error> {
+            unreachable!("it is there")
+        }
+
+        fn checkpoint(&self, _: &Layer, _: &Path) -> Result<File, wrenn_disk::Error> {
+            unreachable!("nobody pauses it")
+        }
+
+        fn open(&self, _: &Layer) -> Result<File, wrenn_disk::Error> {
+            unreachable!("nobody reads it")
+        }
+
+        fn remove(&self, _: &Layer) -> Result<(), wrenn_disk::Error> {
+            unreachable!("it stays")
+        }
+
+        fn usage(&self, _: &Layer) -> io::Result<u64> {
+            unreachable!("nobody asks")
+        }
+    }
+
+    struct Lab {
+        machine: Arc<Obedient>,
+        disks: Arc<Growing>,
+        room: Arc<AtomicU64>,
+        watched: Arc<dyn Machine>,
+    }
+
+    fn lab() -> Lab {
+        let (machine, disks) = (Obedient::running(), Arc::new(Growing::default()));
+        let room = Arc::new(AtomicU64::new(RESERVE));
+        let layer = Layer {
+            overlay: PathBuf::from("/none/disk"),
+            base: PathBuf::from("/none/base"),
+            virtual_size: 1 << 30,
+        };
+        let left = Arc::clone(&room);
+        let told: Room = Arc::new(move || Ok(left.load(Ordering::Relaxed)));
+        let watched = WatchedDisk::of(machine.clone(), disks.clone(), layer, told);
+        Lab {
+            machine,
+            disks,
+            room,
+            watched,
+        }
+    }
+
+    async fn next(events: &mut broadcast::Receiver<VmEvent>) -> VmEvent {
+        let event = tokio::time::timeout(SOON, events.recv()).await;
+        event.expect("nothing happens").unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_guest_stands_still_before_there_is_no_room_and_goes_on_when_there_is() {
+        let lab = lab();
+        let mut events = lab.watched.events();
+        tokio::time::sleep(SOON).await;
+        assert!(lab.disks.asked.load(Ordering::Relaxed) > 0);
+        assert_eq!(lab.watched.run_state().await.unwrap(), RunState::Running);
+
+        lab.room.store(RESERVE - 1, Ordering::Relaxed);
+        assert_eq!(next(&mut events).await, VmEvent::IoError { enospc: true });
+        assert_eq!(lab.machine.run_state().await.unwrap(), RunState::Frozen);
+        assert_eq!(lab.watched.run_state().await.unwrap(), RunState::IoError);
+
+        // Too early.
+        lab.watched.thaw().await.unwrap();
+        assert_eq!(next(&mut events).await, VmEvent::IoError { enospc: true });
+        lab.room.store(RESERVE, Ordering::Relaxed);
+        lab.watched.thaw().await.unwrap();
+        tokio::time::sleep(SOON).await;
+        assert_eq!(lab.watched.run_state().await.unwrap(), RunState::Running);
+        assert!(events.try_recv().is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_stands_still_for_another_reason_is_not_told_to_be_full() {
+        let lab = lab();
+        let mut events = lab.watched.events();
+        lab.watched.freeze().await.unwrap();
+        lab.room.store(0, Ordering::Relaxed);
+        tokio::time::sleep(SOON).await;
+        assert_eq!(lab.watched.run_state().await.unwrap(), RunState::Frozen);
+        assert!(events.try_recv().is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_whose_disk_is_lost_is_ended_and_its_end_is_told() {
+        let lab = lab();
+        let mut events = lab.watched.events();
+        lab.disks.invalid.store(true, Ordering::Relaxed);
+        let ended = VmEvent::Ended {
+            how: Ended::Signal(9),
+        };
+        assert_eq!(next(&mut events).await, ended);
+    }
+}

@@ -152,12 +152,14 @@ async fn a_guest_whose_memory_is_not_brought_is_ended_and_can_be_resumed() {
     let other = TestSandbox::create(&server.client()).await;
     let (sandbox, sum) = paused_with_much(&server).await;
     let data = server.data();
-    for fault in [Signal::KILL, Signal::STOP] {
+    for (fault, resumed) in [
+        (Signal::KILL, false),
+        (Signal::KILL, true),
+        (Signal::STOP, true),
+    ] {
         let resuming = async {
-            server
-                .client()
-                .resume(&sandbox.id, &ResumeRequest::default())
-                .await
+            let request = ResumeRequest::default();
+            server.client().resume(&sandbox.id, &request).await
         };
         let striking = until("a page server at work", SLOW, || async {
             let pages = member(&data, &sandbox.id, "wrenn-pages")?;
@@ -170,14 +172,20 @@ async fn a_guest_whose_memory_is_not_brought_is_ended_and_can_be_resumed() {
                 .ok()?;
             (resident > 20 << 10).then(|| signal(pages, fault))
         });
-        // It may be told to be resumed before that shows.
-        let (_, ()) = tokio::join!(resuming, striking);
+        if resumed {
+            resuming.await.unwrap();
+            striking.await;
+        } else {
+            let (resumed, ()) = tokio::join!(resuming, striking);
+            resumed.unwrap_err();
+        }
         let now = until("its end", SLOW, || async {
             let now = sandbox.now().await;
             (now.transition.is_none() && now.status != "running").then_some(now)
         });
         let now = now.await;
         println!("{fault:?}: {} {:?}", now.status, now.status_reason);
+        assert_eq!(now.status, if resumed { "error" } else { "paused" });
         assert_eq!(member(&data, &sandbox.id, "firecracker"), None);
         sandbox.resume().await;
         assert_eq!(sandbox.sh(SUM).await, sum, "after {fault:?}");
