@@ -50,12 +50,19 @@ impl Userfault {
     /// One that somebody has sent, after its features were agreed on.
     ///
     /// # Errors
-    /// It can not be kept from blocking.
+    /// `InvalidInput`: it is something else. It can not be kept from blocking.
     pub fn received(descriptor: OwnedFd) -> io::Result<Self> {
         rustix::io::ioctl_fionbio(&descriptor, true)?;
-        Ok(Self {
+        let userfault = Self {
             descriptor: descriptor.into(),
-        })
+        };
+        // To wake nobody is what a userfaultfd refuses, and nothing else understands.
+        let nowhere = Extent { start: 0, len: 0 };
+        let told = userfault.wake(nowhere).err();
+        match told.as_ref().and_then(Errno::from_io_error) {
+            Some(Errno::INVAL) => Ok(userfault),
+            _ => Err(io::ErrorKind::InvalidInput.into()),
+        }
     }
 
     /// One for memory of this process, which is told of what is removed.
