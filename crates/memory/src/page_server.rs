@@ -1,7 +1,7 @@
 //! The page server: a restored guest's memory, page by page, as it is touched.
 //!
 //! Its VMM registers that memory with userfaultfd and sends the descriptor. Whoever touches a page that is not there waits until
-//! this has brought it from the image. What was touched first the last time is brought ahead, in the same order; all else that
+//! this has brought it from the image. What was touched first the last time is brought ahead, in about that order; all else that
 //! the image has follows while nobody waits. Then the memory is let go: what is still missing reads as zeros, which is what the
 //! image has there, and this ends.
 //!
@@ -11,68 +11,43 @@
 //!   removed ──► from now on zeros           by a balloon, whatever the image has there
 //! ```
 
+mod error;
+mod memory;
 mod pages;
+mod plan;
 mod regions;
+mod source;
+mod waiting;
 
-use std::collections::VecDeque;
-use std::fs::File;
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::FileExt;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use wrenn_sys::extents::Extent;
-use wrenn_sys::uffd::{Event, Filled, Userfault};
+use wrenn_sys::uffd::{Event, Userfault};
 
 use crate::PAGE;
-use crate::sparse::next_data;
+use crate::blocks::{Run, runs};
+use error::{Result, refused, unreadable};
+use memory::{Brought, Memory, STEP, Stretch};
 use pages::Pages;
+use plan::Plan;
+use source::Data;
+use waiting::Waiting;
+
+pub use error::PageServerError;
 pub use regions::{Region, RegionError, parse_regions};
+pub use source::PageSource;
 
 /// How much is brought at once while nobody waits, in bytes: little enough that who waits then does not wait for it.
 const PIECE: usize = 64 << 10;
-/// How long it is listened for what was begun before all was let go.
-const LAST_WORDS: Timespec = Timespec {
-    tv_sec: 0,
-    tv_nsec: 100_000_000,
-};
 /// How many pages of what was touched first are remembered: 64 MiB.
 const REMEMBERED: usize = 16 << 10;
-
-/// Why a page server gave up. Its guest waits for ever then: it has to be ended.
-#[derive(Debug, thiserror::Error)]
-pub enum PageServerError {
-    /// The image could not be read.
-    #[error("could not read the memory image at {at:#x}")]
-    Image {
-        /// Where, as an offset in the image.
-        at: u64,
-        /// What the kernel said.
-        source: io::Error,
-    },
-    /// What stands in the image is not what was written there.
-    #[error("the memory image is damaged at {at:#x}")]
-    Damaged {
-        /// Where, as an offset in the image.
-        at: u64,
-    },
-    /// Somebody waits for a page that is no guest's memory.
-    #[error("a fault at {address:#x}, which is in no region")]
-    Stray {
-        /// The address.
-        address: u64,
-    },
-    /// The kernel refused.
-    #[error("could not {doing} the guest's memory")]
-    Memory {
-        /// What was tried.
-        doing: &'static str,
-        /// What the kernel said.
-        source: io::Error,
-    },
-}
-
-type Result<T> = std::result::Result<T, PageServerError>;
+/// How long until it is tried again to fill what could not be filled: as long as it takes to remove what is being removed.
+const AGAIN: Timespec = of_nanoseconds(100_000);
+/// How long it is listened for what was begun before all was let go.
+const LAST_WORDS: Timespec = of_nanoseconds(100_000_000);
+const AT_ONCE: Timespec = of_nanoseconds(0);
 
 /// How it ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,7 +63,7 @@ pub enum End {
 pub struct Served {
     /// How it ended.
     pub end: End,
-    /// The offsets of the pages that were touched first, in order: what was told before, and what faulted beside that.
+    /// The offsets of the pages that were touched first, each once, in order: what was told before, and what faulted beside that.
     pub first: Vec<u64>,
     /// How often somebody waited for a page.
     pub faults: u64,
@@ -100,15 +75,19 @@ pub type Check<'a> = dyn Fn(u64, &[u8]) -> bool + 'a;
 /// Serves one guest.
 #[derive(Debug)]
 pub struct PageServer<'a> {
-    memory: &'a Userfault,
-    regions: &'a [Region],
-    image: &'a File,
+    userfault: &'a Userfault,
+    memory: Memory<'a>,
+    image: &'a dyn PageSource,
     check: NoDebug<'a>,
-    /// By their number in the image.
-    there: Pages,
-    removed: Pages,
+    data: Data<'a>,
+    /// How much of the image the regions have, in bytes.
+    size: u64,
+    on_demand: bool,
+    remembered: Pages,
     first: Vec<u64>,
     faults: u64,
+    events: Vec<Event>,
+    waiting: Waiting,
     buffer: Vec<u8>,
 }
 
@@ -120,41 +99,54 @@ impl std::fmt::Debug for NoDebug<'_> {
     }
 }
 
-/// What became of a page that was to be brought.
+/// What there is to hear.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Brought {
-    Yes,
-    /// Events have to be read first.
-    Later,
+enum Heard {
+    Nothing,
+    Something,
     Gone,
 }
 
 impl<'a> PageServer<'a> {
-    /// For the memory in these regions, which begins as this image. `first` is what was touched first the last time, by offset.
+    /// For the memory in these regions, which begins as this image: a sparse file, or packs. `first` is what was touched first the
+    /// last time, by offset; what of it makes no sense is left out. What the image says is a hole is not checked.
     #[must_use]
     pub fn new(
         memory: &'a Userfault,
         regions: &'a [Region],
-        image: &'a File,
+        image: &'a dyn PageSource,
         check: &'a Check<'a>,
         first: Vec<u64>,
     ) -> Self {
-        let end = regions.iter().map(|region| region.offset + region.len);
-        let pages = end.max().unwrap_or(0).div_ceil(PAGE);
-        let mut first = first;
-        first.retain(|at| at % PAGE == 0 && *at < pages * PAGE);
-        first.truncate(REMEMBERED);
-        Self {
-            memory,
-            regions,
+        let ends = regions.iter().map(|region| region.offset + region.len);
+        let size = ends.max().unwrap_or(0).next_multiple_of(PAGE);
+        let mut server = Self {
+            userfault: memory,
+            memory: Memory::new(memory, regions, size),
             image,
             check: NoDebug(check),
-            there: Pages::none_of(pages),
-            removed: Pages::none_of(pages),
-            first,
+            data: Data::of(image, size),
+            size,
+            on_demand: false,
+            remembered: Pages::none_of(size / PAGE),
+            first: Vec::new(),
             faults: 0,
+            events: Vec::new(),
+            waiting: Waiting::nobody(size / PAGE),
             buffer: vec![0; PIECE],
+        };
+        for at in first {
+            server.remember(at);
         }
+        server
+    }
+
+    /// Leaves alone what is neither touched nor in the record, so that a guest takes no more memory than it works with. It is served
+    /// as long as there is a VMM.
+    #[must_use]
+    pub fn on_demand(mut self) -> Self {
+        self.on_demand = true;
+        self
     }
 
     /// Serves until all is there or the VMM, at the other end of `peer`, has gone.
@@ -171,234 +163,222 @@ impl<'a> PageServer<'a> {
     }
 
     fn run(&mut self, peer: BorrowedFd<'_>) -> Result<End> {
-        let mut waiting = VecDeque::new();
-        let mut events = Vec::new();
-        let mut ahead = self.first.clone().into_iter();
-        let (mut rest, mut piece) = (0, None);
+        let mut plan = Plan::new(self.image, self.size, &self.first, !self.on_demand);
         loop {
-            if self.has_gone(peer)? {
+            let is_idle = self.waiting.first().is_none() && plan.first()?.is_none();
+            let heard = self.hear(peer, is_idle && self.on_demand)?;
+            if heard == Heard::Gone {
                 return Ok(End::Gone);
             }
-            self.listen(&mut events, &mut waiting)?;
-            if let Some(address) = waiting.pop_front() {
-                match self.answer(address)? {
-                    Brought::Yes => {}
-                    Brought::Later => waiting.push_front(address),
-                    Brought::Gone => return Ok(End::Gone),
+            let mut brought = self.answer_all()?;
+            // What is recorded is as urgent: it will be waited for next.
+            if brought == Brought::Yes && (heard == Heard::Nothing || plan.is_at_record()) {
+                match plan.first()? {
+                    Some(_) => brought = self.go_on(&mut plan)?,
+                    None if self.on_demand => {}
+                    None => return self.let_go(),
                 }
-                continue;
             }
-            // One that could not be brought whole is tried again: at the end nothing of the image may be missing.
-            let next = match piece.take() {
-                Some(again) => Some(again),
-                None => self.next_piece(&mut ahead, &mut rest)?,
-            };
-            let Some(next) = next else {
-                return self.let_go();
-            };
-            match self.bring(next)? {
+            match brought {
                 Brought::Yes => {}
-                Brought::Later => piece = Some(next),
+                Brought::Later => self.make_way()?,
                 Brought::Gone => return Ok(End::Gone),
             }
         }
     }
 
-    /// Reads what is told. What is removed counts before what is waited for: a page that is both is zeros.
-    fn listen(&mut self, events: &mut Vec<Event>, waiting: &mut VecDeque<u64>) -> Result<()> {
+    /// Whether the VMM has gone, and what is told. Who may sleep does so until something is.
+    fn hear(&mut self, peer: BorrowedFd<'_>, may_sleep: bool) -> Result<Heard> {
+        let within = (!may_sleep).then_some(&AT_ONCE);
+        if self.poll(peer, within)? {
+            return Ok(Heard::Gone);
+        }
+        let is_told = self.listen()?;
+        Ok(if is_told {
+            Heard::Something
+        } else {
+            Heard::Nothing
+        })
+    }
+
+    /// Whether the VMM has gone, as soon as something is told or that is so.
+    fn poll(&self, peer: BorrowedFd<'_>, within: Option<&Timespec>) -> Result<bool> {
+        let mut asked = [
+            PollFd::from_borrowed_fd(peer, PollFlags::empty()),
+            PollFd::new(self.userfault, PollFlags::IN),
+        ];
+        match poll(&mut asked, within) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(refused("watch over")(errno.into())),
+        }
+        let ended = PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL;
+        Ok(asked[0].revents().intersects(ended))
+    }
+
+    /// Reads what is told, and whether that is anything.
+    fn listen(&mut self) -> Result<bool> {
+        let mut events = std::mem::take(&mut self.events);
         events.clear();
-        let read = self.memory.events(events);
-        read.map_err(memory("hear of"))?;
-        for event in events {
+        let read = self.userfault.events(&mut events);
+        read.map_err(refused("hear of"))?;
+        for event in &events {
             match *event {
-                Event::Fault { address } => waiting.push_back(address & !(PAGE - 1)),
-                Event::Removed(range) => self.forget(range),
+                Event::Fault { address } => {
+                    let page = self.memory.page(address & !(PAGE - 1))?;
+                    self.waiting.add(page);
+                }
+                Event::Removed(range) => self.memory.forget(range),
                 Event::Other => {}
             }
+        }
+        self.events = events;
+        Ok(!self.events.is_empty())
+    }
+
+    /// Reads what has to be read before anything can be filled. Who removes something does so a moment after that was read.
+    fn make_way(&mut self) -> Result<()> {
+        if self.is_told(AGAIN)? {
+            self.listen()?;
         }
         Ok(())
     }
 
-    fn forget(&mut self, range: Extent) {
-        for region in self.regions {
-            if let Some(offsets) = region.offsets(range) {
-                self.there.remove(offsets);
-                self.removed.insert(offsets);
-            }
+    /// Whether something is told within this time.
+    fn is_told(&self, within: Timespec) -> Result<bool> {
+        let mut asked = [PollFd::new(self.userfault, PollFlags::IN)];
+        match poll(&mut asked, Some(&within)) {
+            Ok(told) => Ok(told > 0),
+            Err(Errno::INTR) => Ok(false),
+            Err(errno) => Err(refused("hear of")(errno.into())),
         }
     }
 
-    /// Somebody waits for this page.
-    fn answer(&mut self, address: u64) -> Result<Brought> {
-        let offset = self
-            .regions
-            .iter()
-            .find_map(|region| region.offset_of(address));
-        let at = offset.ok_or(PageServerError::Stray { address })?;
-        self.faults += 1;
-        if self.there.has(at) {
-            // It came while they began to wait.
-            self.memory
-                .wake(page(address))
-                .map_err(memory("wake who waits for"))?;
-            return Ok(Brought::Yes);
+    /// Brings all pages that somebody waits for.
+    fn answer_all(&mut self) -> Result<Brought> {
+        while let Some(page) = self.waiting.first() {
+            let brought = self.answer(page)?;
+            if brought != Brought::Yes {
+                return Ok(brought);
+            }
+            self.waiting.first_is_served();
         }
-        if self.first.len() < REMEMBERED {
+        Ok(Brought::Yes)
+    }
+
+    fn answer(&mut self, page: Stretch) -> Result<Brought> {
+        // One that was brought came while they began to wait, or went again at that moment: if it is missing, it is zeros.
+        let was_there = self.memory.has(page.at);
+        let brought = if was_there || self.memory.was_removed(page.at) {
+            self.memory.zero(page)?
+        } else {
+            self.fill(page)?
+        };
+        if brought == Brought::Yes {
+            self.faults += 1;
+            if !was_there {
+                self.remember(page.at);
+            }
+        }
+        Ok(brought)
+    }
+
+    fn remember(&mut self, at: u64) {
+        let is_page = at.is_multiple_of(PAGE) && at < self.size;
+        if is_page && self.first.len() < REMEMBERED && !self.remembered.has(at) {
+            self.remembered.insert(Extent {
+                start: at,
+                len: PAGE,
+            });
             self.first.push(at);
         }
-        if self.removed.has(at) || self.is_hole(page(at))? {
-            return self.zero(address, at);
+    }
+
+    /// Brings what comes next, as much as is brought at once. What could not be brought whole is tried again: at the end nothing of
+    /// the image may be missing.
+    fn go_on(&mut self, plan: &mut Plan<'_>) -> Result<Brought> {
+        let mut done = 0;
+        while let Some(piece) = plan.first()?.filter(|_| done < PIECE as u64) {
+            let brought = self.bring(piece)?;
+            if brought != Brought::Yes {
+                return Ok(brought);
+            }
+            plan.first_is_brought();
+            done += piece.len;
         }
-        let mut bytes = std::mem::take(&mut self.buffer);
-        let brought = self
-            .read(page(at), &mut bytes)
-            .and_then(|bytes| self.copy(address, at, bytes));
-        self.buffer = bytes;
-        brought
+        Ok(Brought::Yes)
     }
 
     /// Brings what of a piece is missing, with nobody waiting.
     fn bring(&mut self, piece: Extent) -> Result<Brought> {
-        let mut bytes = std::mem::take(&mut self.buffer);
-        let brought = self.bring_pages(piece, &mut bytes);
-        self.buffer = bytes;
-        brought
-    }
-
-    fn bring_pages(&mut self, piece: Extent, buffer: &mut [u8]) -> Result<Brought> {
-        let bytes = self.read(piece, buffer)?;
-        let pages = bytes.chunks(usize::try_from(PAGE).unwrap_or(usize::MAX));
-        for (at, page) in (piece.start..)
-            .step_by(usize::try_from(PAGE).unwrap_or(1))
-            .zip(pages)
-        {
-            if self.there.has(at) || self.removed.has(at) {
-                continue;
-            }
-            let address = self.regions.iter().find_map(|region| region.address_of(at));
-            let Some(address) = address else { continue };
-            match self.copy(address, at, page)? {
-                Brought::Yes => {}
-                other => return Ok(other),
+        while let Some(missing) = self.memory.missing(piece) {
+            let brought = self.fill(missing)?;
+            if brought != Brought::Yes {
+                return Ok(brought);
             }
         }
         Ok(Brought::Yes)
     }
 
-    /// The bytes of a piece, each page of which is what was written there.
-    fn read<'b>(&self, piece: Extent, buffer: &'b mut [u8]) -> Result<&'b [u8]> {
-        let len = usize::try_from(piece.len)
-            .unwrap_or(usize::MAX)
-            .min(buffer.len());
+    /// Fills pages, no more than a piece, with what the image has.
+    fn fill(&mut self, pages: Stretch) -> Result<Brought> {
+        let has_data = self.data.is_in(pages.offsets());
+        if !has_data.map_err(unreadable(pages.at))? {
+            return self.memory.zero(pages);
+        }
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let filled = self.fill_through(pages, &mut buffer);
+        self.buffer = buffer;
+        filled
+    }
+
+    fn fill_through(&mut self, pages: Stretch, buffer: &mut [u8]) -> Result<Brought> {
+        let at = pages.at;
+        let len = usize::try_from(pages.len).unwrap_or(usize::MAX);
         let bytes = &mut buffer[..len];
-        let at = piece.start;
-        let read = self.image.read_exact_at(bytes, at);
-        read.map_err(|source| PageServerError::Image { at, source })?;
-        match (self.check.0)(at, bytes) {
-            true => Ok(bytes),
-            false => Err(PageServerError::Damaged { at }),
+        self.image.read_at(at, bytes).map_err(unreadable(at))?;
+        if !(self.check.0)(at, bytes) {
+            return Err(self.damaged(at, bytes));
         }
-    }
-
-    fn copy(&mut self, address: u64, at: u64, page: &[u8]) -> Result<Brought> {
-        let filled = self.memory.copy(address, page);
-        self.filled(filled.map_err(memory("fill"))?, address, at)
-    }
-
-    fn zero(&mut self, address: u64, at: u64) -> Result<Brought> {
-        let filled = self.memory.zero(page(address));
-        self.filled(filled.map_err(memory("fill"))?, address, at)
-    }
-
-    fn filled(&mut self, filled: Filled, address: u64, at: u64) -> Result<Brought> {
-        match filled {
-            Filled::Done => {}
-            // Who waits for it is not woken by that.
-            Filled::There => {
-                let woken = self.memory.wake(page(address));
-                woken.map_err(memory("wake who waits for"))?;
+        let mut done = 0;
+        for Run { bytes, zero } in runs(bytes) {
+            let part = pages.part(done, bytes.len() as u64);
+            let brought = match zero {
+                true => self.memory.zero(part)?,
+                false => self.memory.copy(part, bytes)?,
+            };
+            if brought != Brought::Yes {
+                return Ok(brought);
             }
-            Filled::Later => return Ok(Brought::Later),
-            Filled::Gone => return Ok(Brought::Gone),
+            done += part.len;
         }
-        self.there.insert(page(at));
         Ok(Brought::Yes)
     }
 
-    fn is_hole(&self, page: Extent) -> Result<bool> {
-        let data = next_data(self.image, page.start, page.end());
-        let failed = |source| PageServerError::Image {
-            at: page.start,
-            source,
-        };
-        Ok(data.map_err(failed)?.is_none())
+    /// What is wrong with these bytes, which are not what was written: the first page of them that is not.
+    fn damaged(&self, at: u64, bytes: &[u8]) -> PageServerError {
+        let offsets = (at..).step_by(STEP);
+        let mut pages = offsets.zip(bytes.chunks(STEP));
+        let page = pages.find(|(at, page)| !(self.check.0)(*at, page));
+        let at = page.map_or(at, |(at, _)| at);
+        PageServerError::Damaged { at }
     }
 
-    /// What comes next that nobody has asked for: a page that was touched first the last time, then what the image has, no more
-    /// of it than is brought at once.
-    fn next_piece(
-        &self,
-        ahead: &mut std::vec::IntoIter<u64>,
-        rest: &mut u64,
-    ) -> Result<Option<Extent>> {
-        for at in ahead {
-            // It may be a hole now.
-            if !self.is_hole(page(at))? {
-                return Ok(Some(page(at)));
-            }
-        }
-        let end = self.there.len() * PAGE;
-        let failed = |source| PageServerError::Image { at: *rest, source };
-        let Some(data) = next_data(self.image, *rest, end).map_err(failed)? else {
-            return Ok(None);
-        };
-        let start = data.start & !(PAGE - 1);
-        let len = (data.end().next_multiple_of(PAGE) - start).min(PIECE as u64);
-        *rest = start + len;
-        Ok(Some(Extent { start, len }))
-    }
-
-    /// What is missing now is zeros, as in the image, and needs nobody to bring it.
     fn let_go(&self) -> Result<End> {
-        for region in self.regions {
-            let range = Extent {
-                start: region.address,
-                len: region.len,
-            };
-            self.memory.unregister(range).map_err(memory("let go of"))?;
+        if self.memory.let_go()? == Brought::Gone {
+            return Ok(End::Gone);
         }
         // Who removed something waits until that is read, and may have begun to a moment ago.
         while self.is_told(LAST_WORDS)? {
-            let read = self.memory.events(&mut Vec::new());
-            read.map_err(memory("hear of"))?;
+            let read = self.userfault.events(&mut Vec::new());
+            read.map_err(refused("hear of"))?;
         }
         Ok(End::Filled)
     }
-
-    /// Whether something is told within this time.
-    fn is_told(&self, within: Timespec) -> Result<bool> {
-        let mut asked = [PollFd::new(self.memory, PollFlags::IN)];
-        poll(&mut asked, Some(&within)).map_err(|errno| memory("hear of")(errno.into()))?;
-        Ok(asked[0].revents().contains(PollFlags::IN))
-    }
-
-    fn has_gone(&self, peer: BorrowedFd<'_>) -> Result<bool> {
-        let mut asked = [PollFd::from_borrowed_fd(peer, PollFlags::empty())];
-        let at_once = Timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        };
-        poll(&mut asked, Some(&at_once)).map_err(|errno| memory("watch over")(errno.into()))?;
-        let ended = PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL;
-        Ok(asked[0].revents().intersects(ended))
-    }
 }
 
-/// The page that begins here, at an address or in the image.
-fn page(start: u64) -> Extent {
-    Extent { start, len: PAGE }
-}
-
-fn memory(doing: &'static str) -> impl Fn(io::Error) -> PageServerError {
-    move |source| PageServerError::Memory { doing, source }
+const fn of_nanoseconds(count: i64) -> Timespec {
+    Timespec {
+        tv_sec: 0,
+        tv_nsec: count,
+    }
 }

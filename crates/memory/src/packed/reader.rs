@@ -84,6 +84,34 @@ impl Reader {
         Ok(())
     }
 
+    /// The first piece at or after `at` and below `end` that a pack has blocks for; none when all of it is zeros.
+    #[must_use]
+    pub fn stored_after(&self, at: u64, end: u64) -> Option<Extent> {
+        let end = end.min(self.mapping.size());
+        let len = end.checked_sub(at)?;
+        let mut pieces = self.mapping.pieces(Extent { start: at, len });
+        let stored = pieces.find(|piece| piece.source != Source::Zero)?;
+        Some(Extent {
+            start: stored.offset,
+            len: stored.len,
+        })
+    }
+
+    /// Where the blocks of this piece of the image stand: in which files, and where in them.
+    pub(crate) fn blocks_of(&self, range: Extent) -> impl Iterator<Item = (&File, Extent)> {
+        self.mapping.pieces(range).filter_map(|piece| {
+            let Source::Build { build, at } = piece.source else {
+                return None;
+            };
+            let blocks = self.blocks.get(&build)?;
+            let stand = Extent {
+                start: blocks.start + at,
+                len: piece.len,
+            };
+            Some((&blocks.pack, stand))
+        })
+    }
+
     fn read_blocks(&self, build: BuildId, at: u64, bytes: &mut [u8]) -> Result<(), Error> {
         let blocks = self.blocks.get(&build).ok_or(Error::BuildMissing(build))?;
         let read = blocks.pack.read_exact_at(bytes, blocks.start + at);

@@ -21,11 +21,6 @@ impl Pages {
         }
     }
 
-    /// How many there could be.
-    pub(super) fn len(&self) -> u64 {
-        self.len
-    }
-
     /// Whether the page at this offset is among them.
     pub(super) fn has(&self, at: u64) -> bool {
         let (word, bit) = place(at / PAGE);

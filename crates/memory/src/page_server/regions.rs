@@ -87,6 +87,15 @@ pub fn parse_regions(list: &[u8], image: u64) -> Result<Vec<Region>, RegionError
 }
 
 impl Region {
+    /// Where its VMM has it.
+    #[must_use]
+    pub fn addresses(&self) -> Extent {
+        Extent {
+            start: self.address,
+            len: self.len,
+        }
+    }
+
     /// Where a page of it stands in the image.
     pub(super) fn offset_of(&self, address: u64) -> Option<u64> {
         let at = address
