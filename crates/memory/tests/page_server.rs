@@ -47,6 +47,15 @@ fn regions(guest: &GuestMemory) -> [Region; 1] {
     }]
 }
 
+/// What came of serving this guest. When that failed, who waits goes on all the same: a test fails then, and does not hang.
+fn released(guest: &GuestMemory, came: Came) -> Came {
+    if came.is_err() {
+        let all = regions(guest)[0].addresses();
+        guest.userfault().unregister(all).ok();
+    }
+    came
+}
+
 /// Serves the guest in a thread of its own while `work` uses it, and says what came of both. A server that leaves alone what nobody
 /// touches is served out when that has ended.
 fn served<T>(
@@ -60,10 +69,11 @@ fn served<T>(
         let server = scope.spawn(move || {
             let regions = regions(guest);
             let server = PageServer::new(guest.userfault(), &regions, image, &as_written, first);
-            match fill {
+            let came = match fill {
                 Fill::All => server.serve(&peer),
                 Fill::Recorded => server.on_demand().serve(&peer),
-            }
+            };
+            released(guest, came)
         });
         let worked = work(guest);
         let vmm = (fill == Fill::All).then_some(vmm);
@@ -217,6 +227,60 @@ fn nobody_waits_for_ever() {
         });
         assert_eq!(served.unwrap().end, End::Filled);
     }
+}
+
+/// Somebody else has brought some of it: all around that is brought nevertheless.
+#[test]
+fn what_is_there_already_stays_and_keeps_nothing_back() {
+    for image in both(MIB) {
+        let guest = GuestMemory::of(MIB);
+        // The first of a stretch and one within, of data and of a hole.
+        let others = [5, 16, 48, 53];
+        for page in others {
+            guest.fill_silently(page * PAGE, 77);
+        }
+        let record = (0..256).map(|page| page * PAGE).collect();
+        let (served, brought) = served(&guest, &*image, (Fill::Recorded, record), |guest| {
+            let began = Instant::now();
+            while guest.brought() < MIB && began.elapsed() < LONG {
+                thread::sleep(Duration::from_millis(1));
+            }
+            for page in 0..256 {
+                let is_other = others.contains(&page);
+                let wanted = if is_other { 77 } else { expected(page) };
+                assert_eq!(guest.read(page * PAGE), wanted, "page {page}");
+            }
+            guest.brought()
+        });
+        assert_eq!((brought, served.unwrap().faults), (MIB, 0));
+    }
+}
+
+/// A VMM without a balloon does not tell what it gives back.
+#[test]
+fn what_went_untold_is_zeros() {
+    let [image, _] = both(MIB);
+    let guest = GuestMemory::untold(MIB);
+    let on_demand = (Fill::Recorded, Vec::new());
+    let (served, bytes) = served(&guest, &*image, on_demand, |guest| {
+        let (told, heard) = mpsc::channel();
+        thread::scope(|scope| {
+            scope.spawn(move || {
+                let before = guest.read(8 * PAGE);
+                guest.give_back(8 * PAGE, PAGE);
+                told.send((before, guest.read(8 * PAGE))).unwrap();
+            });
+            let bytes = heard.recv_timeout(LONG);
+            // It ends in either case.
+            guest
+                .userfault()
+                .unregister(regions(guest)[0].addresses())
+                .unwrap();
+            bytes
+        })
+    });
+    assert_eq!(bytes, Ok((expected(8), 0)));
+    assert_eq!(served.unwrap().end, End::Gone);
 }
 
 /// Somebody else has brought the page that is waited for, and has told nobody.

@@ -41,13 +41,23 @@ impl GuestMemory {
     /// So many bytes, whole pages.
     #[must_use]
     pub fn of(len: u64) -> Self {
+        Self::served_through(Userfault::new().unwrap(), len)
+    }
+
+    /// As [`Self::of`], of a VMM that has no balloon: who serves it is not told what is given back.
+    #[must_use]
+    pub fn untold(len: u64) -> Self {
+        Self::served_through(Userfault::received(raw::userfaultfd()).unwrap(), len)
+    }
+
+    fn served_through(userfault: Userfault, len: u64) -> Self {
         let (protection, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE);
         // SAFETY: new memory at an address that the kernel chooses.
         let start = unsafe { mmap_anonymous(std::ptr::null_mut(), size(len), protection, flags) };
         let memory = Self {
             start: start.unwrap().cast(),
             len,
-            userfault: Userfault::new().unwrap(),
+            userfault,
         };
         let range = Extent {
             start: memory.address(),
@@ -128,16 +138,16 @@ impl GuestMemory {
     /// Fills a page with this byte as nobody does who serves it: who waits for it already is not told.
     pub fn fill_silently(&self, at: u64, byte: u8) {
         let page = vec![byte; size(PAGE)];
-        let mut copy = silent::Copy {
+        let mut copy = raw::Copy {
             to: self.address() + at,
             from: page.as_ptr().addr() as u64,
             len: PAGE,
-            mode: silent::DONT_WAKE,
+            mode: raw::DONT_WAKE,
             copied: 0,
         };
         // SAFETY: the request reads and writes a `struct uffdio_copy`, which this is, and reads the page, which it names. It
         // writes to no page that is there.
-        unsafe { silent::copy(self.userfault.as_fd().as_raw_fd(), &raw mut copy) }.unwrap();
+        unsafe { raw::copy(self.userfault.as_fd().as_raw_fd(), &raw mut copy) }.unwrap();
     }
 
     /// Sends it to a page server, with an image's bytes from 0 on, as Firecracker does.
@@ -168,8 +178,10 @@ fn size(len: u64) -> usize {
     usize::try_from(len).unwrap()
 }
 
-/// UFFDIO_COPY with what no page server asks for.
-mod silent {
+/// What no page server asks for.
+mod raw {
+    use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
     pub(super) const DONT_WAKE: u64 = 1;
 
     #[repr(C)]
@@ -181,5 +193,31 @@ mod silent {
         pub(super) copied: i64,
     }
 
+    #[repr(C)]
+    pub(super) struct Api {
+        version: u64,
+        features: u64,
+        requests: u64,
+    }
+
     nix::ioctl_readwrite!(copy, 0xAA, 3, Copy);
+    nix::ioctl_readwrite!(api, 0xAA, 0x3F, Api);
+
+    /// A userfaultfd that tells of faults alone.
+    pub(super) fn userfaultfd() -> OwnedFd {
+        // SAFETY: the call takes flags alone.
+        let told = unsafe { libc::syscall(libc::SYS_userfaultfd, libc::O_CLOEXEC) };
+        let descriptor = i32::try_from(told).unwrap();
+        assert!(descriptor >= 0, "no userfaultfd");
+        // SAFETY: the kernel has just made this descriptor, and nobody else knows it.
+        let descriptor = unsafe { OwnedFd::from_raw_fd(descriptor) };
+        let mut agreed = Api {
+            version: 0xAA,
+            features: 0,
+            requests: 0,
+        };
+        // SAFETY: the request reads and writes a `struct uffdio_api`, which this is, during the call only.
+        unsafe { api(descriptor.as_raw_fd(), &raw mut agreed) }.unwrap();
+        descriptor
+    }
 }

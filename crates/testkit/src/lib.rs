@@ -1,5 +1,5 @@
-//! For tests: the world, a guest without a VM, a collector of traces, a leak checker, a file system, a guest's memory, a database, a fake agent, a fake VMM, what
-//! tests of faults do. Never in the product.
+//! For tests: the world, a guest without a VM, a guest's memory, a collector of traces, a leak checker, a file system, a database, a fake
+//! agent, a fake VMM, what tests of faults do. Never in the product.
 
 pub mod act;
 pub mod agent;

@@ -11,7 +11,7 @@ use wrenn_memory::page_server::{End, PageServer, PageSource};
 use wrenn_testkit::guest_memory::GuestMemory;
 
 use super::images::{as_written, expected, packed, sparse};
-use super::{MIB, PAGE, regions};
+use super::{MIB, PAGE, regions, released};
 
 const CLONES: usize = 100;
 const LEN: u64 = 4 * MIB;
@@ -59,7 +59,7 @@ fn read_for_clones(image: &dyn PageSource) -> u64 {
                             &as_written,
                             Vec::new(),
                         );
-                        let served = server.serve(&peer).unwrap();
+                        let served = released(&guest, server.serve(&peer)).unwrap();
                         assert_eq!((served.end, touched.join().unwrap()), (End::Filled, 0));
                         read_by_this_thread() - before
                     })

@@ -196,7 +196,8 @@ fn two_who_serve_the_same_memory_bring_it_once() {
         let serve = |userfault: &Userfault| {
             let (_vmm, peer) = UnixStream::pair().unwrap();
             let regions = regions(&guest);
-            PageServer::new(userfault, &regions, image, &as_written, Vec::new()).serve(&peer)
+            let server = PageServer::new(userfault, &regions, image, &as_written, Vec::new());
+            server.serve(&peer)
         };
         thread::scope(|scope| {
             let first = scope.spawn(|| serve(guest.userfault()));
