@@ -23,6 +23,7 @@ pub(crate) struct Server {
 struct Running {
     child: Child,
     url: String,
+    log: PathBuf,
 }
 
 impl Server {
@@ -232,7 +233,8 @@ impl Running {
             if let Ok(serving) = serde_json::from_str::<serde_json::Value>(&text) {
                 let url = serving["url"].as_str().unwrap().to_owned();
                 eprintln!("serving at {url} after {:?}", begun.elapsed());
-                return Self { child, url };
+                let log = self::log(data);
+                return Self { child, url, log };
             }
         }
         let status = child.wait().unwrap();
@@ -243,10 +245,10 @@ impl Running {
     fn end(mut self) -> (ExitStatus, String) {
         let begun = Instant::now();
         while self.child.try_wait().unwrap().is_none() {
-            assert!(
-                begun.elapsed() < Duration::from_secs(30),
-                "`wrenn up` does not end"
-            );
+            if begun.elapsed() > Duration::from_secs(30) {
+                let said = std::fs::read_to_string(&self.log).unwrap_or_default();
+                panic!("`wrenn up` does not end; its log:\n{said}");
+            }
             std::thread::sleep(Duration::from_millis(50));
         }
         let mut said = String::new();
