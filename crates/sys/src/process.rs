@@ -103,6 +103,17 @@ pub struct Usage {
     pub resident: u64,
 }
 
+/// How many bytes a process has read by system calls so far, from wherever. See proc_pid_io(5); wants root.
+///
+/// # Errors
+/// There is no process of this number, or what the kernel said.
+pub fn bytes_read(pid: i32) -> io::Result<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/io"))?;
+    let read = text.lines().find_map(|line| line.strip_prefix("rchar: "));
+    read.and_then(|read| read.parse().ok())
+        .ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
 /// What a process has used; `None` when there is no process of this number. See proc_pid_stat(5).
 pub fn usage(pid: i32) -> io::Result<Option<Usage>> {
     let stat = present(fs::read_to_string(format!("/proc/{pid}/stat")))?;
@@ -319,6 +330,15 @@ pub fn spawn_service(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_process_reads_is_counted() {
+        let pid = std::process::id().try_into().unwrap();
+        let before = bytes_read(pid).unwrap();
+        let read = std::fs::read("/proc/self/exe").unwrap();
+        assert!(bytes_read(pid).unwrap() >= before + read.len() as u64);
+        assert!(bytes_read(i32::MAX).is_err());
+    }
 
     #[test]
     fn a_process_s_own_memory_is_what_no_file_has() {

@@ -300,7 +300,7 @@ impl Vmm for Firecracker {
         let api = api.map_err(Error::io("looking for the VMM's socket"))?;
         let serial = Pipe::open(&identity.dir.join(launch::SERIAL)).ok();
         let log = Log::open(&identity.vm, &identity.dir).ok().map(Log::chatty);
-        let machine = FirecrackerMachine::new(running, api, pages, serial, log).await;
+        let machine = FirecrackerMachine::new(running, api, pages, true, serial, log).await;
         machine.run_state().await?;
         Ok(Arc::new(machine))
     }

@@ -152,7 +152,7 @@ impl Job {
         };
         let identity = self.identity(&process, &cgroup, pages.as_ref())?;
         let running = Running::new(identity, process, cgroup);
-        let machine = FirecrackerMachine::new(running, api, pages, Some(serial), Some(log));
+        let machine = FirecrackerMachine::new(running, api, pages, false, Some(serial), Some(log));
         Ok(machine.await)
     }
 

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -19,7 +20,7 @@ use super::api::Api;
 use super::launch::{MEMORY, METRICS, SERIAL, STATE};
 use super::limits;
 use super::metrics::Metrics;
-use super::pages::{Pages, State};
+use super::pages::{Pages, Progress, State};
 use crate::console::Console;
 use crate::log::Log;
 use crate::pipe::Pipe;
@@ -48,16 +49,19 @@ struct Watched {
     running: Running,
     api: Api,
     pages: Option<Pages>,
+    /// Whether its page server has been asked for something: one that stands by waits for that.
+    loading: AtomicBool,
     console: Console,
     serial: Mutex<Option<Pipe>>,
 }
 
 impl FirecrackerMachine {
-    /// Begins to watch a process that has been identified and whose API has answered.
+    /// Begins to watch a process that has been identified and whose API has answered. One that an earlier agent started is `loading`.
     pub(super) async fn new(
         running: Running,
         api: Api,
         pages: Option<Pages>,
+        loading: bool,
         serial: Option<Pipe>,
         log: Option<Log>,
     ) -> Self {
@@ -66,6 +70,7 @@ impl FirecrackerMachine {
             running,
             api,
             pages,
+            loading: AtomicBool::new(loading),
             console,
             serial: Mutex::new(serial),
         };
@@ -102,6 +107,7 @@ impl Machine for FirecrackerMachine {
             running,
             api: former.api.clone(),
             pages: former.pages.clone(),
+            loading: AtomicBool::new(former.loading.load(Ordering::Acquire)),
             console,
             serial: Mutex::new(Pipe::open(&dir.join(SERIAL)).ok()),
         };
@@ -165,6 +171,7 @@ impl Watched {
     async fn load(&self) -> Result<(), Error> {
         let pages = self.pages.as_ref();
         let pages = pages.ok_or_else(|| Error::Protocol("it was started to boot".into()))?;
+        self.loading.store(true, Ordering::Release);
         let load = json!({
             "snapshot_path": "/state",
             "mem_backend": {"backend_type": "Uffd", "backend_path": "/pages.sock"},
@@ -243,10 +250,18 @@ impl Watched {
         let hangs = async {
             let mut tick = tokio::time::interval(ASK);
             tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            let mut progress = Progress::begun();
             loop {
                 tick.tick().await;
                 if pages.state(self.dir()) != State::Serving {
                     return std::future::pending().await;
+                }
+                if !self.loading.load(Ordering::Acquire) {
+                    progress = Progress::begun();
+                    continue;
+                }
+                if progress.idle(pages) > limits::BRING {
+                    return tracing::error!(%vm, "its page server does not get on");
                 }
                 // It answers at once, unless it waits for a page itself.
                 if let Err(Error::TimedOut { .. }) = self.api.get("/", limits::BRING).await {

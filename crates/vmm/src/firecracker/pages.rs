@@ -10,6 +10,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use wrenn_sys::cgroup::Cgroup;
@@ -48,6 +49,36 @@ pub struct PageOrder {
 pub(super) struct Pages {
     pub(super) helper: Helper,
     process: Option<Process>,
+}
+
+/// Whether a page server gets on.
+#[derive(Debug)]
+pub(super) struct Progress {
+    read: u64,
+    at: Instant,
+}
+
+impl Progress {
+    pub(super) fn begun() -> Self {
+        Self {
+            read: 0,
+            at: Instant::now(),
+        }
+    }
+
+    /// How long it has read nothing by now. One that has nothing to read any more ends at once.
+    pub(super) fn idle(&mut self, pages: &Pages) -> Duration {
+        // One that has ended is judged by that.
+        if let Ok(read) = process::bytes_read(pages.helper.pid)
+            && read != self.read
+        {
+            *self = Self {
+                read,
+                at: Instant::now(),
+            };
+        }
+        self.at.elapsed()
+    }
 }
 
 /// How it is with the memory.

@@ -8,7 +8,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use wrenn_client::Client;
 use wrenn_client::api::{CreateSandbox, ResumeRequest};
 
-use crate::harness::{Server, TestSandbox, until};
+use crate::harness::{Server, SmallDisk, TestSandbox, shell, until};
 
 /// A guest in an emulated host is slow.
 const SLOW: Duration = Duration::from_secs(90);
@@ -283,4 +283,37 @@ async fn a_guest_that_ends_itself_is_told() {
         let now = sandbox.becomes(expected, SLOW).await;
         println!("{how}: {} {:?}", now.status, now.status_reason);
     }
+}
+
+/// A device that finds no room is lost for good: its guest stands still before that, and goes on when there is room.
+#[tokio::test]
+#[ignore = "wants Firecracker: make test-kvm-host"]
+async fn a_guest_stands_still_before_its_disk_has_no_room() {
+    let disk = SmallDisk::new(3 << 30);
+    let server = Server::start_in(&disk.path());
+    let client = server.client();
+    let sandbox = TestSandbox::create(&client).await;
+    // Less than what is held back for guests, and what this one writes.
+    let filler = disk.fill_but(330 << 20);
+    let mut write = shell("dd if=/dev/urandom of=/root/big bs=1M count=160 && sync && echo whole");
+    write.timeout_sec = Some(300);
+    let (writer, id) = (client.clone(), sandbox.id.clone());
+    let writing = tokio::spawn(async move { writer.exec(&id, &write).await });
+    let frozen = until("the freeze", SLOW, || async {
+        let now = sandbox.now().await;
+        now.status_reason.is_some().then_some(now)
+    });
+    let frozen = frozen.await;
+    assert_eq!(frozen.status, "running");
+    assert!(frozen.status_reason.unwrap().contains("disk is full"));
+    std::fs::remove_file(filler).unwrap();
+    let written = writing.await.unwrap().unwrap();
+    assert!(written.stdout.contains("whole"), "{written:?}");
+    assert_eq!(sandbox.now().await.status_reason, None);
+    let sum = sandbox.sh("md5sum < /root/big").await;
+    sandbox.pause().await;
+    sandbox.resume().await;
+    sandbox.sh("echo 3 > /proc/sys/vm/drop_caches").await;
+    assert_eq!(sandbox.sh("md5sum < /root/big").await, sum);
+    sandbox.delete().await;
 }

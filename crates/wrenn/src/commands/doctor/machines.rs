@@ -73,8 +73,9 @@ impl Facts {
         self.qemu.is_ok().then_some(how)
     }
 
-    pub(super) fn judge(&self) -> Vec<Finding> {
-        let mut findings = vec![self.judge_kvm(), self.judge_qemu()];
+    /// `firecracker`: it can run guests, so that QEMU need not be there.
+    pub(super) fn judge(&self, firecracker: bool) -> Vec<Finding> {
+        let mut findings = vec![self.judge_kvm(), self.judge_qemu(firecracker)];
         findings.extend(packages::judge(self.packages.as_ref()));
         findings
     }
@@ -114,10 +115,13 @@ impl Facts {
         }
     }
 
-    fn judge_qemu(&self) -> Finding {
+    fn judge_qemu(&self, firecracker: bool) -> Finding {
         const CHECK: &str = "QEMU";
         match &self.qemu {
             Ok((path, version)) => Finding::ok(CHECK, format!("{version}, {}", path.display())),
+            Err(Unfit::Missing) if firecracker => {
+                Finding::ok(CHECK, "there is none, and Firecracker needs none")
+            }
             Err(Unfit::Missing) => Finding::problem(CHECK, "there is none", INSTALL),
             Err(Unfit::Old { found, needed }) => Finding::problem(
                 CHECK,
@@ -177,7 +181,7 @@ mod tests {
     #[test]
     fn without_a_qemu_that_will_do_nothing_runs() {
         let mut facts = facts(true, Kvm::Works);
-        assert_eq!(facts.judge_qemu().found, "10.0.2, /usr/bin/qemu");
+        assert_eq!(facts.judge_qemu(false).found, "10.0.2, /usr/bin/qemu");
         let old = Unfit::Old {
             found: "7.2".into(),
             needed: 10,
@@ -186,7 +190,13 @@ mod tests {
         for unfit in [Unfit::Missing, old, Unfit::Other("it is broken".into())] {
             facts.qemu = Err(unfit);
             assert_eq!(facts.by_qemu(), None);
-            assert_eq!(facts.judge_qemu().verdict, Verdict::Problem);
+            assert_eq!(facts.judge_qemu(false).verdict, Verdict::Problem);
         }
+        facts.qemu = Err(Unfit::Missing);
+        assert_eq!(
+            facts.judge_qemu(true).verdict,
+            Verdict::Ok,
+            "another does it"
+        );
     }
 }

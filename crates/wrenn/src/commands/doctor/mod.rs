@@ -82,7 +82,7 @@ impl Facts {
             .path
             .judge(self.machines.has_kvm(), self.machines.by_qemu());
         vec![
-            Area::new("Virtual machines", self.machines.judge()),
+            Area::new("Virtual machines", self.judge_machines()),
             Area::new("Production path", path),
             Area::new("Kernel", self.kernel.judge()),
             Area::new("Isolation", self.exposure.judge()),
@@ -91,12 +91,17 @@ impl Facts {
         ]
     }
 
+    fn judge_machines(&self) -> Vec<finding::Finding> {
+        let firecracker = self.path.is_whole(self.machines.has_kvm());
+        self.machines.judge(firecracker)
+    }
+
     fn checklist(&self, accepted: &[String]) -> Vec<finding::Finding> {
         let found = vec![
             self.hardening.judge(),
             self.path.hardening(),
             self.path.parts(),
-            self.machines.judge(),
+            self.judge_machines(),
             self.kernel.judge(),
             self.exposure.judge(),
             self.network.judge(),
