@@ -1,7 +1,7 @@
 //! Which VMM runs this host's guests, and which kind of layers they have for disks.
 //!
 //! A data directory remembers it: what one VMM has made no other takes up. So where there are sandboxes or snapshots, a choice that is
-//! left to us stays what it was.
+//! left to us stays what it was, and a host on which that can not be had any more starts nothing: another VMM would end what runs.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -112,6 +112,11 @@ pub(crate) enum DriverError {
         "Firecracker's disks are snapshots of the device mapper; load the kernel's modules dm-mod and dm-snapshot"
     )]
     Disk(#[from] wrenn_disk::Error),
+    #[error(
+        "Firecracker has made what is in this data directory, and can not be used now; `--vmm qemu` runs new sandboxes without it, \
+         and ends those that run"
+    )]
+    Stays(#[source] Box<DriverError>),
 }
 
 /// Opens the VMM that is chosen for this data directory, and remembers it.
@@ -150,13 +155,7 @@ async fn best(
     if stays != Some(VmmKind::Qemu) {
         match firecracker(&setup).await {
             Ok(driver) => return Ok((driver, setup.firecracker)),
-            Err(error) if stays.is_some() => {
-                let error = chain(&error);
-                tracing::warn!(
-                    error,
-                    "what ran guests so far can not be used: QEMU does, and what is paused can not be resumed"
-                );
-            }
+            Err(error) if stays.is_some() => return Err(DriverError::Stays(Box::new(error))),
             Err(error) => tracing::info!(reason = chain(&error), "Firecracker is not used"),
         }
     }

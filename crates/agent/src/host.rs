@@ -21,7 +21,7 @@ use crate::boot_images::BootImages;
 use crate::data_dir::DataDir;
 use crate::driver::{self, Choice as VmmChoice};
 use crate::failpoint::Failpoints;
-use crate::failure::internal;
+use crate::failure::{Failed, internal};
 use crate::library::Library;
 use crate::metrics::Metrics;
 use crate::pools::Pools;
@@ -326,13 +326,24 @@ impl Host {
         }
     }
 
+    /// Ends what a checkpoint holds up of this layer.
+    pub(crate) async fn let_disk_go_on(&self, layer: &Layer) -> Result<(), Failed> {
+        let (disks, layer) = (Arc::clone(&self.disks), layer.clone());
+        Ok(tokio::task::spawn_blocking(move || disks.go_on(&layer)).await??)
+    }
+
     /// A machine that has this layer for its disk, so that it stands still before that has no room.
     pub(crate) fn watched(&self, machine: Arc<dyn Machine>, layer: &Layer) -> Arc<dyn Machine> {
         if self.vmm.capabilities().freezes_on_full_disk {
             return machine;
         }
         let volume = Arc::clone(&self.volume);
-        let room = Arc::new(move || Ok(volume.free()?.free));
+        let room = Arc::new(move || {
+            // What is free now takes what is written next; what waits to be written finds room that is made meanwhile, too.
+            let unwritten = wrenn_sys::process::unwritten()?;
+            let later = volume.whole_room()?.saturating_sub(unwritten);
+            Ok(volume.free()?.free.min(later))
+        });
         WatchedDisk::of(machine, Arc::clone(&self.disks), layer.clone(), room)
     }
 

@@ -164,6 +164,10 @@ impl Agent {
         let identity = vm.machine.as_ref().ok_or_else(|| never("its process"))?;
         let failed = |error: StepError| Reason::VmmEnded(error.to_string());
         let parts = handle.shared.parts();
+        // A former agent may have died while it held the disk up.
+        if let Err(error) = self.host.let_disk_go_on(&vm.layer).await {
+            tracing::error!(id = %record.spec.id, reason = error.reason, "its disk does not go on");
+        }
         let machine = tokio::select! {
             machine = self.insist(MACHINE, || self.adopt_machine(identity)) => machine,
             // Somebody wants it gone, and does not wait for one that is silent.

@@ -673,6 +673,7 @@ async fn unmake_once(step: Step, host: &Host, record: &Record) -> Result<(), Fai
             }
         }
         (Step::Machine, Some(vm)) => {
+            host.let_disk_go_on(&vm.layer).await?;
             host.vmm.remove(&vm.id, &vm.folder).await?;
             let (disks, layer) = (Arc::clone(&host.disks), vm.layer.clone());
             tokio::task::spawn_blocking(move || disks.detach(&layer)).await??;

@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::sync::Mutex;
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
@@ -16,12 +17,13 @@ use wrenn_vmm::{Capture, CpuShare, Ended, Error, Identity, Machine, RunState, Vm
 
 /// How often a disk is looked at.
 const LOOK: Duration = Duration::from_millis(200);
-/// How much room the store has to have for guests to go on writing, in bytes: what a few of them write between two looks.
+/// How much room the store has to have for guests to go on writing, in bytes: what a few of them write between two looks. What waits
+/// in the host's memory to be written has to have room beside that: a guest that stands still does not hold it up.
 const RESERVE: u64 = 256 << 20;
 /// Events that wait for a slow listener.
 const EVENTS: usize = 64;
 
-/// How much room the store has, in bytes.
+/// How much room the store has for what is still to come, in bytes.
 pub(crate) type Room = Arc<dyn Fn() -> std::io::Result<u64> + Send + Sync>;
 
 /// See the module.
@@ -37,6 +39,8 @@ struct Seen {
     room: Room,
     /// It stands still for want of room.
     full: AtomicBool,
+    /// Held by whoever stops it or lets it go on.
+    turn: Mutex<()>,
     events: broadcast::Sender<VmEvent>,
     ended: OnceLock<Ended>,
 }
@@ -54,6 +58,7 @@ impl WatchedDisk {
             layer,
             room,
             full: AtomicBool::new(false),
+            turn: Mutex::new(()),
             events: broadcast::channel(EVENTS).0,
             ended: OnceLock::new(),
         });
@@ -87,6 +92,7 @@ impl Machine for WatchedDisk {
 
     fn moved(&self, dir: &Path) -> Option<Arc<dyn Machine>> {
         let machine = self.machine.moved(dir)?;
+        self.watcher.abort();
         let seen = &self.seen;
         let layer = Layer {
             overlay: dir.join(seen.disks.file_name()),
@@ -97,6 +103,7 @@ impl Machine for WatchedDisk {
     }
 
     async fn freeze(&self) -> Result<(), Error> {
+        let _held = self.seen.turn.lock().await;
         self.machine.freeze().await
     }
 
@@ -106,6 +113,7 @@ impl Machine for WatchedDisk {
 
     /// If there is still no room, it stands still again soon.
     async fn thaw(&self) -> Result<(), Error> {
+        let _held = self.seen.turn.lock().await;
         self.seen.full.store(false, Ordering::Release);
         self.machine.thaw().await
     }
@@ -186,21 +194,24 @@ async fn look(machine: &dyn Machine, seen: &Arc<Seen>) -> Option<VmEvent> {
         (grown, (looking.room)())
     });
     let (grown, room) = looked.await.ok()?;
+    let mut is_short = room.is_ok_and(|room| room < RESERVE);
     match grown {
         Err(wrenn_disk::Error::Invalidated { .. }) => {
             tracing::error!(%vm, "its disk had no room, and what was written is lost");
             drop(machine.kill().await);
             return None;
         }
-        // The machine may be ending, and its disk with it.
+        // The machine may be ending, and its disk with it; if not, its next writes may be too many.
         Err(error) => {
             tracing::debug!(%vm, error = chain(&error), "its disk could not be looked at");
+            is_short = true;
         }
         Ok(_) => {}
     }
-    if room.ok()? >= RESERVE {
+    if !is_short {
         return None;
     }
+    let _held = seen.turn.lock().await;
     match machine.run_state().await {
         Ok(RunState::Running) => {}
         _ => return None,
@@ -220,7 +231,7 @@ mod tests {
     use std::fs::File;
     use std::io;
     use std::path::PathBuf;
-    use std::sync::Mutex;
+    use std::sync::Mutex as StdMutex;
     use std::sync::atomic::AtomicU64;
     use wrenn_disk::Grown;
     use wrenn_model::{Isolation, VmId};
@@ -234,7 +245,7 @@ mod tests {
     #[derive(Debug)]
     struct Obedient {
         identity: Identity,
-        state: Mutex<RunState>,
+        state: StdMutex<RunState>,
         events: broadcast::Sender<VmEvent>,
     }
 
@@ -256,7 +267,7 @@ mod tests {
             };
             Arc::new(Self {
                 identity,
-                state: Mutex::new(RunState::Running),
+                state: StdMutex::new(RunState::Running),
                 events: broadcast::channel(8).0,
             })
         }
@@ -336,6 +347,10 @@ mod tests {
 
         fn attach(&self, _: &Layer) -> Result<Option<DeviceNumber>, wrenn_disk::Error> {
             unreachable!("it is there")
+        }
+
+        fn go_on(&self, _: &Layer) -> Result<(), wrenn_disk::Error> {
+            unreachable!("nobody holds it up")
         }
 
         fn detach(&self, _: &Layer) -> Result<(), wrenn_disk::Error> {

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use wrenn_disk::dm::{DmSnapshot, Fill, store};
 use wrenn_disk::{Disk, Error, Grown, Layer};
 use wrenn_model::InstanceId;
+use wrenn_sys::dm::Mapper;
 use wrenn_sys::loopdev::LoopDevice;
 use wrenn_testkit::xfs::on_xfs;
 
@@ -207,6 +208,33 @@ fn a_flattened_layer_reads_as_the_disk_did_and_takes_what_that_holds() {
     });
 }
 
+/// As when the agent dies in a pause.
+#[test]
+fn a_layer_whose_checkpoint_nobody_ended_goes_on() {
+    on_xfs(512 * MIB, |dir| {
+        let (snapshots, base) = (snapshots(), base(dir, 16 * MIB));
+        let layer = layer(dir, &base, "vm-1");
+        // None that is there is fine.
+        snapshots.go_on(&layer).unwrap();
+        begin(&snapshots, &layer);
+        let mapped = snapshots.mapped().unwrap().remove(0);
+        let mapper = Mapper::open().unwrap();
+        mapper.suspend(&mapped.name).unwrap();
+        let disk = device(&snapshots, &layer);
+        let writer = std::thread::spawn(move || {
+            disk.write_all_at(&[4; 4096], 0).unwrap();
+            disk.sync_all().unwrap();
+        });
+        std::thread::sleep(Duration::from_millis(300));
+        assert!(!writer.is_finished(), "it was not suspended");
+        snapshots.go_on(&layer).unwrap();
+        writer.join().unwrap();
+        // And of one that goes on already nothing changes.
+        snapshots.go_on(&layer).unwrap();
+        snapshots.remove(&layer).unwrap();
+    });
+}
+
 #[test]
 fn a_device_that_is_busy_is_removed_as_soon_as_it_is_let_go() {
     on_xfs(512 * MIB, |dir| {
@@ -263,7 +291,9 @@ fn an_overlay_grows_before_it_is_full() {
         File::create(&base).unwrap().set_len(2048 * MIB).unwrap();
         let layer = layer(dir, &base, "vm-1");
         begin(&snapshots, &layer);
-        assert_eq!(snapshots.grow_if_needed(&layer).unwrap(), Grown::No);
+        // What is left is never less than what is written between two looks.
+        let grown = snapshots.grow_if_needed(&layer).unwrap();
+        assert!(matches!(grown, Grown::By(_)), "{grown:?}");
         let disk = device(&snapshots, &layer);
         let piece = vec![3; 4 << 20];
         for at in (0..1200 * MIB).step_by(4 << 20) {

@@ -36,6 +36,12 @@ pub trait Disk: Send + Sync + Debug {
     /// A layer that was made ready already is refused and left alone; after any other error there is no device.
     fn attach(&self, layer: &Layer) -> Result<Option<DeviceNumber>, Error>;
 
+    /// Lets a layer go on whose checkpoint nobody came to end. One that is not made ready is fine.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    fn go_on(&self, layer: &Layer) -> Result<(), Error>;
+
     /// Undoes that, once its VMM has ended; what the layer holds stays. One that was not made ready is fine.
     ///
     /// # Errors
@@ -91,6 +97,10 @@ impl Disk for Qcow2 {
 
     fn attach(&self, _layer: &Layer) -> Result<Option<DeviceNumber>, Error> {
         Ok(None)
+    }
+
+    fn go_on(&self, _layer: &Layer) -> Result<(), Error> {
+        Ok(())
     }
 
     fn detach(&self, _layer: &Layer) -> Result<(), Error> {

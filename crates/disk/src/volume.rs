@@ -162,12 +162,17 @@ impl Volume {
     /// How many bytes can be written until the host is full, beside the configured headroom: those that are free here, and
     /// those by which an image can still grow.
     pub fn room(&self) -> io::Result<u64> {
+        Ok(self.whole_room()?.saturating_sub(self.config.headroom))
+    }
+
+    /// The same with the headroom, which is there for what goes on by itself.
+    pub fn whole_room(&self) -> io::Result<u64> {
         let mut free = self.free()?.free;
         if matches!(self.kind, Kind::Image(_)) {
             let around = rustix::fs::statvfs(self.root.with_extension("img"))?;
             free = free.saturating_add(around.f_bavail * around.f_frsize);
         }
-        Ok(free.saturating_sub(self.config.headroom))
+        Ok(free)
     }
 
     /// Makes sure that the volume is mounted and that the configured headroom is free, by growing the image in whole steps.

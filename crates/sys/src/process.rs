@@ -103,6 +103,22 @@ pub struct Usage {
     pub resident: u64,
 }
 
+/// What waits in this machine's memory to be written to files and devices, in bytes: `Dirty` and `Writeback` of proc_meminfo(5).
+///
+/// # Errors
+/// What the kernel said.
+pub fn unwritten() -> io::Result<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo")?;
+    let kib = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        let number = line.and_then(|line| line.split_whitespace().next());
+        number.and_then(|number| number.parse::<u64>().ok())
+    };
+    let both = kib("Dirty:").zip(kib("Writeback:"));
+    let (dirty, writing) = both.ok_or(io::ErrorKind::InvalidData)?;
+    Ok((dirty + writing) * 1024)
+}
+
 /// How many bytes a process has read by system calls so far, from wherever. See proc_pid_io(5); wants root.
 ///
 /// # Errors
@@ -330,6 +346,11 @@ pub fn spawn_service(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_waits_to_be_written_is_told() {
+        unwritten().unwrap();
+    }
 
     #[test]
     fn what_a_process_reads_is_counted() {

@@ -76,11 +76,20 @@ pub fn refuse(refusals: &[Refusal]) -> io::Result<()> {
     }
 }
 
-/// The program that lets a thread make these calls alone: any other is a SIGSYS. Each instruction is as the kernel reads it, in
-/// eight bytes (`struct sock_filter`).
+/// The program that lets a thread make these calls alone, and those others with this value in this argument: any other is a SIGSYS.
+/// Each instruction is as the kernel reads it, in eight bytes (`struct sock_filter`).
 #[must_use]
-pub fn only(calls: &[c_long]) -> Vec<u64> {
+pub fn only(calls: &[c_long], with: &[(c_long, u8, u32)]) -> Vec<u64> {
     let mut filter = preamble();
+    for (call, argument, value) in with {
+        filter.extend([
+            unless_equal(number(*call), 0, 4),
+            load(lower(*argument)),
+            unless_equal(*value, 0, 1),
+            give(libc::SECCOMP_RET_ALLOW),
+            give(libc::SECCOMP_RET_TRAP),
+        ]);
+    }
     for call in calls {
         filter.extend([
             unless_equal(number(*call), 0, 1),
@@ -249,6 +258,61 @@ mod tests {
             (of(SocketType::STREAM), of(SocketType::DGRAM))
         });
         assert_eq!((stream, datagram), (Ok(()), Err(Errno::XDEV)));
+    }
+
+    /// Told by the exit of a process, since a thread that makes another call takes all others along.
+    #[test]
+    fn what_is_not_listed_ends_the_process() {
+        let calls = [libc::SYS_exit_group, libc::SYS_write];
+        let with = [(libc::SYS_socket, 0, libc::AF_UNIX.cast_unsigned())];
+        let run = |call: c_long, argument: c_long| {
+            let mut filter: Vec<sock_filter> =
+                only(&calls, &with).into_iter().map(unpacked).collect();
+            let program = sock_fprog {
+                len: u16::try_from(filter.len()).unwrap(),
+                filter: filter.as_mut_ptr(),
+            };
+            // SAFETY: between fork and its end the child makes system calls alone; the program lives through them.
+            unsafe {
+                let child = libc::fork();
+                if child == 0 {
+                    libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+                    libc::syscall(
+                        libc::SYS_seccomp,
+                        libc::SECCOMP_SET_MODE_FILTER,
+                        0,
+                        &raw const program,
+                    );
+                    libc::syscall(call, argument, libc::SOCK_STREAM, 0);
+                    libc::syscall(libc::SYS_exit_group, 7);
+                }
+                let mut status = 0;
+                assert_eq!(libc::waitpid(child, &raw mut status, 0), child);
+                status
+            }
+        };
+        let exited = |status| libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 7;
+        assert!(exited(run(libc::SYS_write, -1)));
+        assert!(exited(run(libc::SYS_socket, libc::AF_UNIX.into())));
+        for (call, argument) in [
+            (libc::SYS_socket, libc::AF_INET.into()),
+            (libc::SYS_socket, libc::AF_VSOCK.into()),
+            (libc::SYS_getpid, 0),
+        ] {
+            let status = run(call, argument);
+            assert!(libc::WIFSIGNALED(status), "{call} {argument}");
+            assert_eq!(libc::WTERMSIG(status), libc::SIGSYS);
+        }
+    }
+
+    fn unpacked(word: u64) -> sock_filter {
+        let part = |shift: u32| word >> shift;
+        sock_filter {
+            code: (part(0) & 0xffff).try_into().unwrap(),
+            jt: (part(16) & 0xff).try_into().unwrap(),
+            jf: (part(24) & 0xff).try_into().unwrap(),
+            k: (part(32) & 0xffff_ffff).try_into().unwrap(),
+        }
     }
 
     #[test]

@@ -23,7 +23,7 @@ use wrenn_model::{InstanceId, Isolation, Mismatch, Platform, VmId, VmmKind};
 use wrenn_sys::cgroup::{Cgroup, Hierarchies};
 use wrenn_sys::{clock, durable};
 
-use crate::builds::{BUILDS, Builds, Files, KEPT};
+use crate::builds::{BUILDS, Build, Builds, Files, KEPT};
 use crate::jail::Zygote;
 use crate::log::Log;
 use crate::pipe::Pipe;
@@ -32,9 +32,8 @@ use crate::running::Running;
 use crate::{
     Capabilities, CpuShare, Error, Identity, Machine, MemorySource, SavedState, VmDisk, VmSpec, Vmm,
 };
-use crate::{cgroup_of, kvm};
+use crate::{cgroup_of, elf, kvm};
 use api::Api;
-use install::Installed;
 use launch::{Begin, Job};
 use machine::FirecrackerMachine;
 pub use pages::PageOrder;
@@ -82,8 +81,8 @@ pub struct Firecracker {
     builds: Arc<Builds>,
     platform: Platform,
     max_vcpus: u32,
-    /// Where the host's build brings none of its own.
-    filter: Option<PathBuf>,
+    /// For builds that bring none of their own.
+    filter: PathBuf,
 }
 
 impl Firecracker {
@@ -98,7 +97,7 @@ impl Firecracker {
         }
         let hierarchies = Hierarchies::find()?;
         let clock = tokio::task::spawn_blocking(clock::tsc_khz);
-        let filter = write_filter(&installed, &config.state_dir)?;
+        let filter = write_filter(&config.state_dir)?;
         let files = Files::from([
             (PROGRAM.into(), installed.firecracker),
             (JAILER.into(), installed.jailer),
@@ -150,10 +149,14 @@ impl Firecracker {
                 },
                 disk: None,
                 tap: None,
-                filter: self.filter.clone(),
+                filter: None,
                 share: CpuShare::Usual,
             };
             let build = self.builds.current();
+            let job = Job {
+                filter: self.filter_for(build)?,
+                ..job
+            };
             job.run(build, self.cgroup(vm), &self.zygote).await
         };
         kvm::try_guest(self, &config.state_dir, start).await
@@ -162,6 +165,13 @@ impl Firecracker {
     fn cgroup(&self, vm: &VmId) -> Cgroup {
         self.hierarchies
             .group(&cgroup_of(&self.instance), vm.as_str())
+    }
+
+    /// The list of system calls for a build that lets all of them pass, whichever the host has now.
+    fn filter_for(&self, build: &Build) -> Result<Option<PathBuf>, Error> {
+        let headers = elf::headers(&build.dir.join(PROGRAM));
+        let headers = headers.map_err(Error::io("looking at Firecracker"))?;
+        Ok(headers.gnu.then(|| self.filter.clone()))
     }
 
     /// Runs a VM with this build; a failure leaves nothing.
@@ -177,7 +187,7 @@ impl Firecracker {
                 "Firecracker has block devices for disks".into(),
             ));
         };
-        let job = Job {
+        let mut job = Job {
             vm: spec.vm.clone(),
             dir: spec.dir.clone(),
             uid: spec.uid,
@@ -186,12 +196,13 @@ impl Firecracker {
             begin,
             disk: Some(disk),
             tap: Some((tap, spec.mac)),
-            filter: self.filter.clone(),
+            filter: None,
             share: spec.share,
         };
         launch::check(&job, self.max_vcpus)?;
         let started = async {
             let build = self.builds.keep(build, &spec.dir.join(KEPT))?;
+            job.filter = self.filter_for(&build)?;
             job.run(&build, self.cgroup(&spec.vm), &self.zygote).await
         };
         match started.await {
@@ -213,15 +224,12 @@ fn userfault_is_there() -> bool {
     Path::new("/dev/userfaultfd").exists() || allowed.is_ok_and(|value| value.trim() == "1")
 }
 
-/// The list of system calls for a build that lets all of them pass.
-fn write_filter(installed: &Installed, dir: &Path) -> Result<Option<PathBuf>, Error> {
-    if installed.own_filter {
-        return Ok(None);
-    }
+/// The list of system calls for builds that let all of them pass.
+fn write_filter(dir: &Path) -> Result<PathBuf, Error> {
     let path = dir.join(FILTER);
     let written = filter::file().and_then(|file| durable::write(&path, &file, 0o444));
     written.map_err(Error::io("writing the list of system calls"))?;
-    Ok(Some(path))
+    Ok(path)
 }
 
 #[async_trait]

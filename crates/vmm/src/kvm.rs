@@ -57,6 +57,12 @@ pub(crate) async fn probe(
         return Ok(known.fails.map_or(Ok(()), Err));
     }
     let fails = trial.await.err().map(|error| chain(&error));
+    // On a host that was busy it may be well the next time; where guests hang each time, QEMU has another way to run them.
+    if vmm == VmmKind::Firecracker
+        && let Some(why) = fails
+    {
+        return Ok(Err(why));
+    }
     let verdict = Verdict {
         boot_id,
         build: build.to_owned(),

@@ -37,6 +37,8 @@ const CONTROL: &str = "/dev/mapper/control";
 const STEP: u64 = 1 << 30;
 /// How full it may get before it has to grow, in hundredths.
 const GROWS_AT: u64 = 75;
+/// What has to be left in any case, in bytes: what a fast disk takes between two looks.
+const SLACK: u64 = 1 << 30;
 /// How long a device may stay busy after its VMM has ended.
 const REMOVE_LIMIT: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(10);
@@ -217,13 +219,24 @@ impl Disk for DmSnapshot {
         made.map(Some)
     }
 
+    /// A suspended device would hold up whoever has it open, also on its way to its end.
+    fn go_on(&self, layer: &Layer) -> Result<(), Error> {
+        let name = self.name(layer)?;
+        match self.mapper.resume(&name) {
+            Err(error) if Errno::from_io_error(&error) != Some(Errno::NXIO) => {
+                Err(mapped("resume", &name)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// With the device goes what it has of its base. A VMM that was killed lets go of it a moment later.
     fn detach(&self, layer: &Layer) -> Result<(), Error> {
         self.unmap(&self.name(layer)?)
     }
 
-    /// Lets the overlay grow where more than three quarters of it are used and the disk may become larger than it is. Its guest
-    /// may go on writing.
+    /// Lets the overlay grow where more than three quarters of it are used, or less than a GiB is left, and the disk may become
+    /// larger than it is. Its guest may go on writing.
     fn grow_if_needed(&self, layer: &Layer) -> Result<Grown, Error> {
         let Fill::Used { used, total } = self.fill(layer)? else {
             return Err(Error::Invalidated {
@@ -231,7 +244,8 @@ impl Disk for DmSnapshot {
             });
         };
         let most = store::most(layer.virtual_size);
-        if used * 100 < total * GROWS_AT || total >= most {
+        let has_room = used * 100 < total * GROWS_AT && total - used.min(total) >= SLACK;
+        if has_room || total >= most {
             return Ok(Grown::No);
         }
         let len = (total + STEP).min(most);

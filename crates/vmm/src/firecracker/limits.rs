@@ -6,8 +6,8 @@ use std::time::Duration;
 pub(super) const START: Duration = Duration::from_secs(20);
 /// For a call that changes one thing.
 pub(super) const CALL: Duration = Duration::from_secs(20);
-/// For an answer of one whose own threads may wait for a page of the guest's memory, and for its page server to read anything at all.
-pub(super) const BRING: Duration = Duration::from_secs(30);
+/// For a page server to read anything at all, from a disk that is busy.
+pub(super) const BRING: Duration = Duration::from_secs(60);
 /// Firecracker's share of a load, beside the pages that it touches.
 pub(super) const LOAD: Duration = Duration::from_secs(60);
 

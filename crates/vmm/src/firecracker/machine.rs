@@ -49,6 +49,8 @@ struct Watched {
     running: Running,
     api: Api,
     pages: Option<Pages>,
+    /// A capture failed after Firecracker had forgotten what was dirty.
+    spoiled: AtomicBool,
     /// Whether its page server has been asked for something: one that stands by waits for that.
     loading: AtomicBool,
     console: Console,
@@ -70,6 +72,7 @@ impl FirecrackerMachine {
             running,
             api,
             pages,
+            spoiled: AtomicBool::new(false),
             loading: AtomicBool::new(loading),
             console,
             serial: Mutex::new(serial),
@@ -107,6 +110,7 @@ impl Machine for FirecrackerMachine {
             running,
             api: former.api.clone(),
             pages: former.pages.clone(),
+            spoiled: AtomicBool::new(former.spoiled.load(Ordering::Acquire)),
             loading: AtomicBool::new(former.loading.load(Ordering::Acquire)),
             console,
             serial: Mutex::new(Pipe::open(&dir.join(SERIAL)).ok()),
@@ -162,6 +166,13 @@ impl Watched {
         &self.running.identity.dir
     }
 
+    /// For a call that may wait for one that goes through all of the memory.
+    fn limit(&self) -> Result<Duration, Error> {
+        let captured = std::fs::metadata(self.dir().join(MEMORY));
+        let captured = captured.map_err(Error::io("looking at what was captured"))?;
+        Ok(limits::of(captured.len()))
+    }
+
     async fn set_state(&self, state: &str) -> Result<(), Error> {
         let changed = self.api.patch("/vm", json!({"state": state}), limits::CALL);
         self.running.unless_ended(changed).await
@@ -183,7 +194,7 @@ impl Watched {
         tokio::select! {
             loaded = loaded => loaded,
             State::Lost = pages.ended(self.dir()) => Err(Error::Restore {
-                said: "its page server has ended; the VMM's log says why".into(),
+                said: "its memory was not brought; the agent's log says why".into(),
             }),
         }
     }
@@ -193,6 +204,11 @@ impl Watched {
             RunState::Frozen => {}
             other => return Err(Error::NotFrozen(other)),
         }
+        if self.spoiled.load(Ordering::Acquire) {
+            let why =
+                "the disk lost what an earlier capture saved: its memory can't be saved any more";
+            return Err(Error::Protocol(why.into()));
+        }
         // Since the machine began all that it wrote is in one file: each such call adds what is new. What it has is what differs
         // from what the machine was started from, also of pages that were never brought.
         let create = json!({
@@ -200,12 +216,13 @@ impl Watched {
             "snapshot_path": "/captured.state",
             "mem_file_path": "/captured.memory",
         });
-        let size = std::fs::metadata(self.dir().join(MEMORY));
-        let size = size
-            .map_err(Error::io("looking at what was captured"))?
-            .len();
-        let limit = limits::of(size);
-        self.api.put("/snapshot/create", create, limit).await?;
+        let create = self.api.put("/snapshot/create", create, self.limit()?);
+        if let Err(error) = create.await {
+            if is_lost(&error) {
+                self.spoiled.store(true, Ordering::Release);
+            }
+            return Err(error);
+        }
         let dir = self.dir().to_owned();
         let read = tokio::task::spawn_blocking(move || read_capture(&dir)).await;
         let read = read.map_err(io::Error::other).flatten();
@@ -213,7 +230,8 @@ impl Watched {
     }
 
     async fn run_state(&self) -> Result<RunState, Error> {
-        let answer = self.api.get("/", limits::CALL).await?;
+        // It may be in the middle of a capture that an earlier agent asked for.
+        let answer = self.api.get("/", self.limit()?).await?;
         match answer.get("state").and_then(Value::as_str) {
             Some("Running") => {
                 self.refresh().await;
@@ -262,10 +280,6 @@ impl Watched {
                 }
                 if progress.idle(pages) > limits::BRING {
                     return tracing::error!(%vm, "its page server does not get on");
-                }
-                // It answers at once, unless it waits for a page itself.
-                if let Err(Error::TimedOut { .. }) = self.api.get("/", limits::BRING).await {
-                    return tracing::error!(%vm, "its memory is not brought in time");
                 }
             }
         };
@@ -326,9 +340,23 @@ async fn watch(vm: Arc<Watched>, mut log: Option<Log>, mut metrics: Option<Metri
             }
         }
     };
-    log.as_mut().map(Log::drain);
+    let said = log.as_mut().map(Log::drain).unwrap_or_default();
+    if memory_lost {
+        // Its page server says why there.
+        tracing::error!(vm = %vm.running.identity.vm, said, "what was said last");
+    }
     metrics.as_mut().map(Metrics::drain);
     vm.tell_end(exit, memory_lost).await;
+}
+
+/// Whether a capture failed behind the point where Firecracker forgets which pages are dirty: when all are written, and the disk is
+/// asked to keep them (`snapshot_memory_to_file` of its sources).
+fn is_lost(error: &Error) -> bool {
+    let Error::Refused { said, .. } = error else {
+        return false;
+    };
+    let of_memory = said.contains("memory backing file");
+    of_memory && ["sync_all", "flush"].iter().any(|step| said.contains(step))
 }
 
 /// What the last capture left in the VM's folder.

@@ -117,7 +117,13 @@ impl Pages {
         let listener = listen(dir, uid).map_err(making(SOCKET))?;
         let image_file = File::open(image).map_err(opening(image))?;
         let sums_file = File::open(sums).map_err(opening(sums))?;
-        let touched_file = OpenOptions::new().read(true).write(true).open(touched);
+        let touched_file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(touched);
         let touched_file = touched_file.map_err(opening(touched))?;
         let done = OpenOptions::new()
             .write(true)
