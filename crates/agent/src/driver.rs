@@ -228,6 +228,32 @@ mod tests {
         assert_eq!(remembered(&file), Some(chosen));
     }
 
+    /// Another VMM would end what runs.
+    #[tokio::test]
+    async fn where_what_made_it_can_not_be_opened_nothing_else_is() {
+        let data = tempfile::tempdir().unwrap();
+        let store = data.path().join("store");
+        std::fs::create_dir_all(store.join("sandboxes/one")).unwrap();
+        let chosen = Chosen {
+            vmm: VmmKind::Firecracker,
+            binary: None,
+        };
+        let remembers = serde_json::to_vec(&chosen).unwrap();
+        std::fs::write(data.path().join(FILE), &remembers).unwrap();
+        let setup = Setup {
+            choice: Choice::Auto,
+            firecracker: Some("/absent/firecracker".into()),
+            instance: InstanceId::random(),
+            helper: "/absent/helper".into(),
+            probe_kernel: "/absent/kernel".into(),
+            store,
+            verdict_dir: data.path().into(),
+        };
+        let refused = open(setup, data.path()).await.unwrap_err();
+        assert!(matches!(refused, DriverError::Stays(_)), "{refused:?}");
+        assert_eq!(std::fs::read(data.path().join(FILE)).unwrap(), remembers);
+    }
+
     #[test]
     fn an_empty_store_has_nothing_to_stay_for() {
         let store = tempfile::tempdir().unwrap();
