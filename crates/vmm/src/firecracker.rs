@@ -8,6 +8,7 @@ mod api;
 mod filter;
 pub mod install;
 mod launch;
+mod layout;
 mod limits;
 mod machine;
 mod metrics;
@@ -306,7 +307,7 @@ impl Vmm for Firecracker {
         let socket = launch::socket(&identity.vm);
         let api = Api::open(identity.pid, Path::new(&socket));
         let api = api.map_err(Error::io("looking for the VMM's socket"))?;
-        let serial = Pipe::open(&identity.dir.join(launch::SERIAL)).ok();
+        let serial = Pipe::open(&identity.dir.join(layout::SERIAL)).ok();
         let log = Log::open(&identity.vm, &identity.dir).ok().map(Log::chatty);
         let machine = FirecrackerMachine::new(running, api, pages, true, serial, log).await;
         machine.run_state().await?;
@@ -315,7 +316,7 @@ impl Vmm for Firecracker {
 
     async fn remove(&self, vm: &VmId, dir: &Path) -> Result<(), Error> {
         self.cgroup(vm).end(END_LIMIT).await?;
-        for name in launch::ALL {
+        for name in layout::ALL {
             durable::remove(&dir.join(name))
                 .map_err(Error::io(format!("removing {name} in {}", dir.display())))?;
         }

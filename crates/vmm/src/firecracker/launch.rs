@@ -1,16 +1,6 @@
 //! From a description to a Firecracker in its jail that boots a guest, or waits for what it is to load.
 //!
-//! ```text
-//! the VM's folder          in the jail           who may do what
-//! (the kernel, the initrd) /kernel /initrd       read
-//! (a generation's state)   /state                read
-//! captured.state, .memory  /captured.*           write: what a pause saves
-//! vmm.log, metrics         /log /metrics         write: pipes
-//! pages.sock               /pages.sock           connect
-//! (the disk's device)      /disk                 read and write
-//! ```
-//!
-//! A saved state names its disk and its socket by these paths and its TAP by a name that is the same in every slot, so that it can be
+//! A saved state names its disk and its socket by their paths in the jail ([`super::layout`]) and its TAP by a name that is the same in every slot, so that it can be
 //! loaded in any other jail. Our own helper makes what of the jail the host's files are bound into, and the namespaces that the
 //! jailer leaves out; the jailer does the rest.
 
@@ -28,41 +18,16 @@ use wrenn_sys::process::{self, Process};
 use wrenn_sys::tap;
 
 use super::api::Api;
+use super::layout::{MEMORY, METRICS, ROOT, SERIAL, STATE};
 use super::machine::FirecrackerMachine;
 use super::pages::{self, Pages};
 use super::{JAILER, PROGRAM, limits};
 use crate::builds::Build;
-use crate::console;
 use crate::jail::{Access, Device, Inhabitant, JailSpec, Launch, Mount, Zygote};
 use crate::log::{self, Log};
 use crate::pipe::{self, Pipe};
 use crate::running::Running;
 use crate::{Error, Identity, MemorySource};
-
-/// The jail's mount point, in the VM's folder.
-pub(super) const ROOT: &str = "root";
-/// The guest's serial line, a pipe in the VM's folder.
-pub(super) const SERIAL: &str = "serial";
-/// What it counts, a pipe in the VM's folder.
-pub(super) const METRICS: &str = "metrics";
-/// What a pause saves of devices and virtual CPUs, in the VM's folder.
-pub(super) const STATE: &str = "captured.state";
-/// What a pause saves of the memory, in the VM's folder.
-pub(super) const MEMORY: &str = "captured.memory";
-/// Everything that a VM has in its folder.
-pub(super) const ALL: [&str; 11] = [
-    ROOT,
-    SERIAL,
-    METRICS,
-    STATE,
-    MEMORY,
-    pages::ROOT,
-    pages::SOCKET,
-    pages::DONE,
-    log::NAME,
-    console::NAME,
-    crate::builds::KEPT,
-];
 
 /// What Firecracker, its copy in the jail, its page server and the kernel's tables for the guest's memory may take beside that, in
 /// bytes.

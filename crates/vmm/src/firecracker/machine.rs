@@ -17,7 +17,7 @@ use wrenn_sys::extents::{Piece, next_data};
 use wrenn_sys::process::Exit;
 
 use super::api::Api;
-use super::launch::{MEMORY, METRICS, SERIAL, STATE};
+use super::layout::{MEMORY, METRICS, SERIAL, STATE};
 use super::limits;
 use super::metrics::Metrics;
 use super::pages::{Pages, Progress, State};
