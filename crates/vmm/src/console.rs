@@ -18,6 +18,8 @@ pub(crate) const CONSOLE_BYTES: usize = 64 << 10;
 pub(crate) const NAME: &str = "console.log";
 /// The file is cut to its end when it has grown to this.
 const LONGEST_FILE: u64 = 4 * CONSOLE_BYTES as u64;
+/// How much of its end is looked at for the last words, in bytes.
+const END: usize = 256;
 /// What the kernel says first when it gives up.
 const PANIC: &[u8] = b"Kernel panic - not syncing";
 /// How far from the end that may be: a stack trace follows.
@@ -96,8 +98,10 @@ impl Console {
 
     /// Whether one of these is the last that it says.
     pub(crate) async fn ends_with(&self, words: &[&[u8]]) -> bool {
-        let said = self.bytes().await;
-        let said = said.trim_ascii_end();
+        let kept = self.kept.lock().await;
+        let end = kept.iter().skip(kept.len().saturating_sub(END));
+        let end: Vec<u8> = end.copied().collect();
+        let said = end.trim_ascii_end();
         words.iter().any(|word| said.ends_with(word))
     }
 }
@@ -147,6 +151,21 @@ mod tests {
         assert!(size <= LONGEST_FILE, "{size}");
         let next = Console::open(dir.path()).await;
         assert_eq!(next.bytes().await, console.bytes().await);
+    }
+
+    #[tokio::test]
+    async fn last_words_are_what_stands_at_the_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let console = Console::open(dir.path()).await;
+        let says = async |what: &[u8]| {
+            let new = async { Ok(what.to_vec()) };
+            console.refresh(new).await.unwrap();
+            console.ends_with(&[b"one", b"the other"]).await
+        };
+        assert!(!says(&[b'.'; 4000]).await);
+        assert!(says(b"the other\r\n").await);
+        assert!(!says(b"and more\n").await);
+        assert!(says(b"one").await);
     }
 
     #[test]

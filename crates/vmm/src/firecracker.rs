@@ -26,6 +26,7 @@ use wrenn_sys::{clock, durable};
 
 use crate::builds::{BUILDS, Build, Builds, Files, KEPT};
 use crate::jail::Zygote;
+use crate::leftovers::{self, or_nothing};
 use crate::log::Log;
 use crate::pipe::Pipe;
 use crate::platform::{self, Told};
@@ -153,12 +154,7 @@ impl Firecracker {
                 filter: None,
                 share: CpuShare::Usual,
             };
-            let build = self.builds.current();
-            let job = Job {
-                filter: self.filter_for(build)?,
-                ..job
-            };
-            job.run(build, self.cgroup(vm), &self.zygote).await
+            self.run(job, self.builds.current()).await
         };
         kvm::try_guest(self, &config.state_dir, start).await
     }
@@ -168,11 +164,13 @@ impl Firecracker {
             .group(&cgroup_of(&self.instance), vm.as_str())
     }
 
-    /// The list of system calls for a build that lets all of them pass, whichever the host has now.
-    fn filter_for(&self, build: &Build) -> Result<Option<PathBuf>, Error> {
+    /// Runs it with this build, which is given a list of system calls where it lets all of them pass, whichever the host has now.
+    async fn run(&self, mut job: Job, build: &Build) -> Result<FirecrackerMachine, Error> {
         let headers = elf::headers(&build.dir.join(PROGRAM));
         let headers = headers.map_err(Error::io("looking at Firecracker"))?;
-        Ok(headers.gnu.then(|| self.filter.clone()))
+        job.filter = headers.gnu.then(|| self.filter.clone());
+        let cgroup = self.cgroup(&job.vm);
+        job.run(build, cgroup, &self.zygote).await
     }
 
     /// Runs a VM with this build; a failure leaves nothing.
@@ -188,7 +186,7 @@ impl Firecracker {
                 "Firecracker has block devices for disks".into(),
             ));
         };
-        let mut job = Job {
+        let job = Job {
             vm: spec.vm.clone(),
             dir: spec.dir.clone(),
             uid: spec.uid,
@@ -203,18 +201,9 @@ impl Firecracker {
         launch::check(&job, self.max_vcpus)?;
         let started = async {
             let build = self.builds.keep(build, &spec.dir.join(KEPT))?;
-            job.filter = self.filter_for(&build)?;
-            job.run(&build, self.cgroup(&spec.vm), &self.zygote).await
+            self.run(job, &build).await
         };
-        match started.await {
-            Ok(machine) => Ok(machine),
-            Err(error) => {
-                if let Err(left) = self.remove(&spec.vm, &spec.dir).await {
-                    tracing::error!(vm = %spec.vm, error = %left, "a failed start was not cleaned up");
-                }
-                Err(error)
-            }
-        }
+        or_nothing(self, spec, started.await).await
     }
 }
 
@@ -324,8 +313,7 @@ impl Vmm for Firecracker {
     }
 
     async fn leftovers(&self) -> Result<Vec<VmId>, Error> {
-        let names = self.hierarchies.children(&cgroup_of(&self.instance))?;
-        Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
+        leftovers::vms(&self.hierarchies, &self.instance)
     }
 
     fn keep_build(&self, platform: &Platform, link: &Path) -> Result<(), Error> {

@@ -15,7 +15,7 @@ use wrenn_model::{InstanceId, VmId};
 use wrenn_sys::cgroup::Hierarchies;
 use wrenn_sys::process;
 
-use crate::Error;
+use crate::{Error, VmSpec, Vmm};
 
 /// For all processes of a VM to end.
 const END_LIMIT: Duration = Duration::from_secs(10);
@@ -40,6 +40,26 @@ pub fn leftovers(
     found.extend(cgroups(instance)?);
     found.extend(mounts(store).map_err(Error::io("listing mounts"))?);
     Ok(found)
+}
+
+/// The VMs of this instance of which the kernel still knows something.
+pub(crate) fn vms(hierarchies: &Hierarchies, instance: &InstanceId) -> Result<Vec<VmId>, Error> {
+    let names = hierarchies.children(&cgroup_of(instance))?;
+    Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
+}
+
+/// How a start ended; one that failed has left nothing then.
+pub(crate) async fn or_nothing<M>(
+    vmm: &dyn Vmm,
+    spec: &VmSpec,
+    started: Result<M, Error>,
+) -> Result<M, Error> {
+    if started.is_err()
+        && let Err(left) = vmm.remove(&spec.vm, &spec.dir).await
+    {
+        tracing::error!(vm = %spec.vm, error = %left, "a failed start was not cleaned up");
+    }
+    started
 }
 
 fn cgroups(instance: &InstanceId) -> Result<Vec<Leftover>, Error> {

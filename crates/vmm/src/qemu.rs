@@ -23,6 +23,7 @@ use wrenn_sys::{clock, durable};
 use crate::builds::{BUILDS, Builds, KEPT};
 use crate::cgroup_of;
 use crate::jail::Zygote;
+use crate::leftovers::{self, or_nothing};
 use crate::log::Log;
 use crate::platform::{self, Told};
 use crate::running::Running;
@@ -258,15 +259,7 @@ impl Qemu {
             let cgroup = self.cgroup(&spec.vm);
             job.run(&build, cgroup, &self.zygote).await
         };
-        match started.await {
-            Ok(machine) => Ok(Arc::new(machine)),
-            Err(error) => {
-                if let Err(left) = self.remove(&spec.vm, &spec.dir).await {
-                    tracing::error!(vm = %spec.vm, error = %left, "a failed start was not cleaned up");
-                }
-                Err(error)
-            }
-        }
+        Ok(Arc::new(or_nothing(self, spec, started.await).await?))
     }
 }
 
@@ -356,8 +349,7 @@ impl Vmm for Qemu {
     }
 
     async fn leftovers(&self) -> Result<Vec<VmId>, Error> {
-        let names = self.hierarchies.children(&self.parent())?;
-        Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
+        leftovers::vms(&self.hierarchies, &self.config.instance)
     }
 
     fn keep_build(&self, platform: &Platform, link: &Path) -> Result<(), Error> {

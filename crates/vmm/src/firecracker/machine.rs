@@ -29,7 +29,7 @@ use crate::{Capture, Ended, Error, Identity, Machine, RunState, VmEvent};
 
 /// How often console, log and counters are fetched.
 const POLL: Duration = Duration::from_secs(1);
-/// How often one whose memory is still being brought is asked whether it answers.
+/// How often it is looked at whether the memory of one that has not all of it is being brought.
 const ASK: Duration = Duration::from_secs(5);
 /// No state is longer, in bytes. Firecracker's own bound is 10 MiB.
 const LONGEST_STATE: u64 = 16 << 20;
