@@ -101,7 +101,7 @@ impl Place {
 }
 
 impl Admission {
-    /// Nothing is promised yet. `overhead` is what a virtual machine may take beside its guest's memory, in bytes.
+    /// Nothing is promised yet. `overhead` is what a virtual machine may take beside its guest's memory and the tables of that, in bytes.
     pub(crate) fn new(
         limits: Limits,
         instance: &InstanceId,
@@ -129,7 +129,7 @@ impl Admission {
     /// The memory of the largest guest that could ever be admitted.
     pub(crate) fn largest(&self) -> io::Result<MiB> {
         let most = resources::largest(&self.limits)?.saturating_sub(self.overhead);
-        Ok(MiB(u32::try_from(most >> 20).unwrap_or(u32::MAX)))
+        Ok(wrenn_vmm::without_tables(most))
     }
 
     /// Takes a place for a virtual machine to come. It looks at the host, which may block.
@@ -278,7 +278,7 @@ impl Admission {
     /// That of a virtual machine whose guest may take so much.
     fn demand_of(&self, guest: MiB) -> Demand {
         Demand {
-            memory: guest.bytes() + self.overhead,
+            memory: wrenn_vmm::with_tables(guest) + self.overhead,
             disk: guest.bytes(),
         }
     }
@@ -484,12 +484,11 @@ mod tests {
 
     #[test]
     fn what_others_could_give_back_is_enough_or_not() {
-        const MIB: u64 = 1 << 20;
         let admission = admission();
-        let room = |memory: u64, available: u64, disk: u64| Room {
-            memory: memory * MIB,
-            available: available * MIB,
-            disk: disk * MIB,
+        let room = |memory: u32, available: u32, disk: u32| Room {
+            memory: wrenn_vmm::with_tables(MiB(memory)),
+            available: wrenn_vmm::with_tables(MiB(available)),
+            disk: MiB(disk).bytes(),
             machines: 10,
         };
         let wanted = admission.demand_of(MiB(128));

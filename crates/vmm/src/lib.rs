@@ -21,6 +21,7 @@ mod pipe;
 mod platform;
 pub mod qemu;
 mod running;
+mod tables;
 
 use std::fmt::Debug;
 use std::fs::File;
@@ -40,6 +41,7 @@ pub use firecracker::{Firecracker, FirecrackerConfig};
 pub use identity::{GuestMemory, Helper, Identity};
 pub use leftovers::{cgroup_of, leftovers};
 pub use qemu::{Accel, Qemu, QemuConfig};
+pub use tables::{with_tables, without_tables};
 pub use wrenn_sys::cgroup::CpuShare;
 
 /// What a virtual machine is made of.
@@ -159,7 +161,7 @@ pub trait Vmm: Send + Sync + Debug {
     /// Where its VMs run, with the host's current build.
     fn platform(&self) -> &Platform;
 
-    /// What a VM may take beside its guest's memory, in bytes, where so many were booted from.
+    /// What a VM may take beside its guest's memory and the tables of that ([`with_tables`]), in bytes, where so many were booted from.
     fn own_memory(&self, booted: u64) -> u64;
 
     /// Whether a state that was saved on this platform can be loaded here; the build that saved it must be kept here.

@@ -27,10 +27,9 @@ use crate::jail::{Access, Device, Inhabitant, JailSpec, Launch, Mount, Zygote};
 use crate::log::{self, Log};
 use crate::pipe::{self, Pipe};
 use crate::running::Running;
-use crate::{Error, Identity, MemorySource};
+use crate::{Error, Identity, MemorySource, with_tables};
 
-/// What Firecracker, its copy in the jail, its page server and the kernel's tables for the guest's memory may take beside that, in
-/// bytes.
+/// What Firecracker, its copy in the jail and its page server may take beside the guest's memory and its tables, in bytes.
 pub(super) const OWN: u64 = 128 << 20;
 /// For its own threads, in thousandths of a CPU beside the guest's.
 const OWN_CPU_MILLI: u32 = 500;
@@ -123,7 +122,7 @@ impl Job {
 
     fn limits(&self) -> Limits {
         Limits {
-            memory: self.memory.bytes() + OWN,
+            memory: with_tables(self.memory) + OWN,
             cpu_milli: self.vcpus * 1000 + OWN_CPU_MILLI,
             pids: self.vcpus + OWN_PIDS,
         }

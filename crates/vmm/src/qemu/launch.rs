@@ -20,7 +20,7 @@ use crate::builds::Build;
 use crate::jail::{Access, Device, Inhabitant, JailSpec, Launch, Link as Symlink, Mount, Zygote};
 use crate::log::Log;
 use crate::running::Running;
-use crate::{Error, GuestMemory, Identity, Qcow2Disk};
+use crate::{Error, GuestMemory, Identity, Qcow2Disk, with_tables};
 
 /// The jail's mount point, in the VM's folder.
 pub(super) const ROOT: &str = "root";
@@ -43,7 +43,7 @@ const OWN_PIDS: u32 = 46;
 /// For a VMM that does not answer to end, so that its last words can be told.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// What a VM may take beside its guest's memory, in bytes, where it keeps so many of what it booted from.
+/// What a VM may take beside its guest's memory and its tables, in bytes, where it keeps so many of what it booted from.
 pub(super) fn own_memory(kept: u64) -> u64 {
     ((u64::from(args::TRANSLATED_MIB) + OWN_MIB) << 20) + kept
 }
@@ -142,7 +142,7 @@ impl Job {
             Boot::State { .. } => 0,
         };
         Ok(Limits {
-            memory: self.memory.bytes() + own_memory(kept),
+            memory: with_tables(self.memory) + own_memory(kept),
             cpu_milli: self.vcpus * 1000 + OWN_CPU_MILLI,
             pids: self.vcpus + args::DISK_THREADS + OWN_PIDS,
         })
