@@ -44,16 +44,16 @@ struct Fault {
 }
 
 impl Api {
-    /// Waits until the process `pid` has its socket at this path in its jail.
+    /// Waits until the process `pid` has its socket at this path in its jail and listens on it.
     ///
     /// # Errors
     /// [`Error::TimedOut`].
     pub(super) async fn wait_for(pid: i32, path: &Path, limit: Duration) -> Result<Self, Error> {
         let until = Instant::now() + limit;
         while Instant::now() < until {
-            match Self::open(pid, path) {
+            match Self::listening(pid, path).await {
                 Ok(api) => return Ok(api),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => sleep(POLL).await,
+                Err(error) if is_early(&error) => sleep(POLL).await,
                 Err(error) => return Err(Error::io("looking for the VMM's socket")(error)),
             }
         }
@@ -61,6 +61,13 @@ impl Api {
             what: "waiting for the VMM's socket".into(),
             limit,
         })
+    }
+
+    /// The same, if it takes a connection: it has a name before it listens.
+    async fn listening(pid: i32, path: &Path) -> io::Result<Self> {
+        let api = Self::open(pid, path)?;
+        api.connect().await?;
+        Ok(api)
     }
 
     /// The socket that the process `pid` has at this path in its jail.
@@ -189,9 +196,16 @@ impl Api {
     }
 }
 
+/// Whether a socket may still come to be one that listens.
+fn is_early(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionRefused, NotFound};
+    matches!(error.kind(), NotFound | ConnectionRefused)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, bind, listen, socket};
     use std::os::unix::fs::symlink;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::UnixListener;
@@ -206,8 +220,10 @@ mod tests {
         tokio::spawn(async move {
             while let Ok((mut stream, _)) = listener.accept().await {
                 let mut request = vec![0; 4096];
-                let read = stream.read(&mut request).await.unwrap();
-                assert!(read > 0);
+                // Who only looks whether it listens asks for nothing.
+                if stream.read(&mut request).await.unwrap() == 0 {
+                    continue;
+                }
                 stream.write_all(answer.as_bytes()).await.unwrap();
                 if answer.is_empty() {
                     std::future::pending::<()>().await;
@@ -248,6 +264,22 @@ mod tests {
         let (_dir, api) = answering("nonsense\r\n\r\n").await;
         let refused = api.get("/", LIMIT).await.unwrap_err();
         assert!(matches!(refused, Error::Protocol(_)), "{refused:?}");
+    }
+
+    #[tokio::test]
+    async fn one_that_does_not_listen_yet_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("api");
+        let socket = socket(AddressFamily::UNIX, SocketType::STREAM, None).unwrap();
+        bind(&socket, &SocketAddrUnix::new(&path).unwrap()).unwrap();
+        let pid = std::process::id().try_into().unwrap();
+        let early = Api::wait_for(pid, &path, Duration::from_millis(20)).await;
+        let early = early.unwrap_err();
+        assert!(matches!(early, Error::TimedOut { .. }), "{early:?}");
+        let waiting = tokio::spawn(async move { Api::wait_for(pid, &path, LIMIT).await });
+        tokio::task::yield_now().await;
+        listen(&socket, 1).unwrap();
+        waiting.await.unwrap().unwrap();
     }
 
     #[tokio::test]
