@@ -94,8 +94,14 @@ pub(crate) const ENDING: &str = "start Wrenn again, and try again then";
 /// What to do about an archive that is refused.
 pub(crate) const EXPORT_AGAIN: &str = "the archive is not whole, or none of ours: export it again";
 
-/// What a generation's errors mean to a caller.
+/// What to do where a disk can not be attached.
+const LOOP_DEVICES: &str = "end what else has the host's loop devices (`losetup --list`), or see that /dev has their nodes";
+
+/// What a disk's or a generation's errors mean to a caller.
 fn meaning(error: &(dyn std::error::Error + 'static)) -> (ErrorKind, Option<&'static str>) {
+    if let Some(wrenn_disk::Error::NoLoopDevice { .. }) = error.downcast_ref() {
+        return (ErrorKind::AgentError, Some(LOOP_DEVICES));
+    }
     match error.downcast_ref::<wrenn_snapshot::Error>() {
         Some(wrenn_snapshot::Error::Archive(_)) => (ErrorKind::InvalidRequest, Some(EXPORT_AGAIN)),
         Some(wrenn_snapshot::Error::Removed(_)) => (

@@ -7,6 +7,9 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use wrenn_disk::dm::{DmSnapshot, Fill, store};
 use wrenn_disk::{Disk, Error, Grown, Layer};
 use wrenn_model::InstanceId;
@@ -73,6 +76,28 @@ fn loops_of(image: &Path) -> usize {
         .len()
 }
 
+/// Has this thread see a `/dev` with no loop device.
+fn cover_dev() {
+    unshare(CloneFlags::CLONE_NEWNS).unwrap();
+    let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+    mount(None::<&str>, "/", None::<&str>, private, None::<&str>).unwrap();
+    let tmpfs = Some("tmpfs");
+    mount(tmpfs, "/dev", tmpfs, MsFlags::empty(), None::<&str>).unwrap();
+    node("loop-control", SFlag::S_IFCHR, 10, 237);
+}
+
+/// Numbers are those of the kernel's `admin-guide/devices.txt`.
+fn node(name: &str, kind: SFlag, major: u32, minor: u32) {
+    let device = makedev(major.into(), minor.into());
+    mknod(
+        &Path::new("/dev").join(name),
+        kind,
+        Mode::S_IRUSR | Mode::S_IWUSR,
+        device,
+    )
+    .unwrap();
+}
+
 fn wait_until(what: impl Fn() -> bool) {
     let until = Instant::now() + Duration::from_secs(10);
     while !what() {
@@ -134,6 +159,42 @@ fn what_is_there_already_is_left_alone_and_a_failure_leaves_nothing() {
         let refused = snapshots.attach(&wrong).unwrap_err();
         assert!(matches!(refused, Error::BaseSize { .. }), "{refused}");
         assert_eq!(snapshots.mapped().unwrap(), []);
+        snapshots.remove(&layer).unwrap();
+        wait_until(|| loops_of(&base) == 0);
+    });
+}
+
+/// As in a container that was given few of them: what the kernel has no node for here can't be had.
+#[test]
+fn loop_devices_that_are_used_up_are_told_and_nothing_is_kept() {
+    on_xfs(512 * MIB, |dir| {
+        let (snapshots, base) = (snapshots(), base(dir, 16 * MIB));
+        let layer = layer(dir, &base, "vm-1");
+        snapshots.create(&layer, 0).unwrap();
+        let used_up = |path: &Path| match snapshots.attach(&layer).unwrap_err() {
+            Error::NoLoopDevice { path: missing } => assert_eq!(missing, path),
+            other => panic!("{other}"),
+        };
+        std::thread::scope(|scope| {
+            // The mounts go with the thread's mount namespace.
+            let without = scope.spawn(|| {
+                let next = LoopDevice::attach(
+                    &File::options().read(true).write(true).open(&base).unwrap(),
+                );
+                let next = next.unwrap().number();
+                wait_until(|| loops_of(&base) == 0);
+                cover_dev();
+                used_up(&layer.overlay);
+                // The overlay gets one, and there is no other.
+                node(&format!("loop{next}"), SFlag::S_IFBLK, 7, next);
+                used_up(&layer.base);
+            });
+            without.join().unwrap();
+        });
+        assert_eq!(snapshots.mapped().unwrap(), []);
+        wait_until(|| loops_of(&base) == 0 && loops_of(&layer.overlay) == 0);
+        snapshots.attach(&layer).unwrap();
+        snapshots.detach(&layer).unwrap();
         snapshots.remove(&layer).unwrap();
         wait_until(|| loops_of(&base) == 0);
     });

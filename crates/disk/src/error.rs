@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
 use wrenn_sys::program;
 
 use crate::qcow2;
@@ -63,6 +64,12 @@ pub enum Error {
         /// The size that the disk was to have, in bytes.
         virtual_size: u64,
     },
+    /// The host has no free loop device.
+    #[error("the host has no free loop device for {}", path.display())]
+    NoLoopDevice {
+        /// The file that was to become one.
+        path: PathBuf,
+    },
     /// What was written to the layer has nowhere to be, and its device gives errors only.
     #[error("the layer in {} had no room left and is invalid", overlay.display())]
     Invalidated {
@@ -102,6 +109,16 @@ impl Error {
             doing,
             path: path.to_owned(),
             source,
+        }
+    }
+
+    /// The same of a file that was to become a loop device.
+    pub(crate) fn attaching(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |source| match Errno::from_io_error(&source) {
+            Some(Errno::BUSY) => Self::NoLoopDevice {
+                path: path.to_owned(),
+            },
+            _ => Self::io("attach", path)(source),
         }
     }
 }

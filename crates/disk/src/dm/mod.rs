@@ -198,9 +198,9 @@ impl Disk for DmSnapshot {
             .write(true)
             .open(&layer.overlay);
         let overlay = overlay.map_err(Error::io("open", &layer.overlay))?;
-        let cow = LoopDevice::attach(&overlay).map_err(Error::io("attach", &layer.overlay))?;
+        let cow = LoopDevice::attach(&overlay).map_err(Error::attaching(&layer.overlay))?;
         let origin = self.bases.lend(&base, &name);
-        let origin = origin.map_err(Error::io("attach", &layer.base))?;
+        let origin = origin.map_err(Error::attaching(&layer.base))?;
         let table = Target {
             start: 0,
             len: layer.virtual_size / SECTOR,
