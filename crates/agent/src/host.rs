@@ -19,6 +19,7 @@ use wrenn_vmm::{Machine, Vmm};
 use crate::admission::{Admission, Limits, Place};
 use crate::boot_images::BootImages;
 use crate::data_dir::DataDir;
+use crate::doubts::Doubts;
 use crate::driver::{self, Choice as VmmChoice};
 use crate::failpoint::Failpoints;
 use crate::failure::{Failed, internal};
@@ -155,6 +156,7 @@ pub struct Host {
     pub(crate) pools: Pools,
     pub(crate) ready_slots: ReadySlots,
     pub(crate) warm: Warm,
+    pub(crate) doubts: Doubts,
     base_uid: u32,
     base_roots: BaseRoots,
 }
@@ -295,6 +297,7 @@ impl Host {
             pools: Pools::default(),
             ready_slots: ReadySlots::at_least(0),
             warm: Warm::default(),
+            doubts: Doubts::default(),
             data,
             volume: Arc::new(volume),
             images,

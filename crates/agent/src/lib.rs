@@ -12,7 +12,7 @@
 //!   capture   how what one is at one instant is kept: for its sandbox, for a template, for children
 //!   library   what is kept by name: snapshots, boot_images; fork: sandboxes of what another is
 //!   pools     what stands ready for creations, each a spare; refill keeps them full
-//!   archive   generations out of this host and into it; scrub reads those that lie here
+//!   archive   generations out of this host and into it; scrub reads those that lie here, first what is in doubt (doubts)
 //!   backup    a data directory into a backup, and out of it
 //!   recovery  the same after a restart, from the journal
 //!   sweep     what nobody owns any more goes
@@ -28,6 +28,7 @@ mod capture;
 mod clock;
 mod connections;
 mod data_dir;
+mod doubts;
 mod driver;
 mod exec;
 mod failpoint;

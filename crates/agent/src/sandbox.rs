@@ -204,7 +204,12 @@ impl Sandbox {
         let event = match self.record.state {
             State::Running { stalled } => tokio::select! {
                 command = self.end.commands.recv() => return self.obey(command).await,
-                ended = machine::next_event(machine, stalled) => keep_pause(&self.record, ended),
+                ended = machine::next_event(machine, stalled) => {
+                    if matches!(ended, Event::VmEnded(Reason::VmmEnded(_))) {
+                        self.doubt();
+                    }
+                    keep_pause(&self.record, ended)
+                }
                 event = idle(&self.record, &self.end.shared.activity), if !stalled => event,
                 () = tokio::time::sleep(STALL_CHECK), if stalled => self.disk_room().await,
             },

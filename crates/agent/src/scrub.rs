@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use futures::FutureExt as _;
 use wrenn_snapshot::{GenerationId, Generations};
 use wrenn_sys::durable;
 
@@ -35,12 +36,29 @@ impl Agent {
             // The first round is that long after the first start, too.
             None => self.round_ended().await,
         };
-        while !self.closes_within(until_due(ended, now_ms())).await {
+        loop {
+            tokio::select! {
+                closes = self.closes_within(until_due(ended, now_ms())) => if closes {
+                    return;
+                },
+                doubt = self.host.doubts.next() => {
+                    self.scrub_one(&doubt.whose, doubt.all, Some(doubt.which)).await;
+                    continue;
+                }
+            }
             self.scrub_round().await;
             if self.closing.is_cancelled() {
                 return;
             }
             ended = self.round_ended().await;
+        }
+    }
+
+    /// Reads those that are in doubt by now.
+    async fn scrub_doubts(&self) {
+        while let Some(doubt) = self.host.doubts.next().now_or_never() {
+            self.scrub_one(&doubt.whose, doubt.all, Some(doubt.which))
+                .await;
         }
     }
 
@@ -59,6 +77,7 @@ impl Agent {
     async fn scrub_round(&self) {
         let began = Instant::now();
         for handle in self.table.all() {
+            self.scrub_doubts().await;
             if let Some(pause) = handle.view().pause {
                 let folder = self.host.sandboxes().join(handle.spec.id.as_str());
                 let whose = handle.spec.id.to_string();
@@ -70,6 +89,7 @@ impl Agent {
             let (there, listed) = (library.clone(), library.clone());
             let names = blocking(move || listed.names()).await.unwrap_or_default();
             for name in names {
+                self.scrub_doubts().await;
                 self.scrub_one(&name, there.generations(&name), None).await;
             }
         }

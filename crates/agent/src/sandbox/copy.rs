@@ -56,8 +56,10 @@ impl Sandbox {
             }
             Err(error) => {
                 tracing::warn!(%error, "it was not captured for others");
-                self.outcome.fault =
-                    Some(error.fault("nothing was made of the sandbox, which runs on"));
+                self.outcome.fault = Some(error.fault(match parts.stands().await {
+                    true => "nothing was made of the sandbox, which runs on",
+                    false => "nothing was made of the sandbox",
+                }));
             }
         }
         Event::Copied

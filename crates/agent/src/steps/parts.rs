@@ -70,6 +70,14 @@ impl Parts {
         self.slot.get_or_init(|| slot);
     }
 
+    /// Whether its virtual machine is there still, whatever its guest does.
+    pub(crate) async fn stands(&self) -> bool {
+        match self.machine.get() {
+            Some(machine) => machine.run_state().await.is_ok(),
+            None => false,
+        }
+    }
+
     /// What a virtual machine that no sandbox has is to be made of, unless the agent ends before.
     pub(crate) fn for_nobody(closing: &CancellationToken) -> Self {
         Self {

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use wrenn_client::api::ResumeRequest;
 use wrenn_testkit::leaks::{Scope, Snapshot};
 
-use crate::harness::{Server, TestSandbox, Witness, kernel_scope, until};
+use crate::harness::{Server, TestSandbox, Witness, kernel_scope, kill_vmm, until};
 use crate::pause_faults::{holdings, settles};
 
 /// What a resume does not read before the VM runs. All other files are read as a whole.
@@ -380,4 +380,30 @@ async fn a_disk_that_is_whole_boots_beside_a_memory_that_is_not() {
     ward.sandbox.resume().await;
     assert_eq!(ward.sandbox.sh("cat /root/file").await, "kept\n");
     ward.sandbox.delete().await;
+}
+
+/// What died may have died of what it was restored from: that is read at once, so that the damage is told before it costs another one.
+#[tokio::test]
+async fn a_pause_is_read_when_what_was_restored_from_it_dies() {
+    let server = Server::start();
+    let sandbox = TestSandbox::create(&server.client()).await;
+    sandbox.sh("echo kept > /root/file").await;
+    sandbox.pause().await;
+    let generation = generation(&server, &sandbox);
+    let mark = generation.with_extension("damaged");
+    sandbox.resume().await;
+    let mut options = OpenOptions::new();
+    let memory = options.read(true).write(true);
+    flip(&memory.open(generation.join("memory")).unwrap());
+    kill_vmm(&server.data(), &sandbox.id);
+    settles(&sandbox, &["error"]).await;
+    let limit = std::time::Duration::from_secs(60);
+    until("its mark", limit, || async { mark.exists().then_some(()) }).await;
+    let warm = ResumeRequest::default();
+    let refused = sandbox.client.resume(&sandbox.id, &warm).await;
+    let refused = refused.unwrap_err().to_string();
+    assert!(refused.contains("found to be damaged"), "{refused}");
+    sandbox.resume_with(&ResumeRequest { cold: true }).await;
+    assert_eq!(sandbox.sh("cat /root/file").await, "kept\n");
+    sandbox.delete().await;
 }
