@@ -8,15 +8,16 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use wrenn_vmm::Machine;
+use wrenn_sys::process;
+use wrenn_vmm::{Identity, Machine};
 
 use crate::operations;
 
-/// How much later a step begins that is made to.
+/// How much later a step begins that is made to, and how long a process may take to end.
 const LATE: Duration = Duration::from_secs(2);
 
 /// What is understood, for whoever wrote something else.
-const FORM: &str = "POINT=error|panic|abort|hang|late|killvm with *TIMES or without, undo=twice, limit=MILLISECONDS";
+const FORM: &str = "POINT=error|panic|abort|hang|late|killvm|killpages with *TIMES or without, undo=twice, limit=MILLISECONDS";
 
 /// What happens at a point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +34,8 @@ enum Fault {
     Late,
     /// The virtual machine ends as by SIGKILL; the step goes on.
     KillVm,
+    /// The process that brings its memory ends as by SIGKILL; the step goes on. Without one it just goes on.
+    KillPages,
 }
 
 /// The armed points and switches. Clones are the same.
@@ -113,10 +116,15 @@ impl Failpoints {
                 tokio::time::sleep(LATE).await;
                 Ok(())
             }
-            Some(Fault::KillVm) => match machine {
-                Some(machine) => machine.kill().await.map_err(|error| error.to_string()),
-                None => Err(format!("failpoint {name}: there is no VM to kill")),
-            },
+            Some(fault @ (Fault::KillVm | Fault::KillPages)) => {
+                let machine =
+                    machine.ok_or_else(|| format!("failpoint {name}: there is no VM to kill"))?;
+                let killed = match fault {
+                    Fault::KillPages => kill_pages(machine.identity()).await,
+                    _ => machine.kill().await.map_err(|error| error.to_string()),
+                };
+                killed.map_err(|error| format!("failpoint {name}: {error}"))
+            }
         }
     }
 
@@ -174,6 +182,7 @@ impl Point {
             "hang" => Fault::Hang,
             "late" => Fault::Late,
             "killvm" => Fault::KillVm,
+            "killpages" => Fault::KillPages,
             _ => return None,
         };
         Some(Self {
@@ -181,6 +190,17 @@ impl Point {
             times,
             hit: false,
         })
+    }
+}
+
+async fn kill_pages(identity: &Identity) -> Result<(), String> {
+    let Some(pages) = &identity.pages else {
+        return Ok(());
+    };
+    match process::end(pages.pid, &pages.birth, LATE).await {
+        Ok(true) => Ok(()),
+        Ok(false) => Err("the page server does not end".into()),
+        Err(error) => Err(error.to_string()),
     }
 }
 

@@ -1,7 +1,9 @@
 //! What only Firecracker has: its jail, its page server, pauses that save what is new alone. Wants a host with KVM and a device mapper,
 //! and a Firecracker: `make test-kvm-host` runs these where it finds one.
 
-use std::path::Path;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -15,7 +17,7 @@ const SLOW: Duration = Duration::from_secs(90);
 /// What is random in the guest's memory, in MiB: much to bring.
 const RANDOM: u32 = 120;
 const FILL: &str = "head -c 120M /dev/urandom > /dev/shm/random && md5sum < /dev/shm/random";
-const SUM: &str = "md5sum < /dev/shm/random";
+pub(crate) const SUM: &str = "md5sum < /dev/shm/random";
 
 /// A process of a sandbox's virtual machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,7 +47,7 @@ fn members(data: &Path, sandbox: &str) -> Vec<Member> {
 }
 
 /// The process of this name.
-fn member(data: &Path, sandbox: &str, name: &str) -> Option<i32> {
+pub(crate) fn member(data: &Path, sandbox: &str, name: &str) -> Option<i32> {
     let found = members(data, sandbox);
     found
         .iter()
@@ -65,7 +67,7 @@ fn status(pid: i32, field: &str) -> String {
 }
 
 /// With 120 MiB of its memory that are its own, paused.
-async fn paused_with_much(server: &Server) -> (TestSandbox, String) {
+pub(crate) async fn paused_with_much(server: &Server) -> (TestSandbox, String) {
     let request = CreateSandbox {
         memory_mb: Some(512),
         ..CreateSandbox::default()
@@ -265,6 +267,71 @@ fn restart(server: &mut Server, vmm: &str) -> Client {
     server.set_env("WRENN_VMM", vmm);
     server.resume();
     server.client()
+}
+
+/// The host's Firecracker is replaced. What the former one has saved is its own: that is kept for it, and without it nothing else tries.
+#[tokio::test]
+#[ignore = "wants Firecracker: make test-kvm-host"]
+async fn an_upgrade_leaves_what_was_saved_to_the_build_that_saved_it() {
+    let mut server = Server::start();
+    let sandbox = TestSandbox::create(&server.client()).await;
+    sandbox.sh("echo kept > /root/kept").await;
+    sandbox.sh("echo kept > /dev/shm/kept").await;
+    sandbox.pause().await;
+
+    // Another build by a byte that nobody reads.
+    let upgrade = tempfile::tempdir().unwrap();
+    let former = std::env::var("WRENN_FIRECRACKER").unwrap_or("/usr/local/bin/firecracker".into());
+    let former = Path::new(&former);
+    let newer = upgrade.path().join("firecracker");
+    std::fs::copy(
+        former.with_file_name("jailer"),
+        upgrade.path().join("jailer"),
+    )
+    .unwrap();
+    std::fs::copy(former, &newer).unwrap();
+    let mut file = OpenOptions::new().append(true).open(&newer).unwrap();
+    file.write_all(b"\n").unwrap();
+    drop(file);
+    let (status, said) = server.terminate();
+    assert!(status.success(), "{said}");
+    server.set_env("WRENN_FIRECRACKER", newer.to_str().unwrap());
+    server.resume();
+
+    let len = |path: &Path| path.metadata().unwrap().len();
+    let data = server.data();
+    let runs = |id: &str| {
+        let vmm = member(&data, id, "firecracker").unwrap();
+        len(Path::new(&format!("/proc/{vmm}/exe")))
+    };
+    let client = server.client();
+    let other = TestSandbox::create(&client).await;
+    assert_eq!(runs(&other.id), len(&newer));
+    other.delete().await;
+    let sandbox = TestSandbox::of(&client, client.sandbox(&sandbox.id).await.unwrap());
+    sandbox.resume().await;
+    assert_eq!(runs(&sandbox.id), len(former));
+    assert_eq!(sandbox.sh("cat /dev/shm/kept").await, "kept\n");
+    sandbox.pause().await;
+
+    let builds = std::fs::read_dir(data.join("store/vmm-builds")).unwrap();
+    let builds: Vec<_> = builds.map(|build| build.unwrap().path()).collect();
+    let of_former = |build: &&PathBuf| {
+        let program = build.join("bin/firecracker");
+        program.exists() && len(&program) == len(former)
+    };
+    std::fs::remove_dir_all(builds.iter().find(of_former).unwrap()).unwrap();
+    let refused = client.resume(&sandbox.id, &ResumeRequest::default()).await;
+    let refused = refused.unwrap_err().to_string();
+    assert!(refused.contains("by VMM build"), "{refused}");
+    assert_eq!(sandbox.now().await.status, "paused");
+    let cold = client
+        .resume(&sandbox.id, &ResumeRequest { cold: true })
+        .await;
+    cold.unwrap();
+    assert_eq!(sandbox.sh("cat /root/kept").await, "kept\n");
+    assert_eq!(runs(&sandbox.id), len(&newer));
+    sandbox.delete().await;
 }
 
 /// A guest that ends itself does so here, too: one that powers itself off, one that resets itself, one whose kernel gives up.

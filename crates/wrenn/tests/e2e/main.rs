@@ -37,6 +37,7 @@ mod installed;
 mod lifecycle;
 mod metrics;
 mod network_policy;
+mod page_server_faults;
 mod pause_damage;
 mod pause_disk_full;
 mod pause_faults;
