@@ -42,7 +42,7 @@ pub fn serve_pages(order: &str) -> io::Result<()> {
     drop(listener);
     let (memory, regions) = receive(&peer, image.metadata()?.len())?;
     let noted = noted(&touched);
-    let nothing_noted = noted.is_empty();
+    let known = noted.len();
     let check = |at: u64, bytes: &[u8]| sums.hold(at, bytes);
     let server = PageServer::new(&memory, &regions, &image, &check, noted);
     let served = server
@@ -50,7 +50,7 @@ pub fn serve_pages(order: &str) -> io::Result<()> {
         .map_err(|error| io::Error::other(chain(&error)))?;
     if served.end == End::Filled {
         // Where there is no room for these, the guest has its memory all the same.
-        let told = done.write_all(b"1").and_then(|()| match nothing_noted {
+        let told = done.write_all(b"1").and_then(|()| match learnt(&served, known) {
             true => note(&touched, &served),
             false => Ok(()),
         });
@@ -92,6 +92,11 @@ fn noted(touched: &File) -> Vec<u64> {
     }
     let offsets = bytes.as_chunks::<OFFSET>().0.iter();
     offsets.map(|bytes| u64::from_le_bytes(*bytes)).collect()
+}
+
+/// Whether more was touched first than was known to be.
+fn learnt(served: &Served, known: usize) -> bool {
+    served.first.len() > known
 }
 
 /// Notes it. Clones that are the first at once write it over each other: each offset is one of theirs.
@@ -157,6 +162,8 @@ mod tests {
         };
         note(&file, &served).unwrap();
         assert_eq!(noted(&file), served.first);
+        // It begins with what was known, so that nothing of that goes.
+        assert!(learnt(&served, 2) && !learnt(&served, 3));
         file.write_all_at(&[1; 5], 24).unwrap();
         assert_eq!(noted(&file), served.first, "what is cut off does not count");
         file.set_len(1 << 30).unwrap();
