@@ -13,8 +13,11 @@ use wrenn_vmm::{Identity, Machine};
 
 use crate::operations;
 
-/// How much later a step begins that is made to, and how long a process may take to end.
+/// How much later a step begins that is made to.
 const LATE: Duration = Duration::from_secs(2);
+
+/// How long a process may take to end.
+const END: Duration = Duration::from_secs(2);
 
 /// What is understood, for whoever wrote something else.
 const FORM: &str = "POINT=error|panic|abort|hang|late|killvm|killpages with *TIMES or without, undo=twice, limit=MILLISECONDS";
@@ -197,7 +200,7 @@ async fn kill_pages(identity: &Identity) -> Result<(), String> {
     let Some(pages) = &identity.pages else {
         return Ok(());
     };
-    match process::end(pages.pid, &pages.birth, LATE).await {
+    match process::end(pages.pid, &pages.birth, END).await {
         Ok(true) => Ok(()),
         Ok(false) => Err("the page server does not end".into()),
         Err(error) => Err(error.to_string()),

@@ -6,12 +6,14 @@
 
 use std::collections::HashSet;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use wrenn_model::{Fault, chain};
 use wrenn_snapshot::{Generation, GenerationId, Generations};
 use wrenn_sys::durable;
+use wrenn_sys::process::FileId;
 
 use crate::Host;
 use crate::failure::{Failed, internal};
@@ -67,6 +69,17 @@ impl Library {
         let names = listed.into_iter().map(|entry| entry.file_name());
         let names = names.filter_map(|name| name.into_string().ok());
         Ok(names.filter(|name| !name.starts_with('.')).collect())
+    }
+
+    /// The name under which this memory image stands.
+    pub(crate) fn name_of(&self, memory: FileId) -> io::Result<Option<String>> {
+        let has_it = |name: &String| {
+            let all = self.generations(name);
+            let newest = all.current().ok().flatten();
+            let file = newest.and_then(|one| one.memory().metadata().ok());
+            file.is_some_and(|file| (file.dev(), file.ino()) == (memory.dev, memory.ino))
+        };
+        Ok(self.names()?.into_iter().find(has_it))
     }
 
     /// Claims a name; `None` while somebody else has claimed it.

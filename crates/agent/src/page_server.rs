@@ -42,7 +42,6 @@ pub fn serve_pages(order: &str) -> io::Result<()> {
     drop(listener);
     let (memory, regions) = receive(&peer, image.metadata()?.len())?;
     let noted = noted(&touched);
-    let known = noted.len();
     let check = |at: u64, bytes: &[u8]| sums.hold(at, bytes);
     let server = PageServer::new(&memory, &regions, &image, &check, noted);
     let served = server
@@ -50,9 +49,7 @@ pub fn serve_pages(order: &str) -> io::Result<()> {
         .map_err(|error| io::Error::other(chain(&error)))?;
     if served.end == End::Filled {
         // Where there is no room for these, the guest has its memory all the same.
-        let told = done
-            .write_all(b"1")
-            .and_then(|()| note(&touched, &served, known));
+        let told = done.write_all(b"1").and_then(|()| note(&touched, &served));
         if let Err(error) = told {
             eprintln!("what was done is not written down: {error}");
         }
@@ -93,10 +90,9 @@ fn noted(touched: &File) -> Vec<u64> {
     offsets.map(|bytes| u64::from_le_bytes(*bytes)).collect()
 }
 
-/// Notes it, where that is more than the `known` pages that it begins with. Clones at once write it over each other: each offset is one
-/// of theirs.
-fn note(touched: &File, served: &Served, known: usize) -> io::Result<()> {
-    if served.first.len() <= known {
+/// Notes it, unless just that is there. Clones at once write it over each other: each offset is one of theirs.
+fn note(touched: &File, served: &Served) -> io::Result<()> {
+    if noted(touched) == served.first {
         return Ok(());
     }
     let offsets = served.first.iter().flat_map(|at| at.to_le_bytes());
@@ -151,20 +147,27 @@ mod tests {
 
     #[test]
     fn what_was_noted_is_read_and_nonsense_is_nothing() {
-        let file = tempfile::tempfile().unwrap();
-        assert!(noted(&file).is_empty());
+        let named = tempfile::NamedTempFile::new().unwrap();
+        let file = named.as_file();
+        assert!(noted(file).is_empty());
         let served = Served {
             end: End::Filled,
             first: vec![4096, 0, 1 << 40],
             faults: 3,
         };
-        note(&file, &served, 3).unwrap();
-        assert!(noted(&file).is_empty(), "nothing was learnt");
-        note(&file, &served, 2).unwrap();
-        assert_eq!(noted(&file), served.first);
+        note(file, &served).unwrap();
+        assert_eq!(noted(file), served.first);
         file.write_all_at(&[1; 5], 24).unwrap();
-        assert_eq!(noted(&file), served.first, "what is cut off does not count");
+        assert_eq!(noted(file), served.first, "what is cut off does not count");
+        // What has not changed is not written: this one could not be.
+        note(&File::open(named.path()).unwrap(), &served).unwrap();
+        let more = Served {
+            first: vec![4096, 0, 1 << 40, 8192],
+            ..served
+        };
+        note(file, &more).unwrap();
+        assert_eq!(noted(file), more.first);
         file.set_len(1 << 30).unwrap();
-        assert!(noted(&file).len() as u64 * 8 <= MOST_TOUCHED);
+        assert!(noted(file).len() as u64 * 8 <= MOST_TOUCHED);
     }
 }

@@ -3,6 +3,7 @@
 
 mod anew;
 mod copy;
+mod doubt;
 mod network;
 mod rest;
 
@@ -205,9 +206,7 @@ impl Sandbox {
             State::Running { stalled } => tokio::select! {
                 command = self.end.commands.recv() => return self.obey(command).await,
                 ended = machine::next_event(machine, stalled) => {
-                    if matches!(ended, Event::VmEnded(Reason::VmmEnded(_))) {
-                        self.doubt();
-                    }
+                    self.doubt_at(&ended);
                     keep_pause(&self.record, ended)
                 }
                 event = idle(&self.record, &self.end.shared.activity), if !stalled => event,
@@ -463,6 +462,9 @@ impl Sandbox {
 
     async fn start(&mut self) -> Event {
         let mut made = self.make(self.plan).await;
+        if let Err(error) = &made {
+            self.doubt_after(error);
+        }
         if let Err(error) = &made
             && let Some(again) = self.start_anew(error).await
         {

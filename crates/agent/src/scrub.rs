@@ -3,11 +3,12 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use futures::FutureExt as _;
 use wrenn_snapshot::{GenerationId, Generations};
 use wrenn_sys::durable;
 
 use crate::Agent;
+use crate::doubts::Doubt;
+use crate::library::Library;
 use crate::steps::blocking;
 use crate::time::now_ms;
 use wrenn_model::chain;
@@ -42,7 +43,7 @@ impl Agent {
                     return;
                 },
                 doubt = self.host.doubts.next() => {
-                    self.scrub_one(&doubt.whose, doubt.all, Some(doubt.which)).await;
+                    self.scrub_doubt(doubt).await;
                     continue;
                 }
             }
@@ -54,12 +55,30 @@ impl Agent {
         }
     }
 
-    /// Reads those that are in doubt by now.
-    async fn scrub_doubts(&self) {
-        while let Some(doubt) = self.host.doubts.next().now_or_never() {
-            self.scrub_one(&doubt.whose, doubt.all, Some(doubt.which))
-                .await;
+    /// Reads what is in doubt.
+    async fn scrub_doubt(&self, doubt: Doubt) {
+        let memory = match doubt {
+            Doubt::Pause { sandbox, which } => {
+                let folder = self.host.sandboxes().join(sandbox.as_str());
+                let all = Generations::of(&folder);
+                return self.scrub_one(sandbox.as_str(), all, Some(which)).await;
+            }
+            Doubt::Shared(memory) => memory,
+        };
+        for library in self.libraries() {
+            let looked = library.clone();
+            let found = blocking(move || looked.name_of(memory)).await;
+            if let Ok(Some(name)) = found {
+                self.scrub_one(&name, library.generations(&name), None)
+                    .await;
+            }
         }
+    }
+
+    /// Where what sandboxes are made from is kept.
+    fn libraries(&self) -> [Library; 2] {
+        let images = &self.host.boot_images.library;
+        [self.host.snapshots.clone(), images.clone()]
     }
 
     /// Writes down that a round has ended, and says when. Where that fails, the next start begins one sooner.
@@ -77,7 +96,7 @@ impl Agent {
     async fn scrub_round(&self) {
         let began = Instant::now();
         for handle in self.table.all() {
-            self.scrub_doubts().await;
+            self.scrub_one_in_doubt().await;
             if let Some(pause) = handle.view().pause {
                 let folder = self.host.sandboxes().join(handle.spec.id.as_str());
                 let whose = handle.spec.id.to_string();
@@ -85,15 +104,23 @@ impl Agent {
                     .await;
             }
         }
-        for library in [&self.host.snapshots, &self.host.boot_images.library] {
-            let (there, listed) = (library.clone(), library.clone());
+        for library in self.libraries() {
+            let listed = library.clone();
             let names = blocking(move || listed.names()).await.unwrap_or_default();
             for name in names {
-                self.scrub_doubts().await;
-                self.scrub_one(&name, there.generations(&name), None).await;
+                self.scrub_one_in_doubt().await;
+                self.scrub_one(&name, library.generations(&name), None)
+                    .await;
             }
         }
         tracing::debug!(took = ?began.elapsed(), "scrubbed");
+    }
+
+    /// What is in doubt waits for no round, and no round for all that is.
+    async fn scrub_one_in_doubt(&self) {
+        if let Some(doubt) = self.host.doubts.take() {
+            self.scrub_doubt(doubt).await;
+        }
     }
 
     /// Reads one of these, or the newest.

@@ -283,7 +283,7 @@ impl Mounted {
         }
         let device = match found.into_iter().next() {
             Some(device) => device,
-            None => LoopDevice::attach(image.file()).map_err(Error::io("attach", root))?,
+            None => LoopDevice::attach(image.file()).map_err(Error::attaching(root))?,
         };
         let mounted = Self { image, device };
         mounted.refill().await?;

@@ -150,7 +150,8 @@ impl Generation {
     }
 
     /// Names all of it a second time, in the folder of other generations, where it is the one of the same id: whatever becomes of
-    /// the first names, what the second ones name stays. Keys stay behind. Nothing is synced.
+    /// the first names, what the second ones name stays, and what was found to be wrong with it by then. Keys stay behind. Nothing
+    /// is synced.
     ///
     /// # Errors
     /// [`Error::Removed`] when it went meanwhile. What is half made is for [`Generations::abandon`].
@@ -162,6 +163,7 @@ impl Generation {
     fn name_again(&self, other: &Generations) -> Result<Generation, Error> {
         let dir = other.stage()?;
         self.name_files(&dir, &[files::KEYS])?;
+        self.mark_in(other)?;
         let whole = other.dir(self.id());
         fs::rename(&dir, &whole).map_err(Error::io("publish", &whole))?;
         other.open(self.id())
@@ -198,6 +200,15 @@ impl Generation {
             .clone()
             .of_another(next.id(), spec, created_ms);
         next.publish_as(manifest)
+    }
+
+    /// What was found to be wrong with it is so under its other name.
+    fn mark_in(&self, other: &Generations) -> Result<(), Error> {
+        let mark = other.place(self.id()).mark;
+        match fs::hard_link(&self.place.mark, &mark) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            linked => linked.map_err(Error::io("link", &mark)),
+        }
     }
 
     /// Gives each of its files a second name, but for some.

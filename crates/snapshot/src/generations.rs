@@ -78,6 +78,12 @@ impl Generations {
         self.place(id).remember(found)
     }
 
+    /// The memory image of one, whether there is one or not.
+    #[must_use]
+    pub fn memory(&self, id: GenerationId) -> PathBuf {
+        self.dir(id).join(files::MEMORY)
+    }
+
     /// Begins the next one, in a new folder that only root can enter. What was left of another one is removed.
     pub fn begin(&self) -> Result<Next, Error> {
         let first = !self.folder.join(GENERATIONS).exists();
@@ -149,7 +155,7 @@ impl Generations {
         self.folder.join(GENERATIONS).join(id.to_string())
     }
 
-    fn place(&self, id: GenerationId) -> Place {
+    pub(crate) fn place(&self, id: GenerationId) -> Place {
         Place {
             id,
             dir: self.dir(id),

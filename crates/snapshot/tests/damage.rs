@@ -10,7 +10,7 @@ use std::path::Path;
 
 use lab::{MIB, Sandbox, names};
 use wrenn_model::MiB;
-use wrenn_snapshot::{Error, Generation};
+use wrenn_snapshot::{Error, Generation, Generations};
 use wrenn_testkit::xfs::on_xfs;
 
 const MEMORY: MiB = MiB(5);
@@ -369,5 +369,24 @@ fn the_disk_alone_can_be_used_as_long_as_it_is_whole() {
             matches!(error, Error::Missing { file: "layer" }),
             "{error:?}"
         );
+    });
+}
+
+#[test]
+fn a_second_name_of_what_is_damaged_says_so_too() {
+    on_xfs(512 * MIB, |disk| {
+        let (_sandbox, generation, _) = two(disk);
+        let lend = |name: &str| {
+            let folder = disk.join(name);
+            fs::create_dir(&folder).unwrap();
+            generation.link_into(&Generations::of(&folder)).unwrap()
+        };
+        lend("whole").check().unwrap();
+        flip(&generation.memory(), 100);
+        generation.verify(&|| false).unwrap_err();
+        let lent = lend("damaged");
+        assert!(matches!(lent.check(), Err(Error::Damaged(_))));
+        assert_eq!(lent.damage().unwrap(), generation.damage().unwrap());
+        lent.check_disk().unwrap();
     });
 }

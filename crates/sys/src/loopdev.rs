@@ -32,8 +32,7 @@ impl LoopDevice {
     /// Attaches `backing` (open for reading and writing) to a free device: direct I/O, autoclear, blocks of [`BLOCK_SIZE`].
     ///
     /// # Errors
-    /// What the kernel said; `EBUSY` when there is no free device: others took each first, the kernel makes no more, or their nodes
-    /// are missing in `/dev`.
+    /// What the kernel said; `EBUSY` when there is no free device: others took each first, or their nodes are missing in `/dev`.
     pub fn attach(backing: &File) -> io::Result<Self> {
         Self::configured(&raw::Config::new(backing.as_raw_fd(), raw::DIRECT))
     }
@@ -50,11 +49,7 @@ impl LoopDevice {
     fn configured(config: &raw::Config) -> io::Result<Self> {
         let control = open("/dev/loop-control".as_ref())?;
         for _ in 0..ATTEMPTS {
-            let number = match raw::get_free(&control) {
-                // Of numbers, and not of room on any disk.
-                Err(error) if error.kind() == io::ErrorKind::StorageFull => break,
-                number => number?,
-            };
+            let number = raw::get_free(&control)?;
             let attached = open(&path(number))
                 .and_then(|device| raw::configure(&device, config).map(|()| device));
             match attached {

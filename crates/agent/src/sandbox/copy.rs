@@ -56,7 +56,7 @@ impl Sandbox {
             }
             Err(error) => {
                 tracing::warn!(%error, "it was not captured for others");
-                self.outcome.fault = Some(error.fault(match parts.stands().await {
+                self.outcome.fault = Some(error.fault(match parts.runs_on().await {
                     true => "nothing was made of the sandbox, which runs on",
                     false => "nothing was made of the sandbox",
                 }));

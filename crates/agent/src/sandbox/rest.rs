@@ -11,10 +11,9 @@ use wrenn_traces::Span;
 use super::{LOOKS, Outcome, Sandbox};
 use crate::admission::Purpose;
 use crate::capture::{self, PAUSE, Report};
-use crate::doubts::Doubt;
 use crate::guest;
-use crate::record::{Origin, Pause, Vm};
-use crate::steps::{self, RESUME, Step, Timings, in_ms};
+use crate::record::{Origin, Pause};
+use crate::steps::{self, RESUME, Timings, in_ms};
 use wrenn_model::chain;
 
 /// Among a pause's timings, after its steps: the end of the VM, and of all that it had on the host.
@@ -120,7 +119,7 @@ impl Sandbox {
             }
             Err(error) => {
                 tracing::warn!(%error, "the pause failed");
-                let runs_on = !parts.doomed.is_cancelled() && parts.stands().await;
+                let runs_on = !parts.doomed.is_cancelled() && parts.runs_on().await;
                 self.fail(error.fault(match runs_on {
                     true => "the sandbox was not paused and runs on",
                     false => "the sandbox was not paused",
@@ -188,33 +187,10 @@ impl Sandbox {
             }
             Err(error) => {
                 tracing::warn!(%error, "the resume failed");
-                let restoring = [Step::Machine, Step::StandBy, Step::Guest].map(Step::name);
-                if restoring.contains(&error.step) {
-                    self.doubt();
-                }
+                self.doubt_after(&error);
                 self.fail(error.fault("the sandbox did not come back; its pause is as it was"));
                 Event::ResumeFailed
             }
-        }
-    }
-
-    /// What its virtual machine was restored from is read through: that may be why it did not live.
-    pub(super) fn doubt(&self) {
-        let restored = |vm: &&Vm| vm.origin.is_restored();
-        let origin = self
-            .record
-            .vm
-            .as_ref()
-            .filter(restored)
-            .map(|vm| &vm.origin);
-        if let Some(origin) = origin
-            && let Some(which) = self.record.generation_of(origin)
-        {
-            self.host.doubts.raise(Doubt {
-                whose: self.record.spec.id.to_string(),
-                all: self.record.generations(origin),
-                which,
-            });
         }
     }
 

@@ -1,17 +1,21 @@
 //! What the steps make for one virtual machine, as far as it lives in this process only.
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use rustix::fd::OwnedFd;
 use tokio_util::sync::CancellationToken;
 use wrenn_envd_client::EnvdClient;
 use wrenn_model::Platform;
 use wrenn_snapshot::Generation;
-use wrenn_vmm::Machine;
+use wrenn_vmm::{Machine, RunState};
 
 use crate::exec::Outputs;
 use crate::guest;
 use crate::slots::Slot;
+
+/// How long it may take to say what a machine does, for a message.
+const RUN_STATE: Duration = Duration::from_secs(2);
 
 /// What the steps made for one virtual machine that lives in this process only.
 #[derive(Debug, Default)]
@@ -70,12 +74,16 @@ impl Parts {
         self.slot.get_or_init(|| slot);
     }
 
-    /// Whether its virtual machine is there still, whatever its guest does.
-    pub(crate) async fn stands(&self) -> bool {
-        match self.machine.get() {
-            Some(machine) => machine.run_state().await.is_ok(),
-            None => false,
-        }
+    /// Whether its guest is known to go on, or to stand still so that it may.
+    pub(crate) async fn runs_on(&self) -> bool {
+        let Some(machine) = self.machine.get() else {
+            return false;
+        };
+        let state = tokio::time::timeout(RUN_STATE, machine.run_state()).await;
+        matches!(
+            state,
+            Ok(Ok(RunState::Running | RunState::Frozen | RunState::IoError))
+        )
     }
 
     /// What a virtual machine that no sandbox has is to be made of, unless the agent ends before.

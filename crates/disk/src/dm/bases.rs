@@ -2,12 +2,13 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
-use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use wrenn_sys::loopdev::LoopDevice;
+
+use crate::Error;
 
 /// What tells one file from another, whatever its names.
 type FileId = (u64, u64);
@@ -26,22 +27,23 @@ struct Base {
 impl Bases {
     /// The node of the device that this image is attached to, which stands until `user` gives it back. One of a process before is
     /// found again.
-    pub(super) fn lend(&self, image: &File, user: &str) -> io::Result<PathBuf> {
-        let meta = image.metadata()?;
+    pub(super) fn lend(&self, path: &Path, image: &File, user: &str) -> Result<PathBuf, Error> {
+        let meta = image.metadata().map_err(Error::io("look at", path))?;
         let id = (meta.dev(), meta.ino());
         let mut bases = self.lock();
         if let Some(base) = bases.get_mut(&id) {
             base.users.insert(user.to_owned());
             return Ok(base.device.path());
         }
-        let device = match LoopDevice::find(image)? {
+        let found = LoopDevice::find(image).map_err(Error::io("find the device of", path))?;
+        let device = match found {
             Some(device) => device,
-            None => LoopDevice::attach_read_only(image)?,
+            None => LoopDevice::attach_read_only(image).map_err(Error::attaching(path))?,
         };
-        let path = device.path();
+        let node = device.path();
         let users = HashSet::from([user.to_owned()]);
         bases.insert(id, Base { device, users });
-        Ok(path)
+        Ok(node)
     }
 
     /// The last one to give it back lets it end.

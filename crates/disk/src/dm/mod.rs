@@ -199,8 +199,7 @@ impl Disk for DmSnapshot {
             .open(&layer.overlay);
         let overlay = overlay.map_err(Error::io("open", &layer.overlay))?;
         let cow = LoopDevice::attach(&overlay).map_err(Error::attaching(&layer.overlay))?;
-        let origin = self.bases.lend(&base, &name);
-        let origin = origin.map_err(Error::attaching(&layer.base))?;
+        let origin = self.bases.lend(&layer.base, &base, &name)?;
         let table = Target {
             start: 0,
             len: layer.virtual_size / SECTOR,

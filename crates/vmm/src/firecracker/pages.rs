@@ -38,7 +38,7 @@ pub struct PageOrder {
     pub image: i32,
     /// The table of its sums, to be read.
     pub sums: i32,
-    /// What is touched first: to be read where it has something, else to be filled.
+    /// What is touched first: to be read, and to be added to.
     pub touched: i32,
     /// To be given a byte when all is there and nobody has to be waited for any more.
     pub done: i32,

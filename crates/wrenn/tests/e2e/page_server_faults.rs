@@ -52,6 +52,26 @@ async fn outcome(sandbox: &TestSandbox) -> Sandbox {
     }
 }
 
+/// Whether whoever brought its memory has said that all of it is there.
+fn has_its_memory(server: &Server, id: &str) -> bool {
+    let folder = server.data().join("store/sandboxes").join(id);
+    let entries = folder
+        .read_dir()
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let told = entries.filter_map(|entry| entry.join("pages.done").metadata().ok());
+    told.map(|told| told.len()).collect::<Vec<_>>() == [1]
+}
+
+/// That there is nothing of a copy of it, whether that came about or not.
+async fn nothing_is_kept(sandbox: &TestSandbox) {
+    let all = sandbox.client.sandboxes().await.unwrap();
+    let others: Vec<_> = all.iter().filter(|one| one.id != sandbox.id).collect();
+    assert!(others.is_empty(), "{others:?}");
+    let templates = sandbox.client.templates().await.unwrap();
+    assert!(templates.iter().all(|one| one.name != COPY));
+}
+
 async fn walk(captured_for: Capture) {
     let mut server = Server::start();
     let (mut sandbox, sum) = paused_with_much(&server).await;
@@ -69,12 +89,19 @@ async fn walk(captured_for: Capture) {
             now.status, now.status_reason
         );
         let lost = now.status == "error";
+        assert!(brings || !lost, "{point}");
         struck += u32::from(lost);
         match now.status.as_str() {
-            "running" => drop(sandbox.pause().await),
+            // There was nobody left to kill, and all went well.
+            "running" => {
+                assert!(captured_for != PAUSE && answer.is_ok(), "{point}");
+                assert!(has_its_memory(&server, &sandbox.id), "{point}");
+                sandbox.pause().await;
+            }
             "error" => assert_eq!(now.paused_at, paused_at, "{point}"),
-            _ => assert!(answer.is_ok(), "{point}: {answer:?}"),
+            _ => assert!(captured_for == PAUSE && answer.is_ok(), "{point}"),
         }
+        nothing_is_kept(&sandbox).await;
         let resumed = sandbox.resume().await.sandbox;
         assert_eq!(resumed.lost_since.is_some(), lost, "{point}");
         assert_eq!(sandbox.sh(SUM).await, sum, "{point}");

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{SeekFrom, ioctl_ficlone, seek};
 use rustix::io::Errno;
-use wrenn_client::api::ResumeRequest;
+use wrenn_client::api::{CreateSandbox, CreateSnapshot, ResumeRequest};
 use wrenn_testkit::leaks::{Scope, Snapshot};
 
 use crate::harness::{Server, TestSandbox, Witness, kernel_scope, kill_vmm, until};
@@ -406,4 +406,39 @@ async fn a_pause_is_read_when_what_was_restored_from_it_dies() {
     sandbox.resume_with(&ResumeRequest { cold: true }).await;
     assert_eq!(sandbox.sh("cat /root/file").await, "kept\n");
     sandbox.delete().await;
+}
+
+/// So it is with what others are made from: the snapshot itself is marked, and nobody begins from it any more.
+#[tokio::test]
+async fn a_snapshot_is_read_when_what_was_made_from_it_dies() {
+    let server = Server::start();
+    let client = server.client();
+    let sandbox = TestSandbox::create(&client).await;
+    let snapshot = CreateSnapshot {
+        sandbox_id: sandbox.id.clone(),
+        name: Some("spoilt".to_owned()),
+    };
+    client
+        .create_snapshot(&snapshot, false, false)
+        .await
+        .unwrap();
+    let request = CreateSandbox {
+        template: Some("spoilt".to_owned()),
+        ..CreateSandbox::default()
+    };
+    let made = TestSandbox::create_with(&client, request.clone()).await;
+    let generations = server.data().join("store/snapshots/spoilt/generations");
+    let mut entries = generations.read_dir().unwrap();
+    let generation = entries.next().unwrap().unwrap().path();
+    let mut options = OpenOptions::new();
+    let memory = options.read(true).write(true);
+    flip(&memory.open(generation.join("memory")).unwrap());
+    kill_vmm(&server.data(), &made.id);
+    settles(&made, &["error"]).await;
+    let mark = generation.with_extension("damaged");
+    let limit = std::time::Duration::from_secs(60);
+    until("its mark", limit, || async { mark.exists().then_some(()) }).await;
+    let refused = client.create_sandbox(&request).await.unwrap_err();
+    assert!(refused.to_string().contains("damaged"), "{refused}");
+    assert_eq!(sandbox.sh("echo runs").await, "runs\n");
 }

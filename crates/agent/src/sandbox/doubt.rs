@@ -1,0 +1,58 @@
+//! What a virtual machine was restored from, when that did not live.
+
+use std::os::unix::fs::MetadataExt;
+
+use wrenn_model::ErrorKind;
+use wrenn_model::lifecycle::{Event, Reason};
+use wrenn_sys::process::FileId;
+
+use super::Sandbox;
+use crate::doubts::Doubt;
+use crate::failure::StepError;
+use crate::record::Origin;
+use crate::steps::Step;
+
+impl Sandbox {
+    /// The same after an event: where it died of something that a damaged memory does to it, too.
+    pub(super) fn doubt_at(&self, event: &Event) {
+        if let Event::VmEnded(Reason::VmmEnded(_) | Reason::GuestPanicked) = event {
+            self.doubt();
+        }
+    }
+
+    /// The same after steps that failed where a guest comes back: not for want of something, nor since nobody wants it any more.
+    pub(super) fn doubt_after(&self, failed: &StepError) {
+        let comes_back = [Step::Machine, Step::Take, Step::Guest].map(Step::name);
+        let has_reason = matches!(failed.kind, ErrorKind::HostFull | ErrorKind::Conflict);
+        if comes_back.contains(&failed.step) && !has_reason {
+            self.doubt();
+        }
+    }
+
+    /// What its virtual machine was restored from is read through, as soon as may be.
+    fn doubt(&self) {
+        let Some(vm) = &self.record.vm else { return };
+        let doubt = match vm.origin {
+            Origin::Generation(which) => Some(Doubt::Pause {
+                sandbox: self.record.spec.id.clone(),
+                which,
+            }),
+            Origin::Seed => self.shared_memory().map(Doubt::Shared),
+            Origin::Template | Origin::Disk(_) | Origin::SeedDisk => None,
+        };
+        if let Some(doubt) = doubt {
+            self.host.doubts.raise(doubt);
+        }
+    }
+
+    /// The memory image that it has from others.
+    fn shared_memory(&self) -> Option<FileId> {
+        let which = self.record.generation_of(&Origin::Seed)?;
+        let memory = self.record.generations(&Origin::Seed).memory(which);
+        let meta = memory.metadata().ok()?;
+        Some(FileId {
+            dev: meta.dev(),
+            ino: meta.ino(),
+        })
+    }
+}
