@@ -77,7 +77,11 @@ pub(crate) async fn comes_to(lane: &Lane, id: &str, fates: [Fate; 2]) -> Fate {
             None => Some(Fate::Gone),
             Some(found) if !found.transition.is_empty() => None,
             Some(found) => match found.status.as_str() {
-                "running" => Some(Fate::Running),
+                // One that has died says so until somebody has noticed.
+                "running" => {
+                    let answers = lane.client.exec(id, &["kept"]).await.is_ok();
+                    answers.then_some(Fate::Running)
+                }
                 "paused" => Some(Fate::Paused),
                 "error" => Some(Fate::Error),
                 _ => None,
