@@ -13,23 +13,23 @@ use crate::record::Origin;
 use crate::steps::Step;
 
 impl Sandbox {
-    /// The same after an event: where it died of something that a damaged memory does to it, too.
+    /// Has what its virtual machine was restored from read where that died, as one does whose memory is damaged.
     pub(super) fn doubt_at(&self, event: &Event) {
         if let Event::VmEnded(Reason::VmmEnded(_) | Reason::GuestPanicked) = event {
             self.doubt();
         }
     }
 
-    /// The same after steps that failed where a guest comes back: not for want of something, nor since nobody wants it any more.
+    /// The same where its guest did not come back: neither for want of room, nor since nobody wanted it any more.
     pub(super) fn doubt_after(&self, failed: &StepError) {
         let comes_back = [Step::Machine, Step::Take, Step::Guest].map(Step::name);
-        let has_reason = matches!(failed.kind, ErrorKind::HostFull | ErrorKind::Conflict);
-        if comes_back.contains(&failed.step) && !has_reason {
+        let is_known = matches!(failed.kind, ErrorKind::HostFull | ErrorKind::Conflict);
+        if comes_back.contains(&failed.step) && !is_known {
             self.doubt();
         }
     }
 
-    /// What its virtual machine was restored from is read through, as soon as may be.
+    /// Has what its virtual machine was restored from read before its turn.
     fn doubt(&self) {
         let Some(vm) = &self.record.vm else { return };
         let doubt = match vm.origin {
