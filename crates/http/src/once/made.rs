@@ -95,7 +95,7 @@ async fn forked(sandboxes: &Sandboxes, planned: &SandboxId, body: &Bytes) -> Ans
     ))
 }
 
-/// The template that a snapshot made: one of its name that is not older than the call.
+/// The template that a snapshot made: the one of the name that follows from the call, or one of the name given that is not older.
 async fn snapshot(
     app: &App,
     caller: &Caller,
@@ -110,10 +110,13 @@ async fn snapshot(
     if row.is_some_and(|row| row.transition == Some(Transition::Snapshotting)) {
         return Ok(Found::NotYet(under_way()));
     }
+    // A name that follows from the call is nobody else's, by whatever clock it was made.
+    let follows = asked.name.is_none();
     let name = asked.name.unwrap_or_else(|| snapshot_name(planned));
     let there = app.control.templates_of(caller).find(&name).await?;
     let made = there.filter(|there| {
-        there.kind == TemplateKind::Snapshot && there.created_at_ms >= in_hand.asked_at_ms()
+        let is_new = there.created_at_ms >= in_hand.asked_at_ms();
+        there.kind == TemplateKind::Snapshot && (follows || is_new)
     });
     Ok(match made {
         Some(made) => Found::Done(made_snapshot(Snapshot {
