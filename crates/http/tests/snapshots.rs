@@ -343,9 +343,11 @@ async fn a_snapshot_whose_answer_is_lost_is_found() {
     let bench = Bench::new().await;
     let id = bench.sandbox().await;
     let body = format!(r#"{{"sandbox_id":"{id}"}}"#);
-    bench
-        .agent
-        .set(|knobs| knobs.door = wrenn_testkit::agent::Door::Lost);
+    bench.agent.set(|knobs| {
+        knobs.door = wrenn_testkit::agent::Door::Lost;
+        // The host's clock is not the database's.
+        knobs.behind_ms = 5000;
+    });
     let lost = keyed(&bench, "k", SNAPSHOTS, &body).await;
     lost.refused(503, "unavailable");
     bench

@@ -118,6 +118,8 @@ pub struct Knobs {
     pub destroy_fails: Option<Fault>,
     /// How long a pause takes.
     pub pause_takes: Duration,
+    /// By how many milliseconds its clock is behind, where a snapshot says when it was made.
+    pub behind_ms: i64,
     /// How a pause fails at its end; the sandbox runs on.
     pub pause_fails: Option<Fault>,
     /// How long a change of a network policy takes, once it is in force.

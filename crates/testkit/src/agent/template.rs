@@ -56,7 +56,7 @@ pub(super) async fn create(
     let template = rpc::Template {
         name: request.name.clone(),
         size_bytes: BYTES,
-        created_at_unix_ms: now_ms(),
+        created_at_unix_ms: now_ms() - knobs.behind_ms,
         r#type: SNAPSHOT.to_owned(),
         vcpus: source.vcpus,
         memory_mb: source.memory_mb,
