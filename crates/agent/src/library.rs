@@ -6,7 +6,6 @@
 
 use std::collections::HashSet;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -77,7 +76,7 @@ impl Library {
             let all = self.generations(name);
             let newest = all.current().ok().flatten();
             let file = newest.and_then(|one| one.memory().metadata().ok());
-            file.is_some_and(|file| (file.dev(), file.ino()) == (memory.dev, memory.ino))
+            file.is_some_and(|file| FileId::from(&file) == memory)
         };
         Ok(self.names()?.into_iter().find(has_it))
     }

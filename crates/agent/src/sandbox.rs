@@ -464,11 +464,9 @@ impl Sandbox {
         let mut made = self.make(self.plan).await;
         if let Err(error) = &made {
             self.doubt_after(error);
-        }
-        if let Err(error) = &made
-            && let Some(again) = self.start_anew(error).await
-        {
-            made = again;
+            if let Some(again) = self.start_anew(error).await {
+                made = again;
+            }
         }
         self.held = None;
         match made {

@@ -11,7 +11,7 @@ use crate::doubts::Doubt;
 use crate::library::Library;
 use crate::steps::blocking;
 use crate::time::now_ms;
-use wrenn_model::chain;
+use wrenn_model::{SandboxId, chain};
 
 /// How long it rests after a round, however often the agent is started meanwhile.
 const PAUSE_BETWEEN: Duration = Duration::from_secs(6 * 3600);
@@ -58,11 +58,7 @@ impl Agent {
     /// Reads what is in doubt.
     async fn scrub_doubt(&self, doubt: Doubt) {
         let memory = match doubt {
-            Doubt::Pause { sandbox, which } => {
-                let folder = self.host.sandboxes().join(sandbox.as_str());
-                let all = Generations::of(&folder);
-                return self.scrub_one(sandbox.as_str(), all, Some(which)).await;
-            }
+            Doubt::Pause { sandbox, which } => return self.scrub_pause(&sandbox, which).await,
             Doubt::Shared(memory) => memory,
         };
         for library in self.libraries() {
@@ -98,10 +94,7 @@ impl Agent {
         for handle in self.table.all() {
             self.scrub_one_in_doubt().await;
             if let Some(pause) = handle.view().pause {
-                let folder = self.host.sandboxes().join(handle.spec.id.as_str());
-                let whose = handle.spec.id.to_string();
-                self.scrub_one(&whose, Generations::of(&folder), Some(pause.generation))
-                    .await;
+                self.scrub_pause(&handle.spec.id, pause.generation).await;
             }
         }
         for library in self.libraries() {
@@ -121,6 +114,13 @@ impl Agent {
         if let Some(doubt) = self.host.doubts.take() {
             self.scrub_doubt(doubt).await;
         }
+    }
+
+    /// Reads one of a sandbox's own.
+    async fn scrub_pause(&self, sandbox: &SandboxId, which: GenerationId) {
+        let folder = self.host.sandboxes().join(sandbox.as_str());
+        self.scrub_one(sandbox.as_str(), Generations::of(&folder), Some(which))
+            .await;
     }
 
     /// Reads one of these, or the newest.

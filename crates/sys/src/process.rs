@@ -28,12 +28,21 @@ pub struct Birth {
 }
 
 /// A file, whatever its name is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct FileId {
     /// The device.
     pub dev: u64,
     /// The inode.
     pub ino: u64,
+}
+
+impl From<&fs::Metadata> for FileId {
+    fn from(file: &fs::Metadata) -> Self {
+        Self {
+            dev: file.dev(),
+            ino: file.ino(),
+        }
+    }
 }
 
 /// How a process ended.
@@ -72,10 +81,7 @@ pub fn birth(pid: i32) -> io::Result<Option<Birth>> {
 /// The program that a process runs; `None` when there is no process of this number.
 pub fn exe(pid: i32) -> io::Result<Option<FileId>> {
     let meta = present(fs::metadata(format!("/proc/{pid}/exe")))?;
-    Ok(meta.map(|meta| FileId {
-        dev: meta.dev(),
-        ino: meta.ino(),
-    }))
+    Ok(meta.as_ref().map(FileId::from))
 }
 
 /// How many bytes of a process's memory are its own and nobody's file, resident or swapped out; 0 when there is no process

@@ -1,7 +1,5 @@
 //! What a virtual machine was restored from, when that did not live.
 
-use std::os::unix::fs::MetadataExt;
-
 use wrenn_model::ErrorKind;
 use wrenn_model::lifecycle::{Event, Reason};
 use wrenn_sys::process::FileId;
@@ -49,10 +47,6 @@ impl Sandbox {
     fn shared_memory(&self) -> Option<FileId> {
         let which = self.record.generation_of(&Origin::Seed)?;
         let memory = self.record.generations(&Origin::Seed).memory(which);
-        let meta = memory.metadata().ok()?;
-        Some(FileId {
-            dev: meta.dev(),
-            ino: meta.ino(),
-        })
+        Some(FileId::from(&memory.metadata().ok()?))
     }
 }

@@ -2,16 +2,13 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use wrenn_sys::loopdev::LoopDevice;
+use wrenn_sys::process::FileId;
 
 use crate::Error;
-
-/// What tells one file from another, whatever its names.
-type FileId = (u64, u64);
 
 /// The devices that this process has lent to layers.
 #[derive(Debug, Default)]
@@ -29,7 +26,7 @@ impl Bases {
     /// found again.
     pub(super) fn lend(&self, path: &Path, image: &File, user: &str) -> Result<PathBuf, Error> {
         let meta = image.metadata().map_err(Error::io("look at", path))?;
-        let id = (meta.dev(), meta.ino());
+        let id = FileId::from(&meta);
         let mut bases = self.lock();
         if let Some(base) = bases.get_mut(&id) {
             base.users.insert(user.to_owned());

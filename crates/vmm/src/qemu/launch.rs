@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -339,8 +339,5 @@ fn size(path: &Path) -> Result<u64, Error> {
 fn file_id(path: &Path) -> Result<FileId, Error> {
     let meta = fs::metadata(path);
     let meta = meta.map_err(Error::io(format!("looking at {}", path.display())))?;
-    Ok(FileId {
-        dev: meta.dev(),
-        ino: meta.ino(),
-    })
+    Ok(FileId::from(&meta))
 }

@@ -2,10 +2,10 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
 
 use wrenn_sys::extents::{Extent, Piece};
 use wrenn_sys::pagemap;
+use wrenn_sys::process::FileId;
 
 use crate::GuestMemory;
 
@@ -46,7 +46,7 @@ fn locate(pid: i32, memory: GuestMemory) -> io::Result<Extent> {
         let Extent { start, .. } = mapping.at;
         let link = format!("/proc/{pid}/map_files/{start:x}-{:x}", mapping.at.end());
         match fs::metadata(link) {
-            Ok(meta) => (meta.dev(), meta.ino()) == (memory.image.dev, memory.image.ino),
+            Ok(meta) => FileId::from(&meta) == memory.image,
             Err(error) => {
                 failed = Some(error);
                 false

@@ -382,6 +382,18 @@ async fn a_disk_that_is_whole_boots_beside_a_memory_that_is_not() {
     ward.sandbox.delete().await;
 }
 
+/// The generation's memory is spoilt and what was restored from it dies: soon it has a mark.
+async fn dies_of(generation: &Path, server: &Server, restored: &TestSandbox) {
+    let mut options = OpenOptions::new();
+    let memory = options.read(true).write(true);
+    flip(&memory.open(generation.join("memory")).unwrap());
+    kill_vmm(&server.data(), &restored.id);
+    settles(restored, &["error"]).await;
+    let mark = generation.with_extension("damaged");
+    let limit = std::time::Duration::from_secs(60);
+    until("its mark", limit, || async { mark.exists().then_some(()) }).await;
+}
+
 /// What died may have died of what it was restored from: that is read at once, so that the damage is told before it costs another one.
 #[tokio::test]
 async fn a_pause_is_read_when_what_was_restored_from_it_dies() {
@@ -390,15 +402,8 @@ async fn a_pause_is_read_when_what_was_restored_from_it_dies() {
     sandbox.sh("echo kept > /root/file").await;
     sandbox.pause().await;
     let generation = generation(&server, &sandbox);
-    let mark = generation.with_extension("damaged");
     sandbox.resume().await;
-    let mut options = OpenOptions::new();
-    let memory = options.read(true).write(true);
-    flip(&memory.open(generation.join("memory")).unwrap());
-    kill_vmm(&server.data(), &sandbox.id);
-    settles(&sandbox, &["error"]).await;
-    let limit = std::time::Duration::from_secs(60);
-    until("its mark", limit, || async { mark.exists().then_some(()) }).await;
+    dies_of(&generation, &server, &sandbox).await;
     let warm = ResumeRequest::default();
     let refused = sandbox.client.resume(&sandbox.id, &warm).await;
     let refused = refused.unwrap_err().to_string();
@@ -430,14 +435,7 @@ async fn a_snapshot_is_read_when_what_was_made_from_it_dies() {
     let generations = server.data().join("store/snapshots/spoilt/generations");
     let mut entries = generations.read_dir().unwrap();
     let generation = entries.next().unwrap().unwrap().path();
-    let mut options = OpenOptions::new();
-    let memory = options.read(true).write(true);
-    flip(&memory.open(generation.join("memory")).unwrap());
-    kill_vmm(&server.data(), &made.id);
-    settles(&made, &["error"]).await;
-    let mark = generation.with_extension("damaged");
-    let limit = std::time::Duration::from_secs(60);
-    until("its mark", limit, || async { mark.exists().then_some(()) }).await;
+    dies_of(&generation, &server, &made).await;
     let refused = client.create_sandbox(&request).await.unwrap_err();
     assert!(refused.to_string().contains("damaged"), "{refused}");
     assert_eq!(sandbox.sh("echo runs").await, "runs\n");
